@@ -1,0 +1,138 @@
+"""The vocabulary of the timeline: every event's name, meaning and fields.
+
+A name is dotted and in the past tense. ``seconds`` and ``bytes`` carry their unit in the field's
+name. ``mac`` is always lower case with colons; ``peer`` is ``address:port``; ``id`` ties the
+events of one request, transfer or connection together within a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """What one event name means. ``fields`` lists the fields it may carry."""
+
+    meaning: str
+    fields: tuple[str, ...] = ()
+
+
+def _kind(meaning: str, fields: str = "") -> EventKind:
+    return EventKind(meaning, tuple(fields.split()))
+
+
+_DHCP = "mac xid stage"  # stage: firmware | ipxe | tinkerbell | guest
+
+EVENTS: Final[Mapping[str, EventKind]] = {
+    # -- the run and the lab
+    "run.started": _kind("A run began", "scenario item run_dir wall version"),
+    "run.finished": _kind("A run ended", "outcome"),
+    "run.interrupted": _kind("Somebody asked the run to stop", "reason"),
+    "lab.started": _kind("Segment and services are up", "duration_s"),
+    "lab.stopped": _kind("Everything of the lab is gone", "duration_s"),
+    "lab.failed": _kind("The lab can't go on", "error kind"),
+    "segment.created": _kind("Bridge and ports exist", "bridge kind address"),
+    "service.started": _kind("A stand-in listens", "service address port transport"),
+    "service.stopped": _kind("A stand-in was stopped", "service"),
+    "service.crashed": _kind("A stand-in died of a bug or of its socket", "service error"),
+    "capture.started": _kind("Frames are being captured", "file interface"),
+    "capture.stopped": _kind("The capture file is complete", "frames dropped bytes"),
+    # -- the machine
+    "machine.powered_on": _kind(
+        "The CPU was let go", "machine mac firmware accel cpus memory_mib pid"
+    ),
+    "machine.reset": _kind("The machine reset itself", "machine reason guest"),
+    "machine.shutdown": _kind("The guest powered the machine off", "machine reason guest"),
+    "machine.exited": _kind("QEMU ended", "machine status last_lines"),
+    "qmp.event.seen": _kind("The monitor reported something", "event data"),
+    "console.line.seen": _kind("A console printed a line", "console line text partial"),
+    "guest.kernel.started": _kind("Linux printed its banner", "version console"),
+    "guest.cmdline.seen": _kind("Linux printed its command line", "cmdline"),
+    "guest.init.started": _kind("The first program of the root file system runs", "console"),
+    "guest.service.started": _kind("Hook's init started a service", "service"),
+    "guest.docker.started": _kind("dockerd answers", "console"),
+    "guest.bootkit.started": _kind("hook-bootkit began", "console"),
+    "guest.worker.started": _kind("The worker's container was created", "console"),
+    "guest.login.offered": _kind("A getty waits for a login", "console"),
+    "guest.panicked": _kind("The kernel gave up", "line console"),
+    "guest.error.seen": _kind("A console printed a known failure", "line console pattern"),
+    "disk.checked": _kind(
+        "A disk was compared from outside", "disk at_bytes expected found matched"
+    ),
+    # -- DHCP
+    "dhcp.discover.received": _kind("DISCOVER", f"{_DHCP} vendor_class user_class arch giaddr"),
+    "dhcp.request.received": _kind(
+        "REQUEST", f"{_DHCP} vendor_class user_class arch requested giaddr"
+    ),
+    "dhcp.offer.sent": _kind("OFFER", f"{_DHCP} address file next_server destination"),
+    "dhcp.ack.sent": _kind("ACK", f"{_DHCP} address file next_server destination"),
+    "dhcp.release.received": _kind("RELEASE", f"{_DHCP} address"),
+    "dhcp.decline.received": _kind("DECLINE", f"{_DHCP} address message"),
+    "dhcp.inform.received": _kind("INFORM", f"{_DHCP} address"),
+    "dhcp.ignored": _kind("A request got no answer, on purpose", f"{_DHCP} message reason"),
+    "dhcp.malformed": _kind("Bytes on port 67 that are no DHCP", "peer reason bytes"),
+    # -- TFTP
+    "tftp.request.received": _kind("RRQ or WRQ", "id mac peer file opcode options"),
+    "tftp.oack.sent": _kind("Options were accepted", "id options"),
+    "tftp.transfer.progressed": _kind("Some blocks later", "id file bytes length"),
+    "tftp.transfer.finished": _kind(
+        "The last block was acknowledged", "id mac file bytes duration_s"
+    ),
+    "tftp.transfer.aborted": _kind("The client sent ERROR", "id file code text bytes"),
+    "tftp.transfer.timed_out": _kind("The client went silent", "id mac file bytes"),
+    "tftp.error.sent": _kind("The server sent ERROR", "id mac peer file code text"),
+    "tftp.malformed": _kind("Bytes on a TFTP port that are no TFTP", "peer reason bytes"),
+    # -- HTTP
+    "http.request.received": _kind("A request's head", "id mac peer method path range agent"),
+    "http.response.started": _kind("A response's head", "id path status length"),
+    "http.transfer.progressed": _kind("Some bytes later", "id path bytes length"),
+    "http.response.finished": _kind(
+        "The whole body was sent", "id mac path status bytes duration_s"
+    ),
+    "http.response.aborted": _kind("The client left early", "id mac path bytes length"),
+    "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
+    # -- router advertisements, DNS, NTP, syslog
+    "radv.solicitation.received": _kind("Router Solicitation", "mac peer"),
+    "radv.advertisement.sent": _kind("Router Advertisement", "destination"),
+    "dns.query.received": _kind("A question", "id peer name type transport"),
+    "dns.answer.sent": _kind("An answer", "id peer name type rcode answers"),
+    "dns.malformed": _kind("Bytes on port 53 that are no DNS", "peer reason bytes"),
+    "ntp.request.received": _kind("A client asked the time", "mac peer version mode"),
+    "ntp.answer.sent": _kind("The time was told", "peer stratum"),
+    "ntp.malformed": _kind("Bytes on port 123 that are no NTP", "peer reason bytes"),
+    "syslog.message.received": _kind(
+        "A log message", "mac peer facility severity tag hostname message bytes"
+    ),
+    "syslog.malformed": _kind("Bytes on port 514 without a PRI", "peer message bytes"),
+    # -- registry
+    "registry.request.received": _kind("Any request", "id mac peer method path agent"),
+    "registry.auth.challenged": _kind("401 with a challenge", "id path scheme"),
+    "registry.token.issued": _kind("A bearer token was given", "id scope user"),
+    "registry.auth.refused": _kind("Wrong credentials", "id path user"),
+    "registry.manifest.served": _kind(
+        "A manifest or index", "id mac method repository reference digest media_type bytes"
+    ),
+    "registry.blob.progressed": _kind("Some bytes later", "id digest bytes length"),
+    "registry.blob.served": _kind(
+        "A blob, whole or a range", "id mac method repository digest bytes length range"
+    ),
+    "registry.request.failed": _kind("An error answer", "id mac method path status code"),
+    "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),
+    # -- Tinkerbell's gRPC server
+    "tink.connection.failed": _kind("A connection that never became gRPC", "peer reason"),
+    "tink.rpc.received": _kind("A call", "id rpc worker_id workflow_id peer"),
+    "tink.rpc.finished": _kind("A call was answered", "id rpc code details duration_s"),
+    "tink.contexts.sent": _kind("GetWorkflowContexts streamed", "id worker_id workflows"),
+    "tink.actions.sent": _kind("GetWorkflowActions answered", "id workflow_id actions"),
+    "tink.action.reported": _kind(
+        "A worker reported an action's state",
+        "id workflow_id worker_id task action state seconds message accepted",
+    ),
+    "tink.workflow.changed": _kind("A workflow's state changed", "workflow_id state before"),
+    # -- judgement
+    "expectation.met": _kind("An expectation holds", "expectation detail"),
+    "expectation.failed": _kind("An expectation does not hold", "expectation expected found"),
+}

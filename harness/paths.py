@@ -1,0 +1,32 @@
+"""Where things live: the product's own files, the cache, the run folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent
+
+
+def source_root() -> Path:
+    """Return the folder of ``linuxkit/`` and ``fixtures/``: a checkout, or the wheel's data."""
+    return _CHECKOUT if (_CHECKOUT / "linuxkit").is_dir() else _PACKAGE / "_data"
+
+
+def cache_root() -> Path:
+    """Return the folder for everything downloaded or built; ``HOOKLAB_CACHE`` overrides it.
+
+    In a checkout it is the ignored ``.cache`` beside the sources; installed, the user's cache.
+    """
+    if override := os.environ.get("HOOKLAB_CACHE"):
+        return Path(override).expanduser().absolute()
+    if (_CHECKOUT / "linuxkit").is_dir():
+        return _CHECKOUT / ".cache"
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "hooklab"
+
+
+def runs_root() -> Path:
+    """Return the folder that run folders are made in; ``HOOKLAB_RUNS`` overrides ``./runs``."""
+    return Path(os.environ.get("HOOKLAB_RUNS") or "runs").expanduser().absolute()

@@ -1,0 +1,121 @@
+"""One way to run another program: explicit environment, closed stdin, its words kept.
+
+``run`` waits for a program and returns what it printed; ``command_line`` is how a command is
+shown to people: something they can paste into a shell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import LabError
+
+_KEPT = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "GOPROXY", "GONOSUMDB", "GOSUMDB", "GOFLAGS")
+_KEPT_SUFFIXES = ("_proxy", "_PROXY", "_CERT_FILE", "_CERT_DIR", "_CA_BUNDLE")
+
+
+class CommandFailed(LabError):
+    """A program ended with a status that means failure, or could not be started."""
+
+    def __init__(self, argv: Sequence[str], status: int | None, output: str) -> None:
+        tail = "\n".join(output.strip().splitlines()[-20:])
+        how = "could not be started" if status is None else f"failed with status {status}"
+        super().__init__(f"{argv[0]} {how}: {command_line(argv)}" + (f"\n{tail}" if tail else ""))
+        self.status = status
+        self.output = output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """What a program left behind."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """Return ``argv`` as a line that can be pasted into a shell."""
+    return shlex.join(argv)
+
+
+def minimal_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the few variables a child program gets, plus ``extra``.
+
+    Proxy and certificate settings pass, since downloads need them; nothing else of the caller's
+    environment leaks into a build.
+    """
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key in _KEPT or key.endswith(_KEPT_SUFFIXES)
+    }
+    return {"LC_ALL": "C.UTF-8", **kept, **(extra or {})}
+
+
+async def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    ok: Sequence[int] = (0,),
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run a program to its end.
+
+    ``env`` is added to the minimal environment. ``on_line`` is called with each line of stderr as
+    it comes, for progress. Raises ``CommandFailed`` when the status is not one of ``ok``. When the
+    caller is cancelled the program is killed and waited for.
+    """
+    words = tuple(os.fspath(word) for word in argv)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            cwd=cwd,
+            env=minimal_environment(env),
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+    except OSError as error:
+        raise CommandFailed(words, None, str(error)) from error
+    assert process.stdout is not None
+    assert process.stderr is not None
+
+    async def feed() -> None:
+        if stdin is not None and process.stdin is not None:
+            process.stdin.write(stdin)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                await process.stdin.drain()
+            process.stdin.close()
+
+    async def read_stderr(stream: asyncio.StreamReader) -> bytes:
+        kept: list[bytes] = []
+        while line := await stream.readline():
+            kept.append(line)
+            if on_line:
+                on_line(line.decode(errors="replace").rstrip("\n"))
+        return b"".join(kept)
+
+    try:
+        _, stdout, stderr = await asyncio.gather(
+            feed(), process.stdout.read(), read_stderr(process.stderr)
+        )
+        status = await process.wait()
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        raise
+    if status not in ok:
+        raise CommandFailed(words, status, (stdout + stderr).decode(errors="replace"))
+    return Completed(argv=words, status=status, stdout=stdout, stderr=stderr)

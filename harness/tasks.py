@@ -1,0 +1,77 @@
+"""The one door to background tasks: named, kept alive, and loud when they die."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
+
+from harness.clock import Deadline
+from harness.errors import DeadlineExpired, LabError, ServiceCrashed
+
+T = TypeVar("T")
+
+
+class TaskKeeper:
+    """Owns the background tasks of a lab, and the one future that says "this lab is lost".
+
+    A task that ends with an exception fails the lab: ``failure`` gets the exception (wrapped as
+    ``ServiceCrashed`` unless it is a ``LabError`` already), and every wait that goes through
+    ``race`` ends at once with that cause.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        """Start ``coroutine`` as a task called ``name``."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def fail(self, error: BaseException) -> None:
+        """Declare the lab lost because of ``error``; only the first cause is kept."""
+        if not self.failure.done():
+            self.failure.set_exception(error)
+            self.failure.exception()  # retrieved: a lab nobody waits on must not warn at exit
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            known = isinstance(error, LabError | AssertionError)
+            self.fail(error if known else ServiceCrashed(task.get_name(), error))
+
+    async def race(self, awaitable: Awaitable[T], deadline: Deadline, *, waiting_for: str) -> T:
+        """Await ``awaitable``, but no longer than ``deadline`` and only while the lab lives.
+
+        Raises ``DeadlineExpired`` (names ``waiting_for``) or whatever failed the lab.
+        """
+        work: asyncio.Future[T] = asyncio.ensure_future(awaitable)  # noqa: TID251 - not a task of ours
+        try:
+            waited: set[asyncio.Future[Any]] = {work, self.failure}
+            await asyncio.wait(
+                waited,
+                timeout=deadline.remaining_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if work.done():
+                return work.result()
+            if self.failure.done():
+                self.failure.result()
+            raise DeadlineExpired(waiting_for, deadline.total_s)
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until it ended."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,163 @@
+"""The timeline: append-only facts on one clock, on disk as they happen.
+
+A fact is a frozen ``Event``. What a run was is what its ``timeline.jsonl`` says; verdict and
+report are pure functions of that file, so a run cut off by SIGKILL can still be judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from harness.clock import Clock
+from harness.events import EVENTS
+
+Listener = Callable[["Event"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One fact."""
+
+    seq: int
+    """Counts from 1 within a run, without gaps."""
+    t: float
+    """Seconds since the run began."""
+    source: str
+    """Who saw it: a service's or machine's name."""
+    name: str
+    """Dotted, past tense; a key of ``harness.events.EVENTS``."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the event as one line of JSON, without the newline."""
+        return json.dumps(
+            {
+                "seq": self.seq,
+                "t": round(self.t, 6),
+                "source": self.source,
+                "name": self.name,
+                "fields": dict(self.fields),
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+            default=str,
+        )
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Event:
+        """Return the event that ``line`` holds. Raises ``ValueError`` when it holds none."""
+        data = json.loads(line)
+        if not isinstance(data, dict) or not {"seq", "t", "source", "name"} <= data.keys():
+            raise ValueError("not an event")
+        return cls(
+            seq=data["seq"],
+            t=data["t"],
+            source=data["source"],
+            name=data["name"],
+            fields=data.get("fields", {}),
+        )
+
+    def __getitem__(self, key: str) -> Any:
+        return self.fields[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a field, or ``default`` when the event does not carry it."""
+        return self.fields.get(key, default)
+
+
+class Timeline:
+    """Records events: to disk, to listeners, and to whoever waits for one."""
+
+    def __init__(self, path: Path | None, clock: Clock | None = None) -> None:
+        """Record to ``path`` (None: in memory only); a failed write raises ``OSError``."""
+        self.clock = clock or Clock()
+        self.events: list[Event] = []
+        self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
+        self._listeners: list[Listener] = []
+
+    def record(self, source: str, name: str, /, **fields: Any) -> Event:
+        """Append an event that happened now. Fields that are None are left out.
+
+        Raises ``KeyError`` for a name, and ``ValueError`` for a field, that the vocabulary lacks.
+        """
+        kind = EVENTS[name]
+        carried = {key: value for key, value in fields.items() if value is not None}
+        if unknown := carried.keys() - set(kind.fields):
+            raise ValueError(f"{name} has no field {', '.join(sorted(unknown))}")
+        event = Event(
+            seq=len(self.events) + 1, t=self.clock.now(), source=source, name=name, fields=carried
+        )
+        self.events.append(event)
+        if self._file:
+            self._file.write(event.to_json() + "\n")
+            self._file.flush()
+        for listener in tuple(self._listeners):
+            listener(event)
+        return event
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every later event; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    async def wait_for(self, wanted: Callable[[Event], bool], *, since: int = 0) -> Event:
+        """Return the first event after number ``since`` for which ``wanted`` is true.
+
+        Has no deadline of its own: go through ``TaskKeeper.race``.
+        """
+        for event in self.events[since:]:
+            if wanted(event):
+                return event
+        found: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+
+        def look(event: Event) -> None:
+            if not found.done() and wanted(event):
+                found.set_result(event)
+
+        end = self.subscribe(look)
+        try:
+            return await found
+        finally:
+            end()
+
+    def close(self) -> None:
+        """Close the file; later events are kept in memory only."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+def read_timeline(path: Path) -> list[Event]:
+    """Return the events of a ``timeline.jsonl``.
+
+    A last line that was cut off (the writer was killed) is left out; any other line that is no
+    event raises ``ValueError`` with its number.
+    """
+    events: list[Event] = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            events.append(Event.from_json(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}:{number}: not an event: {error}") from error
+    return events
+
+
+def named(events: Iterable[Event], *names: str) -> list[Event]:
+    """Return the events with one of ``names``, in order."""
+    return [event for event in events if event.name in names]
