@@ -68,12 +68,13 @@ async def run(
     stdin: bytes | None = None,
     ok: Sequence[int] = (0,),
     on_line: Callable[[str], None] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end.
 
     ``env`` is added to the minimal environment. ``on_line`` is called with each line of stderr as
-    it comes, for progress. Raises ``CommandFailed`` when the status is not one of ``ok``. When the
-    caller is cancelled the program is killed and waited for.
+    it comes, for progress. ``pass_fds`` stay open in the program. Raises ``CommandFailed`` when the
+    status is not one of ``ok``. When the caller is cancelled the program is killed and waited for.
     """
     words = tuple(os.fspath(word) for word in argv)
     try:
@@ -85,6 +86,7 @@ async def run(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
+            pass_fds=pass_fds,
         )
     except OSError as error:
         raise CommandFailed(words, None, str(error)) from error
