@@ -1,0 +1,267 @@
+"""One boot with everything decided: what ``scenario.lock.yaml`` holds, and the lab is built from.
+
+Plain dataclasses: the sealed child reads one back without pydantic.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+LOCK_FORMAT: Final = 1
+LOCK_NAME: Final = "scenario.lock.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskItem:
+    """A virtio disk, empty at power-on."""
+
+    name: str
+    size_bytes: int
+    serial: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookItem:
+    """Which Hook boots. ``kernel`` and ``initramfs`` are None until an embedded Hook is built."""
+
+    origin: str
+    """``embedded``, or the folder the files were found in."""
+    kernel: Path | None = None
+    initramfs: Path | None = None
+    kernel_sha256: str | None = None
+    initramfs_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkItem:
+    """Addresses, as text."""
+
+    subnet: str
+    netmask: str
+    prefix_length: int
+    server: str
+    machine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryItem:
+    """The OCI registry. ``username`` and ``password`` are set unless it is anonymous."""
+
+    scheme: Literal["http", "https"]
+    auth: Literal["anonymous", "basic", "bearer"]
+    address: str
+    """``host:port`` as the guest uses it."""
+    port: int = 5000
+    username: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinkItem:
+    """Tinkerbell's gRPC server."""
+
+    address: str
+    """``host:port`` as the guest uses it."""
+    port: int = 42113
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageItem:
+    """One more image for the registry."""
+
+    reference: str
+    layout: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationItem:
+    """One thing that must be true at the end."""
+
+    key: str
+    """As written: ``worker pulled``, ``disk vda``, …"""
+    value: Any
+    """Its value in normal form, of JSON's types."""
+    at: str
+    """Where it is written: ``file:line:column``."""
+
+    @property
+    def text(self) -> str:
+        """The expectation as a person wrote it."""
+        return f"{self.key}: {_plain(self.value)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictItem:
+    """A failure that is expected."""
+
+    failed_in: str
+    blame: str | None = None
+    because: str | None = None
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonItem:
+    """A test function that drives the lab instead of "power on and wait"."""
+
+    file: Path
+    function: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One boot, every default filled in."""
+
+    name: str
+    """The scenario file's stem, or the test function's name."""
+    variant: str
+    """What tells the items of one scenario apart: the firmware."""
+    title: str
+    """The scenario in one sentence."""
+    source: Path
+    """The scenario file."""
+    report: str | None = None
+    mac: str
+    firmware: Literal["bios", "uefi"]
+    memory_mib: int
+    cpus: int | None
+    """None: as the accelerator likes it."""
+    accel: Literal["auto", "kvm", "tcg"]
+    nic_model: str
+    disks: tuple[DiskItem, ...]
+    hook: HookItem
+    worker_image: str
+    """As the registry knows it: ``tink-worker:v0.12.2``."""
+    kernel_args: tuple[str, ...]
+    """What smee appends to the arguments it writes itself ("extra kernel args")."""
+    network: NetworkItem
+    registry: RegistryItem
+    tink: TinkItem
+    tftp_single_port: bool
+    profile: Literal["faithful", "fast"]
+    segment: Literal["auto", "bridge"]
+    ntp_offset_s: float
+    hardware_yaml: str
+    template_yaml: str
+    workflow_yaml: str
+    images: tuple[ImageItem, ...]
+    action_images: tuple[str, ...]
+    """What the template's actions ask the registry for."""
+    expectations: tuple[ExpectationItem, ...]
+    expected_verdict: VerdictItem | None
+    """None: it must pass."""
+    deadline_s: float
+    """From power-on."""
+    python: PythonItem | None = None
+
+    @property
+    def id(self) -> str:
+        """``hello[uefi]``."""
+        return f"{self.name}[{self.variant}]"
+
+    def with_hook(
+        self,
+        *,
+        kernel: Path,
+        initramfs: Path,
+        kernel_sha256: str | None = None,
+        initramfs_sha256: str | None = None,
+    ) -> Item:
+        """Return the item with the files that boot."""
+        return replace(
+            self,
+            hook=replace(
+                self.hook,
+                kernel=kernel,
+                initramfs=initramfs,
+                kernel_sha256=kernel_sha256,
+                initramfs_sha256=initramfs_sha256,
+            ),
+        )
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the item as plain data of JSON's types; what is None is left out."""
+        data = _to_data(self)
+        assert isinstance(data, dict)
+        return data
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Item:
+        """Return the item that ``data`` holds. Raises ``ValueError`` naming what is wrong."""
+        item = _from_data(cls, data, "item")
+        assert isinstance(item, Item)
+        return item
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_plain(part) for part in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_plain(part)}' for key, part in value.items())}}}"
+    return str(value)
+
+
+def _to_data(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        pairs = ((part.name, getattr(value, part.name)) for part in fields(value))
+        return {name: _to_data(content) for name, content in pairs if content is not None}
+    if isinstance(value, tuple | list):
+        return [_to_data(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): _to_data(part) for key, part in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _from_data(kind: Any, value: Any, where: str) -> Any:
+    if get_origin(kind) in (Union, types.UnionType):
+        options = [option for option in get_args(kind) if option is not type(None)]
+        return None if value is None else _from_data(options[0], value, where)
+    if kind is Any:
+        return value
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{where} can't be {value!r}")
+        return value
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where} must be a list")
+        part = get_args(kind)[0]
+        return tuple(_from_data(part, each, f"{where}[{n}]") for n, each in enumerate(value))
+    if is_dataclass(kind):
+        return _object(kind, value, where)
+    if kind is Path:
+        return Path(str(value))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind):
+        raise ValueError(f"{where} must be of type {kind.__name__}, found {value!r}")
+    return value
+
+
+def _object(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} must be a mapping")
+    known = {part.name for part in fields(kind)}
+    if unknown := value.keys() - known:
+        raise ValueError(f"{where} has unknown keys: {', '.join(sorted(map(str, unknown)))}")
+    hints = _hints(kind)
+    given = {name: _from_data(hints[name], each, f"{where}.{name}") for name, each in value.items()}
+    for part in fields(kind):
+        optional = type(None) in get_args(hints[part.name])
+        if part.name not in given and optional:
+            given[part.name] = None
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error

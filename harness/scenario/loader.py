@@ -1,0 +1,78 @@
+"""Read a scenario file: its base merged in, held against the models, every mistake positioned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.documents import Document, Path_, load, merged, validate
+from harness.errors import Position, ScenarioError
+from harness.scenario.models import Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedScenario:
+    """A scenario, and where everything in it is written."""
+
+    file: Path
+    """The file that was asked for."""
+    scenario: Scenario
+    document: Document
+    """The file merged with its base; knows from which of them a value is."""
+
+    def path(self, path: Path_) -> Path:
+        """Return the file that the value at ``path`` names, relative to the file it is in."""
+        value: Any = self.document.data
+        for step in path:
+            value = value[step]
+        return self.document.position(path).file.parent / Path(str(value)).expanduser()
+
+    def error(
+        self, message: str, path: Path_ = (), *, key: bool = False, hint: str | None = None
+    ) -> ScenarioError:
+        """Return (not raise) an error that points at ``path``."""
+        return self.document.error(message, path, key=key, hint=hint)
+
+
+def load_scenario(
+    file: Path, *, changes: Mapping[str, Any] | None = None, changed_by: Position | None = None
+) -> LoadedScenario:
+    """Return the scenario in ``file``.
+
+    ``changes`` is merged over it as a file with that ``base`` would be; mistakes in it are shown
+    at ``changed_by``. Raises ``ScenarioError`` or ``ScenarioErrors``.
+    """
+    document = _with_base(load(file), ())
+    if changes:
+        document = merged(_changes(changes, changed_by or Position(file=file)), document)
+    return LoadedScenario(file=file, scenario=validate(document, Scenario), document=document)
+
+
+def _changes(changes: Mapping[str, Any], at: Position) -> Document:
+    import json
+
+    text = json.dumps(changes, default=str)
+    return load(text, file=at.file, place=lambda _line, _column: at)
+
+
+def _with_base(document: Document, seen: tuple[Path, ...]) -> Document:
+    if not isinstance(document.data, dict):
+        raise document.error(
+            "a scenario is a mapping", hint="it begins with 'scenario: what happens here'"
+        )
+    base = document.data.get("base")
+    if base is None:
+        return document
+    if not isinstance(base, str):
+        raise document.error(f"base: expected the name of a scenario file, found {base!r}", ("base",))
+    here = (*seen, document.file.resolve())
+    file = document.file.parent / base
+    if file.resolve() in here:
+        raise document.error(f"base: {base} is based on this file", ("base",))
+    if not file.is_file():
+        raise document.error(
+            f"base: there is no file {file}", ("base",), hint="the path is relative to this file"
+        )
+    return merged(document, _with_base(load(file), here))
