@@ -19,7 +19,7 @@ class Phase(StrEnum):
     DONE = "done"
 
     @property
-    def title(self) -> str:
+    def words(self) -> str:
         """The phase as a person reads it."""
         return _TITLES.get(self, self.value.replace("-", " "))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.documents import Document, Path_, load, merged, validate
+from harness.documents import Document, KeyPath, load, merged, validate
 from harness.errors import Position, ScenarioError
 from harness.scenario.models import Scenario
 
@@ -22,7 +22,7 @@ class LoadedScenario:
     document: Document
     """The file merged with its base; knows from which of them a value is."""
 
-    def path(self, path: Path_) -> Path:
+    def path(self, path: KeyPath) -> Path:
         """Return the file that the value at ``path`` names, relative to the file it is in."""
         value: Any = self.document.data
         for step in path:
@@ -30,7 +30,7 @@ class LoadedScenario:
         return self.document.position(path).file.parent / Path(str(value)).expanduser()
 
     def error(
-        self, message: str, path: Path_ = (), *, key: bool = False, hint: str | None = None
+        self, message: str, path: KeyPath = (), *, key: bool = False, hint: str | None = None
     ) -> ScenarioError:
         """Return (not raise) an error that points at ``path``."""
         return self.document.error(message, path, key=key, hint=hint)
@@ -66,7 +66,9 @@ def _with_base(document: Document, seen: tuple[Path, ...]) -> Document:
     if base is None:
         return document
     if not isinstance(base, str):
-        raise document.error(f"base: expected the name of a scenario file, found {base!r}", ("base",))
+        raise document.error(
+            f"base: expected the name of a scenario file, found {base!r}", ("base",)
+        )
     here = (*seen, document.file.resolve())
     file = document.file.parent / base
     if file.resolve() in here:

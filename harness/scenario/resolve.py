@@ -1,0 +1,275 @@
+"""From a scenario to the boots it asks for: defaults filled in, every reference checked.
+
+Nothing is started, built or written here, so whatever is wrong is said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from harness.documents import suggest
+from harness.errors import LabError, Position
+from harness.events import EVENTS
+from harness.scenario.item import (
+    DiskItem,
+    ExpectationItem,
+    HookItem,
+    ImageItem,
+    Item,
+    NetworkItem,
+    PythonItem,
+    RegistryItem,
+    TinkItem,
+    VerdictItem,
+)
+from harness.scenario.kernel_args import resolve_kernel_args
+from harness.scenario.loader import LoadedScenario, load_scenario
+from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
+
+WORKERS: Final[Mapping[str, str]] = {"tink-worker@v0.12.2": "tink-worker:v0.12.2"}
+"""What ``worker:`` may name, and what the lab's registry calls it."""
+
+
+def load_items(
+    file: Path,
+    *,
+    known_images: Collection[str],
+    changes: Mapping[str, Any] | None = None,
+    changed_by: Position | None = None,
+    python: PythonItem | None = None,
+) -> list[Item]:
+    """Return one item for each firmware that the scenario in ``file`` lists.
+
+    ``known_images`` are the references (``print:v1``) that the lab's registry can hold; the
+    scenario's own ``images`` come on top. ``changes`` is merged over the file, as a scenario with
+    that ``base`` would be. An embedded Hook's files are None until ``Item.with_hook``.
+    Raises ``ScenarioError`` or ``ScenarioErrors``.
+    """
+    loaded = load_scenario(file, changes=changes, changed_by=changed_by)
+    return resolve(loaded, known_images=known_images, python=python)
+
+
+def resolve(
+    loaded: LoadedScenario, *, known_images: Collection[str], python: PythonItem | None = None
+) -> list[Item]:
+    """Return the items of a scenario that is read already. See ``load_items``."""
+    scenario = loaded.scenario
+    machine = scenario.machine
+    network = _network(loaded)
+    registry = _registry(loaded, network)
+    tink = TinkItem(address=f"{network.server}:42113", tls=scenario.tink.tls)
+    hook = _hook(loaded)
+    images = _images(loaded)
+    available = {*known_images, *(image.reference for image in images)}
+    worker_image = _worker(loaded, available)
+    name = python.function.removeprefix("test_") if python else loaded.file.stem
+    items = []
+    for firmware in machine.firmware:
+        files = resolve_tinkerbell(
+            loaded, name=name, firmware=firmware, network=network, known_images=available
+        )
+        item = Item(
+            name=name,
+            variant=firmware,
+            title=scenario.scenario,
+            source=loaded.file.absolute(),
+            report=scenario.report,
+            mac=machine.mac,
+            firmware=firmware,
+            memory_mib=machine.memory >> 20,
+            cpus=machine.cpus,
+            accel=machine.accel,
+            nic_model=machine.nic,
+            disks=tuple(
+                DiskItem(name=disk.name, size_bytes=disk.size, serial=disk.serial)
+                for disk in machine.disks
+            ),
+            hook=hook,
+            worker_image=worker_image,
+            kernel_args=resolve_kernel_args(
+                loaded, worker_image=worker_image, network=network, registry=registry, tink=tink
+            ),
+            network=network,
+            registry=registry,
+            tink=tink,
+            tftp_single_port=scenario.tftp.ports == "single",
+            profile=scenario.profile,
+            segment=scenario.segment,
+            ntp_offset_s=scenario.ntp.offset.total_seconds(),
+            hardware_yaml=files.hardware,
+            template_yaml=files.template,
+            workflow_yaml=files.workflow,
+            images=images,
+            action_images=files.images,
+            expectations=_expectations(loaded, files),
+            expected_verdict=_verdict(loaded),
+            deadline_s=scenario.deadline.total_seconds(),
+            python=python,
+        )
+        items.append(item)
+    return items
+
+
+def _network(loaded: LoadedScenario) -> NetworkItem:
+    network = loaded.scenario.network
+    subnet = network.subnet
+    server = network.server or subnet[1]
+    machine = network.machine or subnet[10 if subnet.num_addresses > 11 else 2]
+    for key, address in (("server", server), ("machine", machine)):
+        if address not in subnet or address in (subnet[0], subnet[-1]):
+            raise loaded.error(
+                f"network.{key}: {address} is no host address of {subnet}", ("network", key)
+            )
+    if server == machine:
+        raise loaded.error(
+            f"network: server and machine have the same address {server}", ("network", "machine")
+        )
+    return NetworkItem(
+        subnet=str(subnet),
+        netmask=str(subnet.netmask),
+        prefix_length=subnet.prefixlen,
+        server=str(server),
+        machine=str(machine),
+    )
+
+
+def _registry(loaded: LoadedScenario, network: NetworkItem) -> RegistryItem:
+    registry = loaded.scenario.registry
+    named = registry.auth != "anonymous"
+    return RegistryItem(
+        scheme=registry.scheme,
+        auth=registry.auth,
+        address=f"{network.server}:5000",
+        username=(registry.username or "hook") if named else None,
+        password=(registry.password or "hook-password") if named else None,
+    )
+
+
+def _hook(loaded: LoadedScenario) -> HookItem:
+    if loaded.scenario.hook == "embedded":
+        return HookItem(origin="embedded")
+    folder = loaded.path(("hook",))
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise loaded.error(
+            f"hook: {folder} {what}",
+            ("hook",),
+            hint="say 'embedded', or name a folder with a kernel and an initramfs",
+        )
+    from harness.hook.files import find_hook  # type: ignore[import-not-found,unused-ignore]
+
+    try:
+        found = find_hook(folder)
+    except LabError as error:
+        raise loaded.error(f"hook: {error.message}", ("hook",), hint=error.hint) from error
+    return HookItem(
+        origin=str(folder), kernel=found.kernel.absolute(), initramfs=found.initramfs.absolute()
+    )
+
+
+def _images(loaded: LoadedScenario) -> tuple[ImageItem, ...]:
+    images = []
+    for reference in loaded.scenario.images:
+        layout = loaded.path(("images", reference))
+        if not (layout / "oci-layout").is_file() or not (layout / "index.json").is_file():
+            raise loaded.error(
+                f"images: {layout} is no OCI image layout",
+                ("images", reference),
+                hint="a folder with oci-layout and index.json, as skopeo copy … oci:DIR makes",
+            )
+        tagged = reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
+        images.append(ImageItem(reference=tagged, layout=layout.absolute()))
+    return tuple(images)
+
+
+def _worker(loaded: LoadedScenario, available: Collection[str]) -> str:
+    worker = loaded.scenario.worker
+    image = WORKERS.get(worker, worker if worker in available else None)
+    if image is None:
+        raise loaded.error(
+            f"worker: there is no worker {worker!r}",
+            ("worker",),
+            hint=suggest(worker, [*WORKERS, *(i for i in sorted(available) if "worker" in i)]),
+        )
+    return image
+
+
+def _verdict(loaded: LoadedScenario) -> VerdictItem | None:
+    verdict = loaded.scenario.verdict
+    if verdict == "passed":
+        return None
+    return VerdictItem(
+        failed_in=verdict.failed_in.value,
+        blame=verdict.blame.value if verdict.blame else None,
+        because=verdict.because,
+        at=str(loaded.document.position(("verdict",), key=True)),
+    )
+
+
+def _expectations(loaded: LoadedScenario, files: TinkerbellFiles) -> tuple[ExpectationItem, ...]:
+    items = []
+    for number, entry in enumerate(loaded.scenario.expect):
+        key = next(iter(loaded.document.data["expect"][number]))
+        path = ("expect", number, key)
+        if key == "actions":
+            names = list(entry.actions or ())
+            for index, name in enumerate(names):
+                if name not in files.actions:
+                    step = index if isinstance(entry.actions, list) else name
+                    raise loaded.error(
+                        f"the template has no action {name!r}",
+                        (*path, step),
+                        key=True,
+                        hint=suggest(name, files.actions),
+                    )
+        if key.startswith("disk "):
+            _check_disk(loaded, path, key.removeprefix("disk "))
+        if key in ("event", "no event"):
+            _check_event(loaded, path)
+        value = entry.model_dump(mode="json", by_alias=True, exclude_none=True)[key]
+        at = loaded.document.position(path, key=True)
+        items.append(ExpectationItem(key=key, value=value, at=str(at)))
+    return tuple(items)
+
+
+def _check_disk(loaded: LoadedScenario, path: tuple[str | int, ...], name: str) -> None:
+    known = [disk.name for disk in loaded.scenario.machine.disks]
+    if name not in known:
+        hint = suggest(name, known) or "the machine has no disks: give it some in machine.disks"
+        raise loaded.error(f"the machine has no disk {name!r}", path, key=True, hint=hint)
+
+
+def _check_event(loaded: LoadedScenario, path: tuple[str | int, ...]) -> None:
+    number, key = path[1], path[2]
+    assert isinstance(number, int)
+    entry = loaded.scenario.expect[number]
+    event = entry.event if key == "event" else entry.no_event
+    assert event is not None
+    short = not loaded.document.has((*path, "name"))
+    if event.name not in EVENTS:
+        where = path if short else (*path, "name")
+        raise loaded.error(
+            f"there is no event {event.name!r}", where, hint=suggest_event(event.name)
+        )
+    for field in event.where:
+        fields = EVENTS[event.name].fields
+        if field not in fields:
+            raise loaded.error(
+                f"{event.name} has no field {field!r}",
+                (*path, "where", field),
+                key=True,
+                hint=suggest(field, fields),
+            )
+
+
+def suggest_event(name: str) -> str | None:
+    """Return a hint for an event name that does not exist: near ones first, not all hundred."""
+    import difflib
+
+    near = difflib.get_close_matches(name, EVENTS, n=3, cutoff=0.5)
+    same = [known for known in EVENTS if known.split(".")[0] == name.split(".")[0]]
+    if near:
+        return f"did you mean {' or '.join(repr(one) for one in near)}?"
+    return f"known there: {', '.join(same)}" if same else "'hooklab schema' lists them all"
