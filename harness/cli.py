@@ -1,0 +1,270 @@
+"""The command line: one table of verbs, each of which imports what it needs when it is used.
+
+Exit status: 0 all well, 1 a scenario or a test ended otherwise than it should, 2 a bad scenario
+or bad usage, 3 the host is unfit or a build failed, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.errors import BuildFailed, HostUnfit, LabError, ScenarioError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNFIT = 3
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """One thing that ``hooklab`` can do."""
+
+    summary: str
+    examples: str
+    """Shown below the options by ``hooklab VERB --help``: whole command lines, with a word each."""
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    passes_on: bool = False
+    """Whether words that are not its own go on, as ``arguments.rest``."""
+
+
+def _call(module: str, function: str, *positional: Any, **named: Any) -> Any:
+    return getattr(importlib.import_module(module), function)(*positional, **named)
+
+
+def _configure_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="scenario or folder")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write outcomes and verdicts")
+    parser.add_argument("-k", dest="only", metavar="WORD", help="only items whose name has WORD")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return int(
+        _call(
+            "harness.scenario.runner",
+            "run_command",
+            arguments.paths,
+            json_file=arguments.json,
+            only=arguments.only,
+        )
+    )
+
+
+def _configure_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result for programs")
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    return int(_call("harness.hook.command", "build_command", json_file=arguments.json))
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    from harness.dev.test import test_command
+
+    return test_command(arguments.rest)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    return int(_call("harness.doctor", "doctor_command", json_file=arguments.json))
+
+
+def _configure_schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to stdout")
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    text = str(_call("harness.scenario.schema", "schema_text"))
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    return EXIT_OK
+
+
+def _configure_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, metavar="RUN_FOLDER", help="a folder below runs/")
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    return int(_call("harness.report.command", "report_command", arguments.run_dir))
+
+
+def _configure_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="boot, build, lab; all when none is named",
+    )
+    parser.add_argument("-n", dest="times", type=int, default=3, help="repetitions (default: 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    return int(
+        _call(
+            "harness.bench.command",
+            "bench_command",
+            arguments.parts,
+            times=arguments.times,
+            json_file=arguments.json,
+        )
+    )
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb(
+        summary="boot the machines of scenarios and say how far they got, and why",
+        examples="""\
+  hooklab run scenarios/hello.yaml              one scenario, every firmware it names
+  hooklab run scenarios/hello.yaml -k uefi      only the items with 'uefi' in their name
+  hooklab run scenarios/ --json out.json        a folder; outcomes and verdicts for a program""",
+        configure=_configure_run,
+        run=_run,
+    ),
+    "build": Verb(
+        summary="build the embedded Hook, the worker and the action images",
+        examples="""\
+  hooklab build                                 says at once when nothing has changed
+  hooklab build --json build.json               where the files are, for a program""",
+        configure=_configure_json,
+        run=_build,
+    ),
+    "test": Verb(
+        summary="run the linters, every test and every scenario of this checkout",
+        examples="""\
+  hooklab test                                  everything: what .ci/run calls
+  hooklab test harness/wire -k dhcp             what pytest is given goes to pytest
+  hooklab test -m 'not boot'                    without the scenarios that boot a guest""",
+        configure=lambda parser: None,
+        run=_test,
+        passes_on=True,
+    ),
+    "doctor": Verb(
+        summary="say what this host lacks for a lab, and what to do about it",
+        examples="""\
+  hooklab doctor                                a line a check; exit 3 when one fails
+  hooklab doctor --json doctor.json             the same for a program""",
+        configure=_configure_json,
+        run=_doctor,
+    ),
+    "schema": Verb(
+        summary="print the JSON Schema of a scenario, for editors",
+        examples="""\
+  hooklab schema --output scenario.schema.json
+  # then, as the first line of a scenario:
+  # yaml-language-server: $schema=scenario.schema.json""",
+        configure=_configure_schema,
+        run=_schema,
+    ),
+    "report": Verb(
+        summary="write the report of a run folder again",
+        examples="""\
+  hooklab report runs/hello-uefi-0007           judged anew from its timeline.jsonl""",
+        configure=_configure_report,
+        run=_report,
+    ),
+    "bench": Verb(
+        summary="measure boots, builds and the lab itself on this host",
+        examples="""\
+  hooklab bench                                 everything; takes a while
+  hooklab bench boot -n 5                       cold hello by phase, and the same boot by hand
+  hooklab bench build                           an unchanged build, and one changed component
+  hooklab bench lab                             start, stop and memory of the harness""",
+        configure=_configure_bench,
+        run=_bench,
+    ),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    width = max(map(len, VERBS))
+    table = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="hooklab",
+        usage="hooklab VERB [...]",
+        description="Boots Tinkerbell's Hook over an emulated network and says how far it got.",
+        epilog=f"""verbs:
+{table}
+
+start here:
+  hooklab run scenarios/hello.yaml              power-on to a finished workflow
+  hooklab VERB --help                           what a verb takes, with examples
+
+exit status: 0 all well, 1 a scenario or test failed, 2 bad scenario or usage,
+             3 the host is unfit (see: hooklab doctor), 130 interrupted""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"hooklab {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", help=argparse.SUPPRESS)
+    for name, verb in VERBS.items():
+        verb.configure(
+            verbs.add_parser(
+                name,
+                prog=f"hooklab {name}",
+                description=verb.summary[0].upper() + verb.summary[1:] + ".",
+                epilog=f"examples:\n{verb.examples}",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+                allow_abbrev=False,
+                add_help=True,
+            )
+        )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's own); return the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(words)
+    if arguments.verb is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    verb = VERBS[arguments.verb]
+    if rest and not verb.passes_on:
+        parser.error(f"unknown: {' '.join(rest)} (see: hooklab {arguments.verb} --help)")
+    # What follows the verb goes on in the order it was typed, not as argparse sorted it.
+    arguments.rest = words[words.index(arguments.verb) + 1 :]
+    try:
+        return verb.run(arguments)
+    except KeyboardInterrupt:
+        print("hooklab: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`hooklab ... | head`): not worth a message.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        print(f"hooklab: {error}", file=sys.stderr)
+        return EXIT_UNFIT
+    except LabError as error:
+        print(explain(error), file=sys.stderr)
+        return exit_status(error)
+
+
+def exit_status(error: LabError) -> int:
+    """Return the exit status that stands for ``error``."""
+    if isinstance(error, ScenarioError):
+        return EXIT_USAGE
+    if isinstance(error, HostUnfit | BuildFailed):
+        return EXIT_UNFIT
+    return EXIT_FAILED
+
+
+def explain(error: LabError) -> str:
+    """Return what went wrong and what to do about it, for a person."""
+    if isinstance(error, ScenarioError):
+        return str(error)  # carries its place and its hint already
+    return f"hooklab: {error}" + (f"\n    {error.hint}" if error.hint else "")
