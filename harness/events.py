@@ -38,6 +38,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "service.started": _kind("A stand-in listens", "service address port transport"),
     "service.stopped": _kind("A stand-in was stopped", "service"),
     "service.crashed": _kind("A stand-in died of a bug or of its socket", "service error"),
+    "service.send.failed": _kind(
+        "The kernel refused to send a datagram", "service destination error"
+    ),
     "capture.started": _kind("Frames are being captured", "file interface"),
     "capture.stopped": _kind("The capture file is complete", "frames dropped bytes"),
     # -- the machine

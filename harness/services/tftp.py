@@ -1,0 +1,209 @@
+"""TFTP: iPXE binaries, pxelinux.cfg and assets, on one port or on one port a transfer."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import DecodeError
+from harness.services import Identify
+from harness.services.udp import Rewrite, UdpShell, udp_socket
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline
+from harness.wire import tftp
+from harness.wire.commands import Address, Command, SetTimer
+from harness.wire.netboot import Reservations, parse_mac, without_trace
+from harness.wire.tftp_server import Refusal, Solo, TftpServer, unknown_file
+from harness.wire.tftp_transfer import TftpPolicy
+
+_PXELINUX = "pxelinux.cfg/01-"
+
+
+class TftpFiles:
+    """Finds files as smee's routes do: binary by its name, pxelinux.cfg by MAC, then assets."""
+
+    def __init__(
+        self,
+        *,
+        binaries: Mapping[str, Path],
+        reservations: Reservations,
+        assets: Path | None = None,
+    ) -> None:
+        self._binaries = binaries
+        self._reservations = reservations
+        self._assets = assets
+        self._opened: dict[Path, tuple[int, memoryview]] = {}
+
+    def open(self, file: str, peer: Address) -> bytes | memoryview | Refusal:
+        """Return the content of ``file``; a leading folder such as a MAC does not matter."""
+        del peer
+        path = without_trace(file)
+        base = path.rstrip("/").rpartition("/")[2] or "."
+        if found := self._binaries.get(base):
+            return self._mapped(found)
+        if path.startswith(_PXELINUX) and (mac := parse_mac(path.removeprefix(_PXELINUX))):
+            reservation = self._reservations.by_mac(mac)
+            if reservation and reservation.pxelinux_config:
+                return reservation.pxelinux_config.encode()
+        if asset := self._asset(path):
+            return self._mapped(asset)
+        return unknown_file(base)
+
+    def _asset(self, path: str) -> Path | None:
+        """Return the file below the asset folder, never one outside of it."""
+        if self._assets is None or "\0" in path:
+            return None
+        root = self._assets.resolve()
+        wanted = (root / path.lstrip("/")).resolve()
+        return wanted if wanted.is_relative_to(root) and wanted.is_file() else None
+
+    def _mapped(self, path: Path) -> bytes | memoryview | Refusal:
+        """Return a file's content without reading it all; mapped once, anew when it changed."""
+        try:
+            status = path.stat()
+            known = self._opened.get(path)
+            if known and known[0] == status.st_mtime_ns:
+                return known[1]
+            if status.st_size == 0:
+                return b""
+            with path.open("rb") as file:
+                view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except OSError:
+            return unknown_file(path.name)
+        self._opened[path] = (status.st_mtime_ns, view)
+        return view
+
+
+class TftpService:
+    """Serves ``binaries`` (name → file), and ``assets`` by path. Writes are refused."""
+
+    name = "tftp"
+
+    def __init__(
+        self,
+        *,
+        timeline: Timeline,
+        tasks: TaskKeeper,
+        binaries: Mapping[str, Path],
+        reservations: Reservations,
+        assets: Path | None = None,
+        bind: str = "0.0.0.0",
+        port: int = tftp.SERVER_PORT,
+        single_port: bool = True,
+        policy: TftpPolicy | None = None,
+        identify: Identify | None = None,
+        rewrite: Rewrite | None = None,
+    ) -> None:
+        self._timeline = timeline
+        self._tasks = tasks
+        files = TftpFiles(binaries=binaries, reservations=reservations, assets=assets)
+        self._server = TftpServer(open=files.open, policy=policy, identify=identify)
+        self._bind = bind
+        self._port = port
+        self._single_port = single_port
+        self._rewrite = rewrite
+        self._shell: UdpShell | None = None
+        self._solos: list[UdpShell] = []
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._shell.port if self._shell else self._port
+
+    async def start(self) -> None:
+        """Listen. Raises ``SetupFailed``."""
+        sock = udp_socket(service=self.name, bind=self._bind, port=self._port)
+        self._shell = UdpShell(
+            service=self.name,
+            core=self._server if self._single_port else _Listener(self),
+            sock=sock,
+            timeline=self._timeline,
+            tasks=self._tasks,
+            rewrite=self._rewrite,
+        )
+        self._timeline.record(
+            self.name,
+            "service.started",
+            service=self.name,
+            address=self._bind,
+            port=self._shell.port,
+            transport="udp",
+        )
+
+    async def stop(self) -> None:
+        """Stop listening and drop every transfer; may be called twice."""
+        for solo in self._solos:
+            solo.close()
+        self._solos.clear()
+        if self._shell:
+            self._shell.close()
+            self._shell = None
+            self._timeline.record(self.name, "service.stopped", service=self.name)
+
+    def begin(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
+        """Start a transfer on a port of its own (RFC 1350 §4)."""
+        request = tftp.decode(datagram)
+        if not isinstance(request, tftp.Request):
+            raise DecodeError("neither RRQ nor WRQ on the server's port", rfc="RFC 1350 §4")
+        commands, transfer = self._server.accept(request, peer)
+        self._solos = [solo for solo in self._solos if not solo.closed]
+        if transfer:
+            core = _Closing(Solo(transfer))
+            shell = UdpShell(
+                service=self.name,
+                core=core,
+                sock=udp_socket(service=self.name, bind=self._bind, port=0),
+                timeline=self._timeline,
+                tasks=self._tasks,
+                rewrite=self._rewrite,
+            )
+            core.shell = shell
+            self._solos.append(shell)
+            shell.run([*commands, *transfer.start(now)])
+            return []
+        return commands
+
+
+class _Listener:
+    """The core of port 69 in multi-port mode: every request gets a socket of its own."""
+
+    def __init__(self, service: TftpService) -> None:
+        self._service = service
+
+    def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
+        return self._service.begin(datagram, peer, now)
+
+    def timer(self, name: str, now: float) -> list[Command]:
+        del name, now
+        return []
+
+
+class _Closing:
+    """Closes a transfer's socket one timeout after the transfer ended.
+
+    Until then a client that missed nothing but sent its last ACK twice finds the port open.
+    """
+
+    _LINGER = "linger"
+
+    def __init__(self, solo: Solo) -> None:
+        self._solo = solo
+        self._lingers = False
+        self.shell: UdpShell | None = None
+
+    def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
+        return self._then_linger(self._solo.receive(datagram, peer, now), now)
+
+    def timer(self, name: str, now: float) -> list[Command]:
+        if name == self._LINGER:
+            if self.shell:
+                self.shell.close()
+            return []
+        return self._then_linger(self._solo.timer(name, now), now)
+
+    def _then_linger(self, commands: list[Command], now: float) -> list[Command]:
+        if self._solo.transfer.over and not self._lingers:
+            self._lingers = True
+            return [*commands, SetTimer(name=self._LINGER, at=now + 1.0)]
+        return commands

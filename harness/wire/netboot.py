@@ -1,0 +1,353 @@
+"""What a netbooting client is told: who it is, and which file comes next.
+
+The rules are those of Tinkerbell's smee v0.25.0 in reservation mode, quirks included; where smee
+and an RFC differ, smee is followed and the place says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from harness.wire.dhcp4 import Code, Message, MessageType, Option, encode_options
+
+_WEEK_S: Final = 604_800
+
+
+class Stage(StrEnum):
+    """How far a client is, told by what it says in DHCP."""
+
+    FIRMWARE = "firmware"
+    IPXE = "ipxe"
+    """An iPXE that is not Tinkerbell's: a NIC's own ROM."""
+    TINKERBELL = "tinkerbell"
+    """Tinkerbell's own iPXE."""
+    GUEST = "guest"
+    """An operating system: no netboot client."""
+
+
+class ClientKind(StrEnum):
+    """Option 60 up to its first colon."""
+
+    PXE = "PXEClient"
+    HTTP = "HTTPClient"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What Tinkerbell's Hardware says of one interface. Empty text means "not set".
+
+    An interface whose Hardware has no ``netboot`` or no ``dhcp`` part has no reservation: smee
+    fails to convert it and stays silent.
+    """
+
+    mac: str
+    """Lower case with colons."""
+    address: str
+    netmask: str = "255.255.255.0"
+    gateway: str = ""
+    name_servers: tuple[str, ...] = ()
+    time_servers: tuple[str, ...] = ()
+    hostname: str = ""
+    domain: str = ""
+    lease_s: int = _WEEK_S
+    routes: tuple[tuple[str, str], ...] = ()
+    """Option 121: pairs of destination network and router."""
+    allow_pxe: bool = False
+    allow_workflow: bool = False
+    arch: str = ""
+    uefi: bool = False
+    vlan_id: str = ""
+    facility: str = ""
+    agent_id: str = ""
+    """Hardware's agentID; the worker's id is the MAC when it is empty."""
+    disabled: bool = False
+    """Hardware's disableDhcp: no answer at all."""
+    tftp_server_name: str = ""
+    """Option 66; when it or ``boot_file_name`` is set, smee adds no netboot data of its own."""
+    boot_file_name: str = ""
+    ipxe_script_url: str = ""
+    ipxe_script: str = ""
+    ipxe_binary: str = ""
+    osie_base_url: str = ""
+    osie_kernel: str = ""
+    osie_initrd: str = ""
+    kernel_params: tuple[str, ...] = ()
+    pxelinux_config: str = ""
+
+    @property
+    def worker_id(self) -> str:
+        """The id Hook's worker is told to use."""
+        return self.agent_id or self.mac
+
+
+class Reservations:
+    """The reservations of a lab, found by MAC or by address."""
+
+    def __init__(self, reservations: Iterable[Reservation]) -> None:
+        self._by_mac = {reservation.mac: reservation for reservation in reservations}
+        self._by_address = {r.address: r for r in self._by_mac.values()}
+
+    def by_mac(self, mac: str) -> Reservation | None:
+        """Return the reservation of ``mac`` (lower case, colons), or None."""
+        return self._by_mac.get(mac)
+
+    def by_address(self, address: str) -> Reservation | None:
+        """Return the reservation of an IPv4 address, or None."""
+        return self._by_address.get(address)
+
+    def __iter__(self) -> Iterator[Reservation]:
+        return iter(self._by_mac.values())
+
+
+PI: Final = 41
+"""rpiboot; smee forces it for a Raspberry Pi's MAC, since a Pi 5 reports 0."""
+UNKNOWN_ARCH: Final = 255
+
+_PI_OUIS: Final = ("b8:27:eb", "dc:a6:32", "e4:5f:01", "28:cd:c1", "d8:3a:dd")
+_PI_SUBOPTIONS: Final = (
+    Option(9, bytes.fromhex("00001152617370626572727920506920426f6f74")),
+    Option(10, bytes.fromhex("00505845")),
+)
+
+BINARIES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        **dict.fromkeys((0, 1, 2, 3, 4, 5, 20), "undionly.kpxe"),
+        **dict.fromkeys((6, 7, 8, 9, 15, 16), "ipxe.efi"),
+        **dict.fromkeys((10, 11, 18, 19, PI), "snp-arm64.efi"),
+    }
+)
+"""Which iPXE binary an architecture (option 93) gets."""
+
+_KNOWN_ARCHES: Final = range(37)
+"""What smee's DHCP library can name; it skips any other value, 41 included."""
+
+NOT_ALLOWED: Final = "/netboot-not-allowed"
+NO_SCRIPT: Final = "/no-ipxe-script-defined"
+
+
+class MacFormat(StrEnum):
+    """How a MAC is written into the path of a binary."""
+
+    COLON = "colon"
+    DOT = "dot"
+    DASH = "dash"
+    NO_DELIMITER = "no-delimiter"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetbootConfig:
+    """What smee's command line says about netboot."""
+
+    server: str
+    """The server's IPv4 address: option 54 and siaddr."""
+    tftp: tuple[str, int] | None = None
+    """Where TFTP is; None: on ``server``, port 69."""
+    http: str = ""
+    """Base of the HTTP server's URLs without a slash at its end; empty: ``server``, port 7080."""
+    script_url: str = ""
+    """The script's URL, without the MAC; empty: ``<http>/ipxe/script/auto.ipxe``."""
+    inject_mac: bool = True
+    """Put the client's MAC before the script's name."""
+    syslog: str = ""
+    """Option 7; empty: not sent."""
+    enabled: bool = True
+    user_class: str = ""
+    """A user class that is treated like ``Tinkerbell``."""
+    mac_format: MacFormat = MacFormat.COLON
+    binaries: Mapping[int, str] = field(default_factory=dict)
+    """Overrides of ``BINARIES``."""
+    traceparent: str = ""
+    """An OpenTelemetry traceparent (``00-<32 hex>-<16 hex>-<2 hex>``); empty: OTEL is off."""
+    no_pxedhcp: bool = False
+    """Send iPXE's option 175.176, which ends its 3 s wait for a ProxyDHCP offer. smee does not."""
+
+    @property
+    def http_base(self) -> str:
+        """``http`` with its default filled in."""
+        return self.http or f"http://{self.server}:7080"
+
+    @property
+    def tftp_server(self) -> tuple[str, int]:
+        """``tftp`` with its default filled in."""
+        return self.tftp or (self.server, 69)
+
+    def script_url_for(self, reservation: Reservation | None, mac: str) -> str:
+        """Return the URL of the iPXE script of ``mac``."""
+        if reservation and reservation.ipxe_script_url:
+            return reservation.ipxe_script_url
+        url = self.script_url or f"{self.http_base}/ipxe/script/auto.ipxe"
+        if not self.inject_mac:
+            return url
+        folder, _, name = url.rpartition("/")
+        return f"{folder}/{mac}/{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """What a request says of its sender."""
+
+    mac: str
+    stage: Stage
+    kind: ClientKind | None
+    arch: int
+    """Option 93's first known value; ``PI`` for a Raspberry Pi; 255 when unknown."""
+    vendor_class: str | None
+    user_class: str | None
+    reported_arch: int | None
+    """Option 93's first value as sent."""
+
+
+def is_raspberry_pi(mac: str) -> bool:
+    """Tell whether ``mac`` belongs to Raspberry Pi Trading, by the prefixes smee knows."""
+    return mac[:8] in _PI_OUIS
+
+
+def architectures(message: Message) -> list[int]:
+    """Return option 93's values (RFC 4578 §2.1), none when its length is odd."""
+    data = message.option(Code.ARCHITECTURE) or b""
+    if len(data) % 2:
+        return []
+    return [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]
+
+
+def netboot_refusal(message: Message) -> str | None:
+    """Return why smee takes ``message`` for no netboot client, or None when it is one."""
+    reasons: list[str] = []
+    if message.type not in (MessageType.DISCOVER, MessageType.REQUEST):
+        reasons.append("neither DISCOVER nor REQUEST")
+    vendor_class = message.option(Code.VENDOR_CLASS)
+    if vendor_class is None:
+        reasons.append("no option 60")
+    elif not vendor_class.startswith((b"PXEClient", b"HTTPClient")):
+        reasons.append("option 60 is neither PXEClient nor HTTPClient")
+    if message.option(Code.ARCHITECTURE) is None:
+        reasons.append("no option 93")
+    if message.option(Code.NETWORK_INTERFACE) is None:
+        reasons.append("no option 94")
+    guid = message.option(Code.MACHINE_IDENTIFIER) or b""
+    if guid and (len(guid) != 17 or guid[0] != 0):
+        reasons.append("option 97 is not 17 octets that start with 0")
+    return "; ".join(reasons) or None
+
+
+def classify(message: Message, config: NetbootConfig | None = None) -> Client:
+    """Return who sent ``message``. Option 77 is compared raw, as smee does (not by RFC 3004)."""
+    vendor = message.option(Code.VENDOR_CLASS)
+    kind = None
+    if vendor is not None:
+        kind = ClientKind.HTTP if vendor.startswith(b"HTTPClient") else ClientKind.PXE
+    user = message.option(Code.USER_CLASS)
+    reported = architectures(message)
+    arch = next((value for value in reported if value in _KNOWN_ARCHES), UNKNOWN_ARCH)
+    own_classes = {b"Tinkerbell"}
+    if config and config.user_class:
+        own_classes.add(config.user_class.encode())
+    if user in own_classes:
+        stage = Stage.TINKERBELL
+    elif user == b"iPXE":
+        stage = Stage.IPXE
+    elif vendor is not None and vendor.startswith((b"PXEClient", b"HTTPClient")):
+        stage = Stage.FIRMWARE
+    else:
+        stage = Stage.GUEST
+    return Client(
+        mac=message.mac,
+        stage=stage,
+        kind=kind,
+        arch=PI if is_raspberry_pi(message.mac) else arch,
+        vendor_class=message.text(Code.VENDOR_CLASS),
+        user_class=message.text(Code.USER_CLASS),
+        reported_arch=reported[0] if reported else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootFile:
+    """The netboot part of a reply."""
+
+    file: str
+    next_server: str
+    vendor_specific: bytes | None
+    """Option 43, or None when smee sends none."""
+
+
+def boot_file(client: Client, reservation: Reservation, config: NetbootConfig) -> BootFile:
+    """Return what a netboot client is told to fetch. First match wins, as in smee's Bootfile."""
+    binary = reservation.ipxe_binary or {**BINARIES, **config.binaries}.get(client.arch, "")
+    if not reservation.allow_pxe or not binary:
+        return BootFile(file=NOT_ALLOWED, next_server="0.0.0.0", vendor_specific=None)
+    if config.traceparent:
+        binary = f"{binary}-{config.traceparent}"
+    in_path = formatted_mac(client.mac, config.mac_format)
+    path = f"{in_path}/{binary}" if in_path else binary
+    tftp_address, tftp_port = config.tftp_server
+    if client.stage is Stage.TINKERBELL:
+        file = config.script_url_for(reservation, client.mac) or NO_SCRIPT
+    elif client.kind is ClientKind.HTTP:
+        file = f"{config.http_base}/ipxe/binary/{path}"
+    elif client.stage is Stage.IPXE:
+        file = f"tftp://{tftp_address}:{tftp_port}/{path}"
+    else:
+        file = binary
+    next_server = tftp_address
+    if client.kind is ClientKind.HTTP:
+        host = config.http_base.split("//", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0]
+        next_server = host if _IPV4.fullmatch(host) else config.server
+    return BootFile(
+        file=file,
+        next_server=next_server,
+        vendor_specific=vendor_specific(client.mac, config.traceparent),
+    )
+
+
+def vendor_specific(mac: str, traceparent: str = "") -> bytes:
+    """Return option 43: skip PXE's own discovery, the trace, and a Pi's menu.
+
+    Sub-option 69 is a binary traceparent of 26 octets; smee sends it, zeroed, with OTEL off too.
+    """
+    trace = bytes.fromhex(traceparent.replace("-", "")) if traceparent else bytes(26)
+    pi = _PI_SUBOPTIONS if is_raspberry_pi(mac) else ()
+    return encode_options((Option(6, b"\x08"), *pi, Option(69, trace)))
+
+
+def formatted_mac(mac: str, how: MacFormat) -> str:
+    """Return a MAC written with colons in the notation smee was told to put into URLs."""
+    digits = mac.replace(":", "")
+    match how:
+        case MacFormat.COLON:
+            return mac
+        case MacFormat.DASH:
+            return mac.replace(":", "-")
+        case MacFormat.DOT:
+            return ".".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+        case MacFormat.NO_DELIMITER:
+            return digits
+        case MacFormat.EMPTY:
+            return ""
+
+
+_IPV4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+_MAC: Final = re.compile(
+    r"[0-9a-f]{2}(:[0-9a-f]{2}){5}|[0-9a-f]{2}(-[0-9a-f]{2}){5}|[0-9a-f]{4}(\.[0-9a-f]{4}){2}"
+)
+_TRACE: Final = re.compile(r"^(.*)-[0-9a-fA-F]{2}-[0-9a-fA-F]{32}-[0-9a-fA-F]{16}-[0-9a-fA-F]{2}")
+
+
+def parse_mac(text: str) -> str | None:
+    """Return a MAC in colon, dash or dot notation as lower case with colons; None if it is none."""
+    if not _MAC.fullmatch(text.lower()):
+        return None
+    digits = re.sub(r"[^0-9a-f]", "", text.lower())
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+
+
+def without_trace(name: str) -> str:
+    """Return a file name without the traceparent smee or iPXE put at its end."""
+    found = _TRACE.match(name)
+    return found.group(1) if found else name
