@@ -46,6 +46,17 @@ def action_reports(events: Iterable[Event]) -> list[Event]:
     ]
 
 
+def state_of(event: Event) -> str:
+    """Return the state an event tells: SUCCESS, whether it was written so or as STATE_SUCCESS."""
+    return str(event.get("state") or "").removeprefix("STATE_")
+
+
+def workflow_state(events: Iterable[Event]) -> str | None:
+    """Return the latest state of the workflow, None when it never changed."""
+    changes = [event for event in events if event.name == "tink.workflow.changed"]
+    return state_of(changes[-1]) if changes else None
+
+
 def is_script(path: str) -> bool:
     """Whether an HTTP path is that of an iPXE script."""
     return path.endswith(".ipxe")

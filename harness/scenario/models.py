@@ -275,17 +275,7 @@ _Actions = Annotated[
 class Expect(_Model):
     """One thing that must be true at the end. Each list entry says exactly one."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        frozen=True,
-        use_attribute_docstrings=True,
-        json_schema_extra={
-            "additionalProperties": False,
-            "patternProperties": {"^disk vd[a-z]$": {"$ref": "#/$defs/DiskExpectation"}},
-            "minProperties": 1,
-            "maxProperties": 1,
-        },
-    )
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, DiskExpectation]
 
     worker_pulled: _Times | None = Field(default=None, alias="worker pulled")

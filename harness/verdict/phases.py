@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.facts import is_artifact, is_boot_program, is_initramfs, is_script
+from harness.facts import is_artifact, is_boot_program, is_initramfs, is_script, state_of
 from harness.phases import Phase
 from harness.timeline import Event
 
 ORDER: Final = tuple(Phase)
-_TERMINAL: Final = {"SUCCESS", "FAILED", "TIMEOUT", "POST"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,7 +89,9 @@ class PhaseTracker:
     def durations(self) -> dict[str, float]:
         """Return seconds by phase; the phase the run ended in counts up to the last event."""
         return {
-            span.phase.value: round((self.last_s if span.end_s is None else span.end_s) - span.start_s, 3)
+            span.phase.value: round(
+                (self.last_s if span.end_s is None else span.end_s) - span.start_s, 3
+            )
             for span in self.spans
             if span.phase is not Phase.DONE
         }
@@ -151,7 +152,7 @@ class PhaseTracker:
             return
         if path.startswith("/ipxe/binary/"):
             self._boot_program(path, size, "HTTP")
-        elif is_artifact(path) and self.phase <= Phase.KERNEL_INITRAMFS or path in self._artifacts:
+        elif is_artifact(path) and ORDER.index(self.phase) <= ORDER.index(Phase.HOOK_BOOT):
             self._artifacts[path] = self._artifacts.get(path, 0) + size
             total = sum(self._artifacts.values())
             self._detail(Phase.KERNEL_INITRAMFS, f"{megabytes(total)} by HTTP")
@@ -176,7 +177,9 @@ class PhaseTracker:
         self._digest = self._digest or str(event.get("digest", ""))
         if not reference.startswith("sha256:") and event.get("method", "GET") == "GET":
             self._pulled.append(reference)
-        times = {0: "", 1: " once", 2: " twice"}.get(len(self._pulled), f" {len(self._pulled)} times")
+        times = {0: "", 1: " once", 2: " twice"}.get(
+            len(self._pulled), f" {len(self._pulled)} times"
+        )
         digest = f"@{self._digest[:11]}…" if self._digest else ""
         name = posixpath.basename(str(event.get("repository", "")))
         self._detail(Phase.WORKER_PULL, f"{name}{digest}{times}")
@@ -188,7 +191,7 @@ class PhaseTracker:
 
     def _action(self, event: Event) -> None:
         if event.get("accepted", True):
-            self.actions[str(event.get("action"))] = str(event.get("state"))
+            self.actions[str(event.get("action"))] = state_of(event)
             self._detail(Phase.WORKFLOW, actions_text(self.actions))
 
 
@@ -260,7 +263,7 @@ _BEGINS: Final[dict[str, Callable[[Event], Phase | None]]] = {
     "guest.worker.started": _always(Phase.WORKFLOW),
     "tink.rpc.received": _always(Phase.WORKFLOW),
     "tink.workflow.changed": lambda event: (
-        Phase.DONE if event.get("state") in ("SUCCESS", "POST") else None
+        Phase.DONE if state_of(event) in ("SUCCESS", "POST") else None
     ),
 }
 

@@ -1,0 +1,249 @@
+"""What the terminal shows: a line per phase while a boot runs, and how it ended.
+
+On a terminal the running phase is one redrawn line; elsewhere only what is final is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from harness.phases import Phase
+from harness.scenario.expectations import Outcome
+from harness.scenario.item import Item
+from harness.timeline import Event
+from harness.verdict import PhaseTracker, Span, Verdict
+from harness.verdict.phases import Transfer, megabytes
+
+_REDRAW_S = 0.1
+_NAME_WIDTH = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Escape sequences, or nothing."""
+
+    colour: bool
+
+    def __call__(self, text: str, code: str) -> str:
+        """Return ``text`` in an SGR ``code`` (ECMA-48 §8.3.117), unchanged without colour."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+
+    def good(self, text: str) -> str:
+        """Green and bold."""
+        return self(text, "1;32")
+
+    def bad(self, text: str) -> str:
+        """Red and bold."""
+        return self(text, "1;31")
+
+    def dim(self, text: str) -> str:
+        """Faint."""
+        return self(text, "2")
+
+
+def wants_colour(out: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether ``out`` is a terminal that may be coloured (https://no-color.org)."""
+    values = os.environ if environ is None else environ
+    return out.isatty() and not values.get("NO_COLOR") and values.get("TERM") != "dumb"
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveProgress:
+    """Shows one boot while it runs. Feed it every event; it never waits for one.
+
+    ``now`` is only used to redraw at most ten times a second.
+    """
+
+    item: Item
+    out: TextIO
+    live: bool
+    """Whether the line of the running phase may be redrawn."""
+    style: Style
+    now: Callable[[], float] = time.monotonic
+    tracker: PhaseTracker = field(default_factory=PhaseTracker)
+    _begun: bool = False
+    _drawn: bool = False
+    _drawn_at: float = 0.0
+    _shown: set[Phase] = field(default_factory=set)
+
+    @classmethod
+    def on(cls, out: TextIO, item: Item, *, live: bool | None = None) -> LiveProgress:
+        """Return progress for ``out`` as that can show it; ``live=False`` for one of several."""
+        colour = wants_colour(out)
+        alive = out.isatty() and os.environ.get("TERM") != "dumb"
+        return cls(
+            item=item, out=out, live=alive if live is None else live and alive, style=Style(colour)
+        )
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event."""
+        ended = self.tracker.feed(event)
+        if not self._begun and event.name == "machine.powered_on":
+            self._begun = True
+            self._line(heading(self.item, event, self.style))
+        if ended:
+            self._final(ended)
+        elif self.live and self.now() - self._drawn_at >= _REDRAW_S:
+            self.tick()
+
+    def tick(self) -> None:
+        """Redraw the running phase; call it now and then so that the elapsed time moves on."""
+        span = self.tracker.span
+        if not self.live or span is None or span.phase is Phase.DONE:
+            return
+        text = phase_line(span, self.tracker.last_s, self.style, self.tracker.transfer)
+        self._erase()
+        self.out.write(_cut(text, shutil.get_terminal_size().columns - 1))
+        self.out.flush()
+        self._drawn, self._drawn_at = True, self.now()
+
+    def finish(self) -> None:
+        """Print what is left of the running phase."""
+        span = self.tracker.span
+        if span and span.phase is not Phase.DONE and span.phase not in self._shown:
+            self._final(span)
+        self._erase()
+        self.out.flush()
+
+    def _final(self, span: Span) -> None:
+        self._shown.add(span.phase)
+        self._line(phase_line(span, self.tracker.last_s, self.style))
+
+    def _line(self, text: str) -> None:
+        self._erase()
+        self.out.write(text + "\n")
+        self.out.flush()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self.out.write("\r\x1b[2K")
+            self._drawn = False
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten a line to ``width`` columns; escape sequences take none."""
+    out, columns, position = [], 0, 0
+    while position < len(text):
+        if text[position] == "\x1b":
+            end = text.index("m", position) + 1
+            out.append(text[position:end])
+            position = end
+            continue
+        if columns < width:
+            out.append(text[position])
+        columns += 1
+        position += 1
+    return "".join(out)
+
+
+def heading(item: Item, powered_on: Event | None, style: Style) -> str:
+    """Return ``hello [uefi]   52:54:00:12:34:56   tcg, 1 vCPU``."""
+    words = [style(f"{item.name} [{item.variant}]", "1"), item.mac]
+    if powered_on:
+        cpus = powered_on.get("cpus")
+        words.append(f"{powered_on.get('accel', '?')}, {cpus} vCPU")
+    return "   ".join(words)
+
+
+def phase_line(span: Span, last_s: float, style: Style, transfer: Transfer | None = None) -> str:
+    """Return ``  firmware dhcp     0.0 →  5.1 s   192.168.77.10, ipxe.efi from 192.168.77.1``."""
+    end = last_s if span.end_s is None else span.end_s
+    # "kernel, initramfs" is as wide as the column: its times move one place to the left
+    times = f"{span.start_s:4.1f} → {end:4.1f} s"
+    detail = span.detail
+    if transfer and span.end_s is None:
+        detail = "  ".join(part for part in (detail, transfer_text(transfer)) if part)
+    name = f"{span.phase.words:<{_NAME_WIDTH}}"
+    running = span.end_s is None and transfer is not None
+    return f"  {name} {style.dim(times) if not running else times}   {detail}".rstrip()
+
+
+def transfer_text(transfer: Transfer) -> str:
+    """Return ``initramfs-x86_64 23 of 52 MB``."""
+    if not transfer.length_bytes:
+        return f"{transfer.name} {megabytes(transfer.done_bytes)}"
+    share = min(1.0, transfer.done_bytes / transfer.length_bytes)
+    done, whole = megabytes(transfer.done_bytes), megabytes(transfer.length_bytes)
+    return f"{transfer.name} {done} of {whole} ({share:.0%})"
+
+
+def final_block(
+    *,
+    item: Item,
+    passed: bool,
+    verdict: Verdict,
+    total_s: float,
+    run_dir: Path,
+    style: Style,
+    outcomes: Sequence[Outcome] = (),
+    differences: Sequence[str] = (),
+) -> str:
+    """Return how a boot ended: one line when it passed, the whole story when it did not.
+
+    ``differences`` is what ``check_verdict`` found; ``total_s`` counts from power-on.
+    """
+    report = _relative(run_dir / "report.html")
+    unmet = [outcome for outcome in outcomes if not outcome.met]
+    if passed and item.expected_verdict is None:
+        return f"{style.good('PASSED')} in {total_s:.1f} s   report {report}"
+    lines = []
+    failed_in = verdict.failed_in
+    where = f" in {failed_in.words}" if failed_in else ""
+    expected = ", as expected" if passed else ""
+    word = style.good("FAILED") if passed else style.bad("FAILED")
+    lines.append(f"{word}{where} after {total_s:.1f} s{expected}")
+    if failed_in or not unmet:
+        lines.append(_entry("what", verdict.because))
+    if verdict.blame:
+        lines.append(_entry("blame", verdict.blame.value))
+    if not passed:
+        lines += [_entry("differs", text) for text in differences if item.expected_verdict]
+        for outcome in unmet:
+            lines.append(_entry("expect", f"{outcome.expectation}   {style.dim(outcome.at)}"))
+            lines.append(_entry("", f"expected  {outcome.expected}"))
+            lines.append(_entry("", f"found     {outcome.found}"))
+    if verdict.evidence:
+        lines.append(_entry("proof", f"events {ranges(verdict.evidence)} of timeline.jsonl"))
+    if verdict.hint and failed_in:
+        lines.append(_entry("try", verdict.hint))
+    lines.append(_entry("report", report))
+    return "\n".join(lines)
+
+
+def _entry(name: str, text: str) -> str:
+    return f"  {name:<7} {text}"
+
+
+def _relative(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return ``412–431, 500`` for sequence numbers."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(f"{a}" if a == b else f"{a}–{b}" for a, b in parts)
+
+
+def event_line(event: Event) -> str:
+    """Return an event as one line of a failure's excerpt."""
+    fields = "  ".join(f"{key}={_short(value)}" for key, value in event.fields.items())
+    return f"#{event.seq:<5} {event.t:8.3f} s  {event.name:<26} {fields}".rstrip()
+
+
+def _short(value: object) -> str:
+    text = str(value).replace("\n", "⏎").replace("\r", "")
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,12 @@
+"""How far a boot came, whose fault it was and why: computed from the timeline alone.
+
+``phases`` follows a boot event by event, ``rules`` knows what each phase looks like when it
+fails, ``judge`` says one sentence.
+"""
+
+from __future__ import annotations
+
+from harness.verdict.judge import Verdict, judge
+from harness.verdict.phases import PhaseTracker, Span, track
+
+__all__ = ["PhaseTracker", "Span", "Verdict", "judge", "track"]

@@ -1,0 +1,91 @@
+"""The verdict: one sentence on a run, with the events that prove it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.facts import workflow_state
+from harness.phases import Party, Phase
+from harness.timeline import Event, named
+from harness.verdict.phases import PhaseTracker, track
+from harness.verdict.rules import Case, Finding, find
+
+_MOST_EVIDENCE = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How far a boot came and, if it failed, who is to blame and why."""
+
+    reached: Phase
+    failed_in: Phase | None
+    blame: Party | None
+    because: str
+    """One sentence."""
+    evidence: tuple[int, ...] = ()
+    """Sequence numbers of the events that prove it."""
+    hint: str | None = None
+    """What to try, when that follows from the evidence."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the workflow came to its good end."""
+        return self.failed_in is None
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the verdict in JSON's types, keys as the run's contract has them."""
+        return {
+            "reached": self.reached.value,
+            "failed_in": self.failed_in.value if self.failed_in else None,
+            "blame": self.blame.value if self.blame else None,
+            "because": self.because,
+            "evidence": list(self.evidence),
+        }
+
+    def write(self, file: Path) -> None:
+        """Write ``verdict.json``. Raises ``OSError``."""
+        file.write_text(json.dumps(self.to_data(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdict:
+    """Return the verdict on a run, or on what is left of one that was cut off."""
+    tracker = tracker or track(events)
+    reached = tracker.phase
+    if reached is Phase.DONE:
+        changes = named(events, "tink.workflow.changed")
+        return Verdict(
+            reached=reached,
+            failed_in=None,
+            blame=None,
+            because=f"workflow {changes[-1].get('workflow_id')} ended {workflow_state(events)}",
+            evidence=(changes[-1].seq,),
+        )
+    finding = _from_outside(events) or find(Case(events=events, tracker=tracker, phase=reached))
+    return Verdict(
+        reached=reached,
+        failed_in=reached,
+        blame=finding.blame,
+        because=finding.because,
+        evidence=tuple(event.seq for event in finding.evidence[-_MOST_EVIDENCE:]),
+        hint=finding.hint,
+    )
+
+
+def _from_outside(events: Sequence[Event]) -> Finding | None:
+    """Return why a run ended that neither the machine nor the network is to blame for."""
+    for event in named(events, "service.crashed"):
+        because = f"the lab's {event.get('service')} service crashed: {event.get('error')}"
+        return Finding(blame=Party.LAB, because=because, evidence=[event])
+    lost = {"QemuExited", "MonitorLost", "GuestPanic", "DeadlineExpired", "ExpectationFailed"}
+    for event in named(events, "lab.failed"):
+        if event.get("kind") not in lost:
+            because = f"the lab failed: {event.get('error')}"
+            return Finding(blame=Party.LAB, because=because, evidence=[event])
+    for event in named(events, "run.interrupted"):
+        because = f"the run was stopped: {event.get('reason')}"
+        return Finding(blame=Party.UNKNOWN, because=because, evidence=[event])
+    return None
