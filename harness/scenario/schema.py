@@ -8,6 +8,9 @@ from typing import Any
 from harness.events import EVENTS
 from harness.scenario.models import DiskExpectation, Scenario
 
+_DEFAULTS = {"PT0S": "0 s", "PT10M": "10 min", str(2 << 30): "2 GiB"}
+"""Defaults as a person writes them, where pydantic would show the parsed value."""
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -21,9 +24,7 @@ def scenario_schema() -> dict[str, Any]:
     _tidy(schema)
     _allow_base(schema)
     event = schema["$defs"]["EventExpectation"]["properties"]["name"]
-    event["anyOf"] = [
-        {"const": name, "description": kind.meaning} for name, kind in EVENTS.items()
-    ]
+    event["anyOf"] = [{"const": name, "description": kind.meaning} for name, kind in EVENTS.items()]
     return {"$schema": DIALECT, "title": "hooklab scenario", **_without(schema, "title")}
 
 
@@ -32,10 +33,14 @@ def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _tidy(node: Any) -> None:
-    """Drop the titles pydantic makes of key names; join docstrings' broken lines."""
+    """Make pydantic's schema read as if a person had written it."""
     if isinstance(node, dict):
-        for key in [k for k, value in node.items() if k == "title" and isinstance(value, str)]:
-            del node[key]
+        if isinstance(node.get("title"), str):
+            del node["title"]
+        if node.get("default", ...) is None:
+            del node["default"]
+        if str(node.get("default")) in _DEFAULTS:
+            node["default"] = _DEFAULTS[str(node["default"])]
         if isinstance(node.get("description"), str):
             node["description"] = " ".join(node["description"].split()).replace("``", "`")
         for value in node.values():
