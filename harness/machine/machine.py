@@ -1,0 +1,225 @@
+"""A machine that can be powered on, watched and powered off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from harness.clock import Deadline
+from harness.errors import GuestPanic, HostUnfit, LabError, MonitorLost, QemuExited, SetupFailed
+from harness.machine.console import Console
+from harness.machine.milestones import Milestones
+from harness.machine.qemu import CONSOLES, QEMU, Channels, MachineSpec, qemu_command
+from harness.machine.qmp import Monitor
+from harness.process import command_line, minimal_environment
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline
+
+_START: Final = timedelta(seconds=30)
+_QUIT: Final = timedelta(seconds=3)
+_SOCKET_PATH_LIMIT: Final = 107
+
+
+class Machine:
+    """One QEMU with its monitor and its consoles.
+
+    QEMU ending when nobody asked it to fails the lab (``QemuExited``), and so does a guest's
+    kernel panic (``GuestPanic``) unless ``panic_is_lost`` is false: every wait that goes through
+    ``TaskKeeper.race`` ends at once with that cause.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: MachineSpec,
+        run_dir: Path,
+        private_dir: Path,
+        timeline: Timeline,
+        tasks: TaskKeeper,
+        panic_is_lost: bool = True,
+    ) -> None:
+        """Files that stay go to ``run_dir``, sockets for people to ``private_dir``."""
+        self.spec = spec
+        self.name = spec.name
+        self.monitor = Monitor(spec.name)
+        self.consoles: dict[str, Console] = {
+            name: Console(name=name, machine=spec.name, timeline=timeline, tasks=tasks)
+            for name in CONSOLES
+        }
+        self._run_dir = run_dir
+        self._private_dir = private_dir
+        self._timeline = timeline
+        self._tasks = tasks
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._events: asyncio.Task[None] | None = None
+        self._expected_end = False
+        self._ended = asyncio.Event()
+        self._milestones = Milestones(
+            machine=spec.name,
+            timeline=timeline,
+            on_panic=self._panicked if panic_is_lost else None,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """QEMU's process id while it runs."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start QEMU with the CPU held, its monitor and consoles connected.
+
+        Raises ``HostUnfit`` without QEMU, ``SetupFailed`` with QEMU's own words when it refuses.
+        """
+        (self._run_dir / "qemu.cmd").write_text(command_line(qemu_command(self.spec)) + "\n")
+        pairs = {name: socket.socketpair() for name in ("qmp", *CONSOLES)}
+        attach = self._private_dir / f"{self.name}-qmp"
+        channels = Channels(
+            monitor=pairs["qmp"][1].fileno(),
+            consoles={name: pairs[name][1].fileno() for name in CONSOLES},
+            logs=self._run_dir,
+            attach=attach if len(os.fsencode(attach)) <= _SOCKET_PATH_LIMIT else None,
+        )
+        argv = ["setpriv", "--pdeathsig", "KILL", *qemu_command(self.spec, channels)]
+        try:
+            with self._log().open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    env=minimal_environment(),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[theirs.fileno() for _, theirs in pairs.values()],
+                    start_new_session=True,
+                )
+        except OSError as error:
+            for ours, _ in pairs.values():
+                ours.close()
+            raise SetupFailed(f"QEMU can't be started: {error.strerror}") from error
+        finally:
+            for _, theirs in pairs.values():
+                theirs.close()
+        self._watch = self._tasks.spawn(self._wait_for_end(self._process), name=f"QEMU {self.name}")
+        for name, console in self.consoles.items():
+            await console.connect(pairs[name][0])
+            console.read_lines(self._milestones.read)
+        try:
+            await self._tasks.race(
+                self.monitor.connect(pairs["qmp"][0]),
+                Deadline.after(_START),
+                waiting_for=f"{self.name}: the monitor's greeting",
+            )
+        except (MonitorLost, QemuExited) as error:
+            self._expected_end = True
+            await self._kill()
+            words = "\n    ".join(self.last_lines())
+            raise SetupFailed(f"QEMU does not start:\n    {words}", hint=self._hint()) from error
+        self._events = self._tasks.spawn(
+            self.monitor.run(self._monitor_said), name=f"monitor {self.name}"
+        )
+
+    async def power_on(self) -> None:
+        """Let the CPU go; ``start`` it first when that was not done."""
+        if self._process is None:
+            await self.start()
+        assert self._process is not None
+        # Recorded first: a fast firmware must not be seen before its machine was powered on.
+        self._timeline.record(
+            self.name,
+            "machine.powered_on",
+            machine=self.name,
+            mac=self.spec.nics[0].mac if self.spec.nics else None,
+            firmware=str(self.spec.firmware),
+            accel=self.spec.accel,
+            cpus=self.spec.cpus,
+            memory_mib=self.spec.memory_mib,
+            pid=self._process.pid,
+        )
+        await self.monitor.execute("cont")
+
+    async def reset(self) -> None:
+        """Press the reset button."""
+        await self.monitor.execute("system_reset")
+
+    async def power_off(self) -> None:
+        """Pull the plug: QEMU ends within 3 seconds, all console output is in. Idempotent."""
+        self._expected_end = True
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(LabError, asyncio.TimeoutError):
+                async with asyncio.timeout(_QUIT.total_seconds()):
+                    await self.monitor.execute("quit")
+                    await self._ended.wait()
+        await self._kill()
+
+    async def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        if self._watch is not None:
+            await asyncio.wait({self._watch})
+        await self.monitor.close()
+        if self._events is not None:
+            self._events.cancel()
+            await asyncio.gather(self._events, return_exceptions=True)
+        for console in self.consoles.values():
+            await console.close()
+
+    async def wait_for_end(self) -> None:
+        """Return once QEMU has ended, however it did."""
+        await self._ended.wait()
+
+    async def _wait_for_end(self, process: asyncio.subprocess.Process) -> None:
+        status = await process.wait()
+        self._ended.set()
+        lines = self.last_lines()
+        self._timeline.record(
+            self.name, "machine.exited", machine=self.name, status=status, last_lines=lines or None
+        )
+        if not self._expected_end:
+            raise QemuExited(status, lines)
+
+    def _monitor_said(self, event: str, data: Mapping[str, Any]) -> None:
+        self._timeline.record(self.name, "qmp.event.seen", event=event, data=dict(data))
+        if event == "RESET":
+            # The reset a machine begins with is not one that it did.
+            self._milestones.reboot()
+            self._record_stop("machine.reset", data)
+        elif event == "SHUTDOWN" and not self._expected_end:
+            self._record_stop("machine.shutdown", data)
+
+    def _record_stop(self, name: str, data: Mapping[str, Any]) -> None:
+        self._timeline.record(
+            self.name, name, machine=self.name, reason=data.get("reason"), guest=data.get("guest")
+        )
+
+    def _panicked(self, line: str) -> None:
+        self._tasks.fail(GuestPanic(line))
+
+    def _log(self) -> Path:
+        return self._run_dir / "qemu.log"
+
+    def last_lines(self) -> list[str]:
+        """Return the last things QEMU itself said (``qemu.log``)."""
+        with contextlib.suppress(OSError):
+            return self._log().read_text(errors="replace").splitlines()[-8:]
+        return []
+
+    def _hint(self) -> str:
+        said = "\n".join(self.last_lines())
+        if "Cannot allocate memory" in said or "cannot set up guest memory" in said:
+            return f"give the machine less than {self.spec.memory_mib} MiB"
+        return f"see {self._log()} and the command in {self._run_dir / 'qemu.cmd'}"
+
+
+def check() -> None:
+    """Raise ``HostUnfit`` unless QEMU is installed."""
+    import shutil
+
+    if shutil.which(QEMU) is None:
+        raise HostUnfit(f"{QEMU} is not installed", hint="install the package qemu-system-x86")

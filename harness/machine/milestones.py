@@ -1,0 +1,124 @@
+"""What console lines mean: patterns in, ``guest.*`` events out.
+
+Consoles are evidence, never the verdict's ground. A milestone is reported once a boot, by the
+console that says it first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from harness.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class _Milestone:
+    event: str
+    pattern: re.Pattern[str]
+    """Named groups become fields of the event."""
+    repeats: bool = False
+    """Reported once for each distinct set of fields, instead of once a boot."""
+
+
+def _once(event: str, pattern: str) -> _Milestone:
+    return _Milestone(event, re.compile(pattern))
+
+
+def _each(event: str, pattern: str) -> _Milestone:
+    return _Milestone(event, re.compile(pattern), repeats=True)
+
+
+_MILESTONES: Final = (
+    _once("guest.kernel.started", r"\bLinux version (?P<version>\S+)"),
+    _once("guest.cmdline.seen", r"\b(?:[Cc]ommand line): (?P<cmdline>.+)"),
+    _once("guest.init.started", r"\bRun /\S+ as init process|^Welcome to LinuxKit\b"),
+    _each(
+        "guest.service.started",
+        r"\b(?:[Ss]tart(?:ing|ed) (?:onboot |service |container )|service: started )"
+        r"(?P<service>[\w.-]+)",
+    ),
+    _once("guest.docker.started", r"\bAPI listen on \S+docker\.sock|\bDaemon has completed init"),
+    _once("guest.bootkit.started", r"[Ss]tarting BootKit: the tink-worker bootstrapper"),
+    _once(
+        "guest.worker.started",
+        r"BootKit: the tink-worker bootstrapper finished|\btink-worker container started\b",
+    ),
+    _once("guest.login.offered", r"\blogin:\s*$|^linuxkit-[0-9a-f]+:.*# ?$"),
+    _once("guest.panicked", r"(?P<line>Kernel panic - not syncing.*)"),
+)
+
+_FAILURES: Final = {
+    "ipxe error": r"https?://ipxe\.org/[0-9a-f]{8}",
+    "firmware found no network": r"\bPXE-E\d\d\b|No bootable device|No bootable option",
+    "boot script failed": r"\bFailed to (?:load kernel|load initrd|boot)\b",
+    "no root file system": r"\bUnable to mount root fs|\bNo working init found",
+    "initramfs broken": r"\bInitramfs unpacking failed",
+    "out of memory": r"\bOut of memory: Killed process|\bSystem is deadlocked on memory",
+    "disk full": r"[Nn]o space left on device",
+    "soft lockup": r"\bsoft lockup - CPU#\d+ stuck",
+    "kernel oops": r"\b(?:Oops|BUG|general protection fault): ",
+    "segmentation fault": r"\bsegfault at [0-9a-f]+ ip\b",
+    "image pull failure": r"image pull failure|[Ff]ailed to pull image",
+    "certificate refused": r"\bx509: ",
+    "exec format error": r"exec format error",
+    "no workflow server": r"failed to get workflow context",
+}
+"""Known failure texts of firmware, kernel, docker, Hook and tink-worker, by a name for people."""
+_ANY_FAILURE: Final = re.compile("|".join(f"(?:{text})" for text in _FAILURES.values()))
+
+
+class Milestones:
+    """Watches the consoles of one machine."""
+
+    def __init__(
+        self,
+        *,
+        machine: str,
+        timeline: Timeline,
+        on_panic: Callable[[str], None] | None = None,
+    ) -> None:
+        """``on_panic`` is called with the line when the guest's kernel gives up."""
+        self._machine = machine
+        self._timeline = timeline
+        self._on_panic = on_panic
+        self._seen: set[tuple[str, ...]] = set()
+
+    def reboot(self) -> None:
+        """Start over: the machine was reset."""
+        self._seen.clear()
+
+    def read(self, console: str, text: str, partial: bool) -> None:
+        """Look at one line (a ``LineReader`` for ``Console.read_lines``)."""
+        for milestone in _MILESTONES:
+            # A partial line may go on: only a prompt is known to be complete.
+            if partial and milestone.event != "guest.login.offered":
+                continue
+            if found := milestone.pattern.search(text):
+                self._report(milestone, found.groupdict(), console)
+        if not partial and _ANY_FAILURE.search(text):
+            for name, pattern in _FAILURES.items():
+                if re.search(pattern, text):
+                    self._report_failure(name, text, console)
+                    break
+
+    def _report(self, milestone: _Milestone, fields: dict[str, str], console: str) -> None:
+        key = (milestone.event, *(fields.values() if milestone.repeats else ()))
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        if milestone.event not in ("guest.cmdline.seen", "guest.service.started"):
+            fields["console"] = console
+        self._timeline.record(self._machine, milestone.event, **fields)
+        if milestone.event == "guest.panicked" and self._on_panic is not None:
+            self._on_panic(fields["line"])
+
+    def _report_failure(self, name: str, text: str, console: str) -> None:
+        key = ("guest.error.seen", name, text)
+        if key not in self._seen:
+            self._seen.add(key)
+            self._timeline.record(
+                self._machine, "guest.error.seen", line=text, console=console, pattern=name
+            )

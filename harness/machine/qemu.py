@@ -1,0 +1,192 @@
+"""QEMU's command line, as a pure function of what the machine is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from harness.machine.firmware import Firmware, FlashFiles
+
+QEMU: Final = "qemu-system-x86_64"
+CONSOLES: Final = ("ttyS0", "ttyS1")
+MIN_MEMORY_MIB: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A virtio disk: ``vda``, ``vdb``… in the guest, in the order of the machine's list."""
+
+    path: Path
+    size_bytes: int
+    serial: str | None = None
+    """What the guest sees in /sys/block/vda/serial; at most 20 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network card."""
+
+    mac: str
+    """Lower case, with colons."""
+    netdev: str
+    """The value of ``-netdev``, with the id ``net0``, ``net1``… in the order of the list."""
+    model: str = "virtio-net-pci"
+    bootable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectKernel:
+    """A kernel that QEMU loads itself: no firmware boot menu, no network boot."""
+
+    kernel: Path
+    initrd: Path | None = None
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """Everything about a machine that its command line says."""
+
+    name: str
+    firmware: Firmware
+    accel: str
+    """``kvm`` or ``tcg``."""
+    nics: Sequence[Nic]
+    disks: Sequence[Disk] = ()
+    machine: str = "q35"
+    cpus: int = 1
+    """More than one under TCG can hang for ever in a kernel text patch; see DESIGN.md."""
+    memory_mib: int = 2048
+    uuid: str | None = None
+    flash: FlashFiles | None = None
+    """For UEFI: the code, and this machine's own copy of the variables."""
+    no_reboot: bool = False
+    """End the machine (event ``machine.shutdown``) instead of letting it reset."""
+    direct: DirectKernel | None = None
+    extra: Sequence[str] = field(default=())
+    """Words put at the end of the command line as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """How the harness is connected to a QEMU that it starts.
+
+    The file descriptors are ends of socket pairs that QEMU inherits: no path is too long, no
+    connection is awaited, and no socket file is left behind.
+    """
+
+    monitor: int
+    consoles: Mapping[str, int]
+    """By the names in ``CONSOLES``."""
+    logs: Path
+    """A folder for what each serial port said, octet by octet, written by QEMU itself."""
+    attach: Path | None = None
+    """A path (107 octets at most) of a second monitor, for people."""
+
+
+def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[str]:
+    """Return the whole command.
+
+    With ``channels`` the CPU is held until the monitor says ``cont``. Without, it is the command
+    for a person to run: it starts at once, the first serial port is on the terminal.
+    """
+    cpu = "host" if spec.accel == "kvm" else "max"
+    # fmt: off
+    words = [
+        QEMU,
+        "-name", f"{_escaped(spec.name)},debug-threads=on",
+        "-machine", f"{spec.machine},usb=off,vmport=off,graphics=off,dump-guest-core=off",
+        "-accel", spec.accel if spec.accel != "tcg" else "tcg,tb-size=512",
+        "-cpu", cpu,
+        "-smp", str(spec.cpus),
+        "-m", f"{spec.memory_mib}M",
+        "-nodefaults",
+        "-no-user-config",
+        "-display", "none",
+        "-rtc", "base=utc,clock=host,driftfix=none",
+        "-boot", "strict=on",
+        "-device", "virtio-rng-pci",
+        # A guest that powers itself off leaves QEMU paused, so that QEMU never ends unasked.
+        "-no-shutdown",
+    ]
+    # fmt: on
+    if spec.uuid:
+        words += ["-uuid", spec.uuid]
+    if spec.no_reboot:
+        words += ["-no-reboot"]
+    if spec.flash is not None:
+        for unit, (path, readonly) in enumerate(
+            ((spec.flash.code, "on"), (spec.flash.variables, "off"))
+        ):
+            words += [
+                "-drive",
+                f"if=pflash,unit={unit},format=raw,readonly={readonly},file={_escaped(path)}",
+            ]
+    if spec.direct is not None:
+        words += ["-kernel", str(spec.direct.kernel), "-append", spec.direct.cmdline]
+        if spec.direct.initrd is not None:
+            words += ["-initrd", str(spec.direct.initrd)]
+    for number, nic in enumerate(spec.nics):
+        words += ["-netdev", nic.netdev, "-device", _nic_device(spec, nic, number)]
+    for number, disk in enumerate(spec.disks):
+        words += _disk_words(disk, number, len(spec.nics))
+    words += _standalone_words() if channels is None else _channel_words(channels)
+    return [*words, *spec.extra]
+
+
+def _nic_device(spec: MachineSpec, nic: Nic, number: int) -> str:
+    device = f"{nic.model},netdev=net{number},mac={nic.mac}"
+    if nic.bootable and spec.direct is None:
+        device += f",bootindex={number + 1}"
+    if spec.firmware.is_uefi or not nic.bootable:
+        device += ",romfile="
+    return device
+
+
+def _disk_words(disk: Disk, number: int, after: int) -> list[str]:
+    serial = f",serial={_escaped(disk.serial)}" if disk.serial else ""
+    # cache=unsafe ignores the guest's flushes: the file is read through the same page cache, and
+    # nobody needs it to survive a crash of the host.
+    return [
+        "-drive",
+        f"if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap,file={_escaped(disk.path)}",
+        "-device",
+        f"virtio-blk-pci,drive=disk{number},bootindex={after + number + 1}{serial}",
+    ]
+
+
+def _channel_words(channels: Channels) -> list[str]:
+    words: list[str] = []
+    for number, console in enumerate(CONSOLES):
+        log = _escaped(channels.logs / f"serial-{console}.log")
+        words += [
+            "-chardev",
+            f"socket,id={console},fd={channels.consoles[console]},logfile={log},logappend=off",
+            "-device",
+            f"isa-serial,chardev={console},index={number}",
+        ]
+    words += ["-chardev", f"socket,id=qmp,fd={channels.monitor}"]
+    words += ["-mon", "chardev=qmp,mode=control"]
+    if channels.attach is not None:
+        words += ["-qmp", f"unix:{_escaped(channels.attach)},server=on,wait=off"]
+    return [*words, "-S"]
+
+
+def _standalone_words() -> list[str]:
+    first, second = CONSOLES
+    # fmt: off
+    return [
+        "-chardev", f"stdio,id={first},mux=on,signal=off",
+        "-device", f"isa-serial,chardev={first},index=0",
+        "-chardev", f"null,id={second}",
+        "-device", f"isa-serial,chardev={second},index=1",
+        "-mon", f"chardev={first}",
+    ]
+    # fmt: on
+
+
+def _escaped(value: str | Path) -> str:
+    """Return ``value`` for use in an option list, where a comma ends a value unless doubled."""
+    return str(value).replace(",", ",,")
