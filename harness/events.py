@@ -122,6 +122,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "registry.blob.served": _kind(
         "A blob, whole or a range", "id mac method repository digest bytes length range"
     ),
+    "registry.request.aborted": _kind("The client left early", "id mac method path bytes length"),
     "registry.request.failed": _kind("An error answer", "id mac method path status code"),
     "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),
     # -- Tinkerbell's gRPC server

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from harness.errors import DecodeError
 from harness.wire.commands import Note
+from harness.wire.http_range import Unsatisfiable, parse_range
 from harness.wire.oci import Descriptor, Digest, MediaType, canonical_json, is_repository, is_tag
 from harness.wire.registry_auth import Access, Auth, AuthKind, Granted, Refused, TokenDesk
 from harness.wire.registry_messages import (
@@ -26,7 +27,6 @@ from harness.wire.registry_messages import (
     etag_matches,
     json_response,
     not_found,
-    parse_range,
 )
 
 _API_VERSION: Final = ("Docker-Distribution-Api-Version", "registry/2.0")
@@ -313,23 +313,10 @@ class Registry:
         condition = request.headers.get("if-range")
         if condition is not None and condition.strip() != f'"{digest}"':
             asked = ""
-        part = parse_range(asked, size)
-        if part is None:
-            text = b"invalid range: failed to overlap\n"
-            failed = Note(
-                name="registry.request.failed",
-                fields={"method": request.method, "path": request.path, "status": 416},
-            )
-            return Response(
-                status=416,
-                headers=(
-                    ("Content-Type", "text/plain; charset=utf-8"),
-                    ("Content-Range", f"bytes */{size}"),
-                    *headers,
-                ),
-                body=text,
-                notes=(failed,),
-            )
+        try:
+            part = parse_range(asked, size)
+        except Unsatisfiable:
+            return self._unsatisfiable(request, size, headers)
         fields: dict[str, Any] = {
             "method": request.method,
             "repository": name,
@@ -337,14 +324,33 @@ class Registry:
             "length": size,
         }
         more = [("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes")]
-        if part.partial:
-            fields["range"] = f"{part.start}-{part.start + part.length - 1}"
-            more.append(("Content-Range", f"bytes {fields['range']}/{size}"))
+        start, end = part or (0, size)
+        if part:
+            fields["range"] = f"{start}-{end - 1}"
+            more.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
         return Response(
-            status=206 if part.partial else 200,
+            status=206 if part else 200,
             headers=(*more, *headers),
-            body=BlobRange(digest=digest, start=part.start, length=part.length),
+            body=BlobRange(digest=digest, start=start, length=end - start),
             served=Note(name="registry.blob.served", fields=fields),
+        )
+
+    def _unsatisfiable(
+        self, request: Request, size: int, headers: tuple[tuple[str, str], ...]
+    ) -> Response:
+        failed = Note(
+            name="registry.request.failed",
+            fields={"method": request.method, "path": request.path, "status": 416},
+        )
+        return Response(
+            status=416,
+            headers=(
+                ("Content-Type", "text/plain; charset=utf-8"),
+                ("Content-Range", f"bytes */{size}"),
+                *headers,
+            ),
+            body=b"invalid range: failed to overlap\n",
+            notes=(failed,),
         )
 
 

@@ -5,7 +5,6 @@ Error answers are the distribution-spec's JSON; texts are those of Docker's own 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,8 +14,6 @@ from harness.wire.commands import Note
 from harness.wire.oci import Digest, canonical_json
 
 _JSON: Final = ("Content-Type", "application/json; charset=utf-8")
-_RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.IGNORECASE)
-_DIGITS_LIMIT: Final = 18
 _MESSAGES: Final = {
     "BLOB_UNKNOWN": "blob unknown to registry",
     "DENIED": "requested access to the resource is denied",
@@ -141,33 +138,3 @@ def etag_matches(header: str, digest: Digest) -> bool:
     """RFC 9110 §13.1.2, weak comparison."""
     tags = [part.strip().removeprefix("W/") for part in header.split(",")]
     return "*" in tags or f'"{digest}"' in tags or str(digest) in tags
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of something; ``partial`` when it was asked for as a range."""
-
-    start: int
-    length: int
-    partial: bool
-
-
-def parse_range(header: str, size: int) -> Part | None:
-    """Return what a Range header asks for of ``size`` octets; None when it can't be satisfied.
-
-    A header with several ranges, or one that is none, is ignored (RFC 9110 §14.2 allows both).
-    """
-    whole = Part(0, size, partial=False)
-    match = _RANGE.fullmatch(header)
-    if not match or not (match[1] or match[2]):
-        return whole
-    if max(len(match[1]), len(match[2])) > _DIGITS_LIMIT:
-        return None
-    if not match[1]:
-        length = min(int(match[2]), size)
-        return Part(size - length, length, partial=True) if length else None
-    start = int(match[1])
-    end = min(int(match[2]), size - 1) if match[2] else size - 1
-    if match[2] and int(match[2]) < start:
-        return whole  # §14.1.1: an invalid range
-    return Part(start, end - start + 1, partial=True) if start < size else None

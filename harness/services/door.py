@@ -1,0 +1,172 @@
+"""The door of a TCP service: sees each connection's first octet before HTTP or TLS does.
+
+The two mistakes that a lab has to tell apart from all others happen here: TLS spoken to a plain
+port, and plain HTTP spoken to a TLS port. Both are answered as Go's servers do, so that a client
+says of this stand-in what it would say of the real one, and are reported. So is every failed TLS
+handshake, with the alert that the client sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from harness.errors import SetupFailed
+from harness.tasks import TaskKeeper
+
+_HANDSHAKE_WITHIN_S: Final = 20.0  # a guest under TCG may need seconds
+_TLS_HANDSHAKE: Final = 0x16  # RFC 8446 §5.1, ContentType.handshake
+_ANSWER_TO_TLS: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Connection: close\r\n\r\n400 Bad Request"
+)  # Go net/http, server.go: badRequestError
+_ANSWER_TO_PLAIN: Final = (  # Go net/http, server.go: tlsRecordHeaderLooksLikeHTTP
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+)
+
+OnFailure = Callable[[str, str], None]
+"""Called with the peer (``address:port``) and the reason."""
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return a server's context for a PEM chain and its key. Raises ``SetupFailed``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SetupFailed(
+            f"can't use the certificate {certificate} with the key {key}: {error}",
+            hint="both must be PEM, and belong together",
+        ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Door:
+    """Accepts connections on a bound, listening socket, and hands each to a protocol."""
+
+    def __init__(
+        self,
+        *,
+        sock: socket.socket,
+        service: str,
+        tasks: TaskKeeper,
+        protocol: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext | None,
+        on_failure: OnFailure,
+    ) -> None:
+        """Take over ``sock``; nothing is accepted before ``open``."""
+        self._sock = sock
+        self._service = service
+        self._tasks = tasks
+        self._protocol = protocol
+        self._tls = tls
+        self._on_failure = on_failure
+        self._running: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Begin to accept."""
+        self._keep(self._tasks.spawn(self._accept(), name=f"{self._service}: accept"))
+
+    async def close(self) -> None:
+        """Stop accepting, and drop connections that no protocol has yet; may be called twice."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._sock.close()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(self._sock)
+            except ConnectionError:  # gone before it was accepted
+                continue
+            peer = f"{address[0]}:{address[1]}"
+            admitted = self._tasks.spawn(
+                self._admit(connection, peer), name=f"{self._service}: connection of {peer}"
+            )
+            self._keep(admitted)
+
+    async def _admit(self, connection: socket.socket, peer: str) -> None:
+        """Hand ``connection`` to a protocol; closed here when that is not to be."""
+        loop = asyncio.get_running_loop()
+        handed_on = False
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            first = await _peek(connection)
+            if first is None:  # a port check: connected and closed
+                return
+            if self._tls is None and first == _TLS_HANDSHAKE:
+                self._on_failure(peer, "TLS on the plain HTTP port")
+                await _refuse(connection, _ANSWER_TO_TLS)
+            elif self._tls is not None and chr(first).isalpha():
+                self._on_failure(peer, "plain HTTP on the TLS port")
+                await _refuse(connection, _ANSWER_TO_PLAIN)
+            else:
+                handed_on = True
+                await loop.connect_accepted_socket(
+                    self._protocol,
+                    connection,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=_HANDSHAKE_WITHIN_S if self._tls else None,
+                )
+        except OSError as error:  # ssl.SSLError and ConnectionError are kinds of it
+            if self._tls:
+                self._on_failure(peer, _reason(error))
+        finally:
+            if not handed_on:
+                connection.close()
+
+
+async def _peek(connection: socket.socket) -> int | None:
+    """Return the first octet without taking it, None when the peer sent none and closed."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+
+    def ready() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    descriptor = os.dup(connection.fileno())
+    loop.add_reader(descriptor, ready)
+    try:
+        await readable
+        first = connection.recv(1, socket.MSG_PEEK)
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return first[0] if first else None
+
+
+async def _refuse(connection: socket.socket, answer: bytes) -> None:
+    """Answer and close, without the RST that unread octets would cause (it eats the answer)."""
+    loop = asyncio.get_running_loop()
+    connection.recv(1 << 16)
+    await loop.sock_sendall(connection, answer)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        words = error.reason.lower().replace("_", " ")
+        for prefix in ("tlsv1 alert ", "tlsv13 alert ", "sslv3 alert "):
+            if words.startswith(prefix):
+                return f"the client sent alert: {words.removeprefix(prefix)}"
+        return words
+    if isinstance(error, TimeoutError):
+        return f"no handshake within {_HANDSHAKE_WITHIN_S:.0f} s"
+    if isinstance(error, ConnectionError):
+        return "the client closed the connection during the handshake"
+    return str(error) or type(error).__name__
