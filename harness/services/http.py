@@ -27,7 +27,7 @@ HOOK_PREFIX: Final = "/hook"
 """Where Hook's files are: ``<base>/hook/vmlinuz-x86_64``."""
 _SLICE_BYTES: Final = 1 << 20
 _PROGRESS_EVERY_S: Final = 0.5
-_STOP_WITHIN_S: Final = 1.0
+_STOP_WITHIN_S: Final = 0.5
 
 
 class HttpService:
