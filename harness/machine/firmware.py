@@ -61,8 +61,9 @@ def find_uefi(
     seen: set[str] = set()
     candidates: list[Path] = []
     for folder in folders:
-        for path in sorted(folder.expanduser().glob("*.json")):
-            if path.name not in seen:  # a file of a more important folder masks its namesakes
+        for path in _entries(folder):
+            # A file of a more important folder masks its namesakes.
+            if path.suffix == ".json" and path.name not in seen:
                 seen.add(path.name)
                 candidates.append(path)
     for path in sorted(candidates, key=lambda path: path.name):
@@ -72,6 +73,14 @@ def find_uefi(
         if Path(code).is_file() and Path(variables).is_file():
             return FlashFiles(code=Path(code), variables=Path(variables))
     raise HostUnfit("no UEFI firmware (OVMF) was found", hint="install the package ovmf")
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in ``folder``; nothing when it is missing, or somebody else's home."""
+    try:
+        return sorted(folder.expanduser().iterdir())
+    except (OSError, RuntimeError):
+        return []
 
 
 def _flash_files(descriptor: Path) -> FlashFiles | None:
