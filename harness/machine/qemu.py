@@ -69,6 +69,11 @@ class MachineSpec:
     """Words put at the end of the command line as they are."""
 
 
+def cpu_model(accel: str) -> str:
+    """Return the value of ``-cpu`` that offers the guest all that ``accel`` can do."""
+    return "host" if accel == "kvm" else "max"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
     """How the harness is connected to a QEMU that it starts.
@@ -92,14 +97,13 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
     With ``channels`` the CPU is held until the monitor says ``cont``. Without, it is the command
     for a person to run: it starts at once, the first serial port is on the terminal.
     """
-    cpu = "host" if spec.accel == "kvm" else "max"
     # fmt: off
     words = [
         QEMU,
         "-name", f"{_escaped(spec.name)},debug-threads=on",
         "-machine", f"{spec.machine},usb=off,vmport=off,graphics=off,dump-guest-core=off",
         "-accel", spec.accel if spec.accel != "tcg" else "tcg,tb-size=512",
-        "-cpu", cpu,
+        "-cpu", cpu_model(spec.accel),
         "-smp", str(spec.cpus),
         "-m", f"{spec.memory_mib}M",
         "-nodefaults",
