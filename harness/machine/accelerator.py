@@ -130,11 +130,15 @@ async def _find(kernel: Path | None, cache: Path) -> Accelerator:
     else:
         found = Accelerator(accel="tcg", because=f"KVM opens but does not run: {failure}")
     with contextlib.suppress(OSError):  # a cache that can't be written costs a probe each time
-        cache.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps({"key": key, **asdict(found)}))
-        fresh.replace(path)
+        _write(path, key, found)
     return found
+
+
+def _write(path: Path, key: str, found: Accelerator) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps({"key": key, **asdict(found)}))
+    fresh.replace(path)
 
 
 def _key(kernel: Path) -> str:
