@@ -1,0 +1,112 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"hooklab.dev/hook/internal/netlink"
+)
+
+// modprobe is kmod's; the kernel's own module requests run it as well.
+const modprobe = "/sbin/modprobe"
+
+// maxColdplugRounds bounds the walk down a bus: each driver may show devices of the next level (a
+// PCI bridge, then virtio, then a disk).
+const maxColdplugRounds = 5
+
+// coldplug loads the modules of the devices that are already there, many aliases per call: under
+// emulation a process costs more than a module.
+func (s *system) coldplug() {
+	if _, err := os.Stat(modprobe); err != nil {
+		s.log.Printf("hook: no modules are loaded: %v", err)
+		return
+	}
+	seen := map[string]bool{}
+	for range maxColdplugRounds {
+		fresh := newAliases(seen)
+		if len(fresh) == 0 {
+			return
+		}
+		_, done, err := s.reaper.Start(modprobe, append([]string{modprobe, "-abq"}, fresh...), &syscall.ProcAttr{
+			Dir:   "/",
+			Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+			Files: []uintptr{s.null.Fd(), s.null.Fd(), s.null.Fd()},
+		})
+		if err != nil {
+			s.log.Printf("hook: modprobe: %v", err)
+			return
+		}
+		<-done // aliases nobody drives are an error to modprobe, not to us
+	}
+}
+
+// newAliases collects the aliases not seen before, in the order of the device tree.
+func newAliases(seen map[string]bool) []string {
+	var fresh []string
+	for _, pattern := range []string{"/sys/bus/*/devices/*/modalias"} {
+		paths, _ := filepath.Glob(pattern)
+		for _, path := range paths {
+			alias := readWord(path)
+			if alias == "" || seen[alias] {
+				continue
+			}
+			seen[alias] = true
+			fresh = append(fresh, alias)
+		}
+	}
+	return fresh
+}
+
+func readWord(path string) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(content))
+}
+
+func prepareNetwork() error { return netlink.LinkUp("lo") }
+
+// setLimits raises what every service inherits to LinuxKit's values.
+func setLimits() {
+	const files, infinity = 1 << 20, ^uint64(0)
+	const rlimitNproc = 6
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files})
+	_ = syscall.Setrlimit(rlimitNproc, &syscall.Rlimit{Cur: infinity, Max: infinity})
+}
+
+// setHostname takes the name from /etc/hostname, or makes one of the first interface's address as
+// LinuxKit does; dhcpcd sends it to the DHCP server.
+func (s *system) setHostname() {
+	name := readWord("/etc/hostname")
+	if name == "" {
+		address := readWord("/sys/class/net/eth0/address")
+		if address == "" {
+			return
+		}
+		name = "linuxkit-" + strings.ReplaceAll(address, ":", "")
+	}
+	if err := syscall.Sethostname([]byte(name)); err != nil {
+		s.log.Printf("hook: host name: %v", err)
+	}
+}
+
+// prepareResolvConf makes the file /etc/resolv.conf points to (/run/resolvconf/resolv.conf):
+// containers bind it before the DHCP client writes it.
+func (s *system) prepareResolvConf() {
+	link, err := os.Readlink("/etc/resolv.conf")
+	if err != nil {
+		return
+	}
+	if !filepath.IsAbs(link) {
+		link = filepath.Join("/etc", link)
+	}
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err == nil {
+		err = os.WriteFile(link, nil, 0o644)
+	}
+	if err != nil {
+		s.log.Printf("hook: resolv.conf: %v", err)
+	}
+}

@@ -1,0 +1,3 @@
+module hooklab.dev/hook
+
+go 1.24
