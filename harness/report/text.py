@@ -188,7 +188,7 @@ def final_block(
 
     ``differences`` is what ``check_verdict`` found; ``total_s`` counts from power-on.
     """
-    report = _relative(run_dir / "report.html")
+    report = relative(run_dir / "report.html")
     unmet = [outcome for outcome in outcomes if not outcome.met]
     if passed and item.expected_verdict is None:
         return f"{style.good('PASSED')} in {total_s:.1f} s   report {report}"
@@ -220,7 +220,8 @@ def _entry(name: str, text: str) -> str:
     return f"  {name:<7} {text}"
 
 
-def _relative(path: Path) -> str:
+def relative(path: Path) -> str:
+    """Return ``path`` as seen from the current folder when it is below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

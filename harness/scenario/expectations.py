@@ -42,8 +42,28 @@ _Check = Callable[[Any, Sequence[Event], Item], _Answer]
 
 
 def check_expectations(item: Item, events: Sequence[Event]) -> list[Outcome]:
-    """Return an outcome for each of the item's expectations, in the scenario's order."""
-    return [_check(expectation, events, item) for expectation in item.expectations]
+    """Return an outcome for each of the item's expectations, in the scenario's order.
+
+    What a Python scenario's own assertions recorded comes last.
+    """
+    outcomes = [_check(expectation, events, item) for expectation in item.expectations]
+    return outcomes + [
+        _asserted(event, events)
+        for event in events
+        if event.name == "expectation.failed" and event.source == "test"
+    ]
+
+
+def _asserted(event: Event, events: Sequence[Event]) -> Outcome:
+    what, _, place = str(event.get("expectation")).partition(" (")
+    return Outcome(
+        expectation=what,
+        met=False,
+        expected=str(event.get("expected")),
+        found=str(event.get("found")),
+        nearest=tuple(nearest(events, (), anchor=event.seq)),
+        at=place.removesuffix(")"),
+    )
 
 
 def check_verdict(

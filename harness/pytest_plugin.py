@@ -1,0 +1,204 @@
+"""The pytest plugin: scenarios, in YAML and in Python, as test items.
+
+``pytest scenarios/`` collects every YAML file with a top-level ``scenario:`` key as one item a
+firmware (``hello.yaml::hello[uefi]``), and every function marked by
+``harness.scenario.python.scenario``. A failure says what was expected, what happened, the nearest
+events and where the files are; a Python frame it never shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.scenario.item import Item
+    from harness.scenario.python import Declaration
+    from harness.scenario.runner import RunResult  # type: ignore[import-not-found,unused-ignore]
+
+_SCENARIO_KEY: Final = re.compile(rb"^scenario[ \t]*:", re.MULTILINE)
+
+
+class Runner(Protocol):
+    """What boots an item: the real one seals a lab; the plugin's own tests bring another."""
+
+    def known_images(self) -> Collection[str]:
+        """Return the references of the images that the lab's registry can hold."""
+
+    def run(self, item: Item, runs: Path) -> RunResult:
+        """Boot ``item`` in a new folder below ``runs``."""
+
+
+class SealedRunner:
+    """Builds what is needed once, then runs each item in its own sealed process tree."""
+
+    def known_images(self) -> Collection[str]:
+        """Return the references of the images that hooklab builds."""
+        from harness.scenario.runner import KNOWN_IMAGES
+
+        return frozenset(KNOWN_IMAGES)
+
+    def run(self, item: Item, runs: Path) -> RunResult:
+        """Build what ``item`` needs and is not there yet, and boot it."""
+        from harness.scenario.runner import prepare, run_item
+
+        async def boot() -> RunResult:
+            return await run_item(await prepare(item), runs=runs)
+
+        return asyncio.run(boot())
+
+
+RUNNER: Final = pytest.StashKey[Runner]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--runs``."""
+    group = parser.getgroup("hooklab")
+    group.addoption("--runs", type=Path, metavar="DIR", help="make run folders there (./runs)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Use the real runner unless a test put in another."""
+    config.stash.setdefault(RUNNER, SealedRunner())
+    config.addinivalue_line("markers", "scenario: boots a machine from a scenario")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect YAML files that have a top-level ``scenario:`` key."""
+    if file_path.suffix not in (".yaml", ".yml") or not _is_scenario(file_path):
+        return None
+    collector: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
+    return collector
+
+
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> list[ScenarioTest] | None:
+    """Collect functions marked by ``@scenario``, before anything else takes them for its own."""
+    from harness.scenario.python import find_declaration
+
+    declaration = find_declaration(obj)
+    return None if declaration is None else list(_python_items(collector, name, declaration))
+
+
+# such a function is no coroutine test of pytest-asyncio's: this hook comes first
+pytest_pycollect_makeitem = pytest.hookimpl(tryfirst=True)(pytest_pycollect_makeitem)
+
+
+def _is_scenario(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return bool(_SCENARIO_KEY.search(stream.read(1 << 20)))
+    except OSError:
+        return False
+
+
+class BadScenario(pytest.Collector.CollectError):
+    """A mistake in a scenario: shown as it is, at collection."""
+
+
+def _load(node: pytest.Collector, file: Path, **more: Any) -> list[Item]:
+    from harness.errors import ScenarioError
+    from harness.scenario.resolve import load_items
+
+    known = node.config.stash[RUNNER].known_images()
+    try:
+        return load_items(_near(file), known_images=known, **more)
+    except ScenarioError as error:
+        raise BadScenario(str(error)) from None
+
+
+def _near(file: Path) -> Path:
+    """Return ``file`` relative to the current folder when it is below it, for short messages."""
+    try:
+        return file.relative_to(Path.cwd())
+    except ValueError:
+        return file
+
+
+class ScenarioFile(pytest.File):
+    """A scenario file."""
+
+    def collect(self) -> Iterable[ScenarioTest]:
+        """Return one test a firmware. Raises ``BadScenario``."""
+        for item in _load(self, self.path):
+            yield ScenarioTest.from_parent(self, name=item.id, boot=item)
+
+
+def _python_items(
+    collector: pytest.Module | pytest.Class, name: str, declaration: Declaration
+) -> Iterator[ScenarioTest]:
+    items = _load(
+        collector,
+        declaration.file,
+        changes=declaration.changes,
+        changed_by=declaration.at,
+        python=declaration.python,
+    )
+    for item in items:
+        yield ScenarioTest.from_parent(
+            collector, name=f"{name}[{item.variant}]", boot=item, line=declaration.at.line
+        )
+
+
+class ScenarioFailed(Exception):
+    """Carries a result that is not as the scenario says; never shown itself."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result.outcome.value)
+        self.result = result
+
+
+class ScenarioTest(pytest.Item):
+    """One boot."""
+
+    def __init__(self, *, boot: Item, line: int = 1, **more: Any) -> None:
+        super().__init__(**more)
+        self.boot = boot
+        self._line = line
+        self.add_marker("scenario")
+
+    def runtest(self) -> None:
+        """Boot the machine; raise ``ScenarioFailed`` unless it ended as the scenario says."""
+        from harness.errors import BuildFailed, HostUnfit
+        from harness.paths import runs_root
+
+        runs = self.config.getoption("--runs") or runs_root()
+        try:
+            result = self.config.stash[RUNNER].run(self.boot, runs)
+        except (HostUnfit, BuildFailed) as error:
+            reason = error.message + (f" ({error.hint})" if error.hint else "")
+            if isinstance(error, HostUnfit):
+                pytest.skip(reason)
+            raise
+        self.user_properties += [
+            ("run_dir", str(result.run_dir)),
+            ("reached", result.verdict.reached.value),
+            ("because", result.verdict.because),
+        ]
+        self.add_report_section("call", "run", f"{_near(result.run_dir)}")
+        if not result.passed:
+            raise ScenarioFailed(result)
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
+    ) -> str | Any:
+        """Return what was expected, what happened, the nearest events, and the files."""
+        from harness.errors import LabError
+        from harness.report.failure import failure_text
+
+        error = excinfo.value
+        if isinstance(error, ScenarioFailed):
+            return failure_text(error.result)
+        if isinstance(error, LabError):
+            return str(error) + (f"\n    {error.hint}" if error.hint else "")
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Return where the scenario is written."""
+        return self.path, self._line - 1, f"{self.name}: {self.boot.title}"
