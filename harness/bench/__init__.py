@@ -1,0 +1,1 @@
+"""Measurements on this host, from one run: medians, and ratios between them."""
