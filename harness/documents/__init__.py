@@ -6,8 +6,18 @@ against a pydantic model and names every mistake with file, line, column and a h
 
 from __future__ import annotations
 
-from harness.documents.document import Document, KeyPath, load, load_all
+from harness.documents.document import Document, KeyPath, PlainText, load, load_all
 from harness.documents.merging import merged
 from harness.documents.validation import Mistake, suggest, validate
 
-__all__ = ["Document", "KeyPath", "Mistake", "load", "load_all", "merged", "suggest", "validate"]
+__all__ = [
+    "Document",
+    "KeyPath",
+    "Mistake",
+    "PlainText",
+    "load",
+    "load_all",
+    "merged",
+    "suggest",
+    "validate",
+]

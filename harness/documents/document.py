@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,18 @@ _FLOAT: Final = re.compile(
 _TAG: Final = "tag:yaml.org,2002:"
 
 
+class PlainText(str):
+    """A scalar that YAML does not read as text, with the text it was written as."""
+
+    value: Any
+    """What YAML reads: int, float or bool."""
+
+    def __new__(cls, text: str, value: Any) -> PlainText:
+        made = super().__new__(cls, text)
+        made.value = value
+        return made
+
+
 @dataclass(slots=True, kw_only=True)
 class _Node:
     """One YAML node. Lines and columns count from 0, as ruamel's marks do."""
@@ -44,6 +56,8 @@ class _Node:
     kind: str
     """``scalar``, ``list`` or ``map``."""
     value: Any = None
+    text: str = ""
+    """A scalar as it was written, without quotes."""
     style: str | None = None
     items: list[_Node] = field(default_factory=list)
     pairs: dict[Any, tuple[_Node, _Node]] = field(default_factory=dict)
@@ -85,6 +99,13 @@ class Document:
     ) -> ScenarioError:
         """Return (not raise) a ``ScenarioError`` that points at ``path``."""
         return ScenarioError(message, at=self.position(path, key=key), hint=hint)
+
+    def textual(self) -> Document:
+        """Return this document with numbers and booleans as ``PlainText``; null stays None.
+
+        For what Go's yaml.v3 does: a field of type string takes ``8080`` or ``1.0`` as written.
+        """
+        return replace(self, data=_plain(self.root, textual=True))
 
     def at(self, path: KeyPath) -> Document:
         """Return the part of this document that stands at ``path``. Raises ``KeyError``."""
@@ -227,11 +248,20 @@ def _child(node: _Node, step: str | int) -> tuple[_Node | None, _Node] | None:
     return None
 
 
-def _plain(node: _Node) -> Any:
+def _plain(node: _Node, *, textual: bool = False) -> Any:
     if node.kind == "map":
-        return {key: _plain(value) for key, (_, value) in node.pairs.items()}
+        return {
+            _scalar_data(key, textual): _plain(value, textual=textual)
+            for key, value in node.pairs.values()
+        }
     if node.kind == "list":
-        return [_plain(item) for item in node.items]
+        return [_plain(item, textual=textual) for item in node.items]
+    return _scalar_data(node, textual)
+
+
+def _scalar_data(node: _Node, textual: bool) -> Any:
+    if textual and node.value is not None and not isinstance(node.value, str):
+        return PlainText(node.text, node.value)
     return node.value
 
 
@@ -293,6 +323,7 @@ class _Composer:
                 end_line=event.end_mark.line,
                 kind="scalar",
                 value=value,
+                text=event.value,
                 style=event.style,
             )
         elif kind == "SequenceStartEvent":

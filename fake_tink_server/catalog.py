@@ -1,0 +1,213 @@
+"""The Tinkerbell objects at hand, and the workflows they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from fake_tink_server.goview import template_data
+from fake_tink_server.objects import KINDS, Hardware, Template, Workflow
+from fake_tink_server.template import Compiled, compile_template
+from fake_tink_server.workflow import BootOptions
+from fake_tink_server.workflow import Workflow as Run
+from harness.documents import Document, KeyPath, load, load_all, suggest, validate
+from harness.errors import ScenarioError, ScenarioErrors
+
+T = TypeVar("T", Hardware, Template, Workflow)
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded(Generic[T]):
+    """An object and the document it was read from."""
+
+    object: T
+    document: Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A Workflow object, rendered: what the engine runs, and where it came from."""
+
+    run: Run
+    workflow: Loaded[Workflow]
+    template: Loaded[Template]
+    hardware: Loaded[Hardware] | None
+    compiled: Compiled
+    warnings: list[ScenarioError]
+
+
+@dataclass(slots=True)
+class Catalog:
+    """Objects by namespace and name."""
+
+    hardware: dict[Key, Loaded[Hardware]] = field(default_factory=dict)
+    templates: dict[Key, Loaded[Template]] = field(default_factory=dict)
+    workflows: dict[Key, Loaded[Workflow]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    """Kinds that were read and mean nothing to this server (Machine, Secret, …)."""
+
+    def add(self, source: Path | str, *, file: Path | None = None) -> list[Any]:
+        """Read every object of a file, or of text that ``file`` names; return them.
+
+        Raises ``ScenarioError`` for what is no Tinkerbell object, or is there already.
+        """
+        documents = load_all(source, file=file)
+        if not documents:
+            load(source, file=file)  # says that there is nothing
+        return [item for item in map(self._add, documents) if item is not None]
+
+    def add_object(self, item: Hardware | Template | Workflow) -> None:
+        """Take an object that was made, not read."""
+        from fake_tink_server.derive import as_yaml
+
+        self.add(as_yaml(item), file=Path(f"<{item.kind} {item.metadata.name}>"))
+
+    def jobs(self) -> list[Job]:
+        """Render every Workflow that is not disabled.
+
+        Raises ``ScenarioError``, or ``ScenarioErrors`` for several workflows with mistakes.
+        """
+        found: list[Job] = []
+        errors: list[ScenarioError] = []
+        for loaded in self.workflows.values():
+            if loaded.object.spec.disabled:
+                continue
+            try:
+                found.append(self._job(loaded))
+            except ScenarioErrors as several:
+                errors += several.errors
+            except ScenarioError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0] if len(errors) == 1 else ScenarioErrors(errors)
+        return found
+
+    def _add(self, document: Document) -> Any:
+        data = document.data
+        if not isinstance(data, dict):
+            raise document.error("expected a Tinkerbell object", hint=f"one of {', '.join(KINDS)}")
+        kind, version = data.get("kind"), str(data.get("apiVersion", ""))
+        if kind is None:
+            hint = f"known here: {', '.join(KINDS)}"
+            if "tasks" in data:
+                hint = "this looks like a template's data: it belongs into spec.data of a Template"
+            raise document.error("'kind' is missing", hint=hint)
+        if kind not in KINDS:
+            if version.startswith("tinkerbell.org/"):
+                message = f"the kind {kind!r} is not known"
+                raise document.error(message, ("kind",), hint=suggest(kind, KINDS))
+            self.ignored.append(str(kind))
+            return None
+        match validate(document, KINDS[kind]):
+            case Hardware() as hardware:
+                self._check_macs(hardware, document)
+                self._put(self.hardware, hardware, document)
+                return hardware
+            case Template() as template:
+                self._put(self.templates, template, document)
+                return template
+            case Workflow() as workflow:
+                self._put(self.workflows, workflow, document)
+                return workflow
+        raise AssertionError(kind)
+
+    def _put(self, place: dict[Key, Loaded[T]], item: T, document: Document) -> None:
+        earlier = place.get(item.key)
+        path: KeyPath = ("metadata", "name")
+        if earlier is not None:
+            raise document.error(
+                f"there is a {item.kind} {'/'.join(item.key)} already",
+                path,
+                hint=f"it stands at {earlier.document.position(path)}",
+            )
+        place[item.key] = Loaded(object=item, document=document)
+
+    def _check_macs(self, hardware: Hardware, document: Document) -> None:
+        known = {
+            interface.dhcp.mac.lower(): loaded.document.position(_mac_path(number))
+            for loaded in self.hardware.values()
+            for number, interface in enumerate(loaded.object.spec.interfaces)
+            if interface.dhcp and interface.dhcp.mac
+        }
+        for number, interface in enumerate(hardware.spec.interfaces):
+            mac = interface.dhcp.mac.lower() if interface.dhcp else ""
+            if mac in known:
+                message = f"the MAC address {mac} is given twice"
+                hint = f"it was given at {known[mac]} already"
+                raise document.error(message, _mac_path(number), hint=hint)
+            if mac:
+                known[mac] = document.position(_mac_path(number))
+
+    def _job(self, loaded: Loaded[Workflow]) -> Job:
+        spec, (namespace, name) = loaded.object.spec, loaded.object.key
+        template = _find(self.templates, loaded, spec.template_ref, "templateRef")
+        hardware = (
+            _find(self.hardware, loaded, spec.hardware_ref, "hardwareRef")
+            if spec.hardware_ref
+            else None
+        )
+        data = template_data(hardware.object if hardware else None, spec.hardware_map)
+        try:
+            compiled = compile_template(template.document, data)
+        except ScenarioErrors:
+            raise
+        except ScenarioError as error:
+            if "map has no entry" not in error.message or error.hint:
+                raise
+            known = ", ".join(spec.hardware_map) or "nothing"
+            hint = f"hardwareMap of workflow {name} has: {known}"
+            raise ScenarioError(error.message, at=error.at, hint=hint) from None
+        return Job(
+            run=Run(
+                namespace=namespace,
+                name=name,
+                tasks=compiled.tasks,
+                global_timeout_s=compiled.global_timeout_s,
+                hardware=spec.hardware_ref,
+                boot=BootOptions(
+                    toggle_allow_netboot=spec.boot_options.toggle_allow_netboot,
+                    mode=spec.boot_options.boot_mode,
+                ),
+            ),
+            workflow=loaded,
+            template=template,
+            hardware=hardware,
+            compiled=compiled,
+            warnings=[*compiled.warnings, *_worker_warnings(compiled)],
+        )
+
+
+def _mac_path(number: int) -> KeyPath:
+    return ("spec", "interfaces", number, "dhcp", "mac")
+
+
+def _find(
+    place: Mapping[Key, Loaded[T]], workflow: Loaded[Workflow], name: str, key: str
+) -> Loaded[T]:
+    namespace = workflow.object.metadata.namespace
+    found = place.get((namespace, name))
+    if found is None:
+        kind = key.removesuffix("Ref")
+        names = [other for space, other in place if space == namespace]
+        raise workflow.document.error(
+            f"there is no {kind} {name!r} in namespace {namespace}",
+            ("spec", key),
+            hint=suggest(name, names) or f"no {kind} was given at all",
+        )
+    return found
+
+
+def _worker_warnings(compiled: Compiled) -> list[ScenarioError]:
+    return [
+        compiled.document.error(
+            f"worker {task.worker} has capitals: Hook's worker_id is the MAC in lower case, "
+            "and ids are compared byte by byte",
+            ("tasks", number, "worker"),
+        )
+        for number, task in enumerate(compiled.tasks)
+        if task.worker != task.worker.lower()
+    ]
