@@ -1,0 +1,288 @@
+"""Debian packages, resolved and downloaded without touching the host's apt.
+
+apt itself does the work, with lists, caches and status of its own below our cache, but with the
+host's Debian sources, keyrings, proxies and credentials. What it decided is written down (names,
+versions, digests), so that a build that changes nothing asks the network nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from harness.errors import BuildFailed, HostUnfit
+from harness.hook.store import digest_of, digest_of_file, exclusive, write_atomically, write_json
+from harness.process import CommandFailed, run
+from harness.progress import Progress
+
+_URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>\S+)$")
+_FILE_NAME = re.compile(r"^(?P<name>[^_]+)_(?P<version>[^_]+)_(?P<arch>[^_]+)\.deb$")
+_ONE_LINE = re.compile(r"^deb\s+(?:\[[^]]*\]\s+)?(?P<uri>\S+)\s+\S+\s+(?P<components>.+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One Debian package at one version; ``sha256`` is that of the ``.deb``."""
+
+    name: str
+    version: str
+    arch: str
+    sha256: str
+    size: int
+
+
+class DebianArchive:
+    """The Debian archive, as this host is configured to reach it.
+
+    Everything it keeps lies below ``cache``; may be used by several processes at once.
+    """
+
+    def __init__(self, cache: Path, progress: Progress, *, etc: Path = Path("/etc/apt")) -> None:
+        self._root = cache / "debian"
+        self._debs = cache / "debian" / "debs"
+        self._progress = progress
+        self._etc = etc
+
+    async def ensure(self, names: Sequence[str]) -> dict[str, Path]:
+        """Return ``.deb`` files of ``names`` and of all they depend on, by package name.
+
+        Their bytes were checked against the archive's signed digests when they were downloaded.
+        Raises ``BuildFailed`` when a name is unknown or a download fails, ``HostUnfit`` where
+        there is no apt.
+        """
+        return await self.download(await self.resolve(names))
+
+    def path_of(self, package: Package) -> Path:
+        """Return where the ``.deb`` of ``package`` lies or will lie."""
+        return self._debs / f"{package.sha256}.deb"
+
+    def lock_path(self, names: Sequence[str]) -> Path:
+        """Return the file that remembers how ``names`` were resolved; delete it to resolve anew."""
+        return self._root / f"resolved-{digest_of(sorted(names), self._sources())[:16]}.json"
+
+    async def resolve(self, names: Sequence[str]) -> list[Package]:
+        """Return ``names`` and all they depend on, sorted by name; remembered once decided."""
+        lock = self.lock_path(names)
+        if lock.is_file():
+            return [Package(**entry) for entry in json.loads(lock.read_text())]
+        async with exclusive(self._root / "lock"):
+            if not any((self._root / "lists").glob("*_Packages*")):
+                await self._update()
+            with self._progress.step("resolving Debian packages"):
+                packages = await self._solve(names)
+            write_json(lock, [asdict(package) for package in packages])
+        return packages
+
+    async def download(self, packages: Sequence[Package]) -> dict[str, Path]:
+        """Return the ``.deb`` files of ``packages`` by name, downloading what is missing."""
+        if not all(self.path_of(package).is_file() for package in packages):
+            await self._download(packages)
+        return {package.name: self.path_of(package) for package in packages}
+
+    async def _download(self, packages: Sequence[Package]) -> None:
+        async with exclusive(self._root / "lock"):
+            missing = [package for package in packages if not self.path_of(package).is_file()]
+            if not missing:
+                return
+            total = sum(package.size for package in missing) / 1e6
+            what = f"downloading {len(missing)} Debian packages, {total:.0f} MB"
+            with self._progress.step(what):
+                try:
+                    await self._fetch(missing)
+                except BuildFailed:
+                    # The archive dropped a version since its lists were fetched: look again.
+                    await self._update()
+                    await self._fetch(missing)
+
+    async def _fetch(self, packages: Sequence[Package]) -> None:
+        archives = self._root / "archives"
+        pinned = [f"{package.name}:{package.arch}={package.version}" for package in packages]
+        # "all" is no architecture to apt's command line.
+        pinned = [name.replace(":all=", "=") for name in pinned]
+        await self._apt("download", *pinned, cwd=archives)
+        self._debs.mkdir(parents=True, exist_ok=True)
+        by_digest = {package.sha256: package for package in packages}
+        for path in sorted(archives.glob("*.deb")):
+            digest = await asyncio.to_thread(digest_of_file, path)
+            if digest in by_digest:
+                path.replace(self.path_of(by_digest.pop(digest)))
+            else:
+                path.unlink()
+        if by_digest:
+            lost = ", ".join(sorted(package.name for package in by_digest.values()))
+            raise BuildFailed(
+                f"the archive served other bytes than it promised for: {lost}",
+                hint=f"remove {self._root} and build again",
+            )
+
+    async def _solve(self, names: Sequence[str]) -> list[Package]:
+        try:
+            output = await self._apt(
+                "install", "--print-uris", "--yes", "--no-install-recommends",
+                "-o", "Acquire::ForceHash=SHA256", *names,
+            )  # fmt: skip
+        except BuildFailed:
+            await self._update()
+            output = await self._apt(
+                "install", "--print-uris", "--yes", "--no-install-recommends",
+                "-o", "Acquire::ForceHash=SHA256", *names,
+            )  # fmt: skip
+        packages = []
+        for line in output.splitlines():
+            if not (match := _URI_LINE.match(line)):
+                continue
+            file = _FILE_NAME.match(match["file"])
+            if file is None:
+                raise BuildFailed(f"apt named a package file oddly: {match['file']}")
+            packages.append(
+                Package(
+                    name=file["name"],
+                    version=unquote(file["version"]),
+                    arch=file["arch"],
+                    sha256=match["sha256"],
+                    size=int(match["size"]),
+                )
+            )
+        absent = set(names) - {package.name for package in packages}
+        if absent:
+            raise BuildFailed(f"apt gave no digest for: {', '.join(sorted(absent))}")
+        return sorted(packages, key=lambda package: package.name)
+
+    async def _update(self) -> None:
+        with self._progress.step("fetching Debian's package lists"):
+            # Status 100: one source failed. It matters only if a package is missing afterwards.
+            await self._apt("update", ok=(0, 100))
+
+    async def _apt(self, *words: str, cwd: Path | None = None, ok: Sequence[int] = (0,)) -> str:
+        config = self._write_config()
+        try:
+            done = await run(
+                ["apt-get", "-q", *words], cwd=cwd, env={"APT_CONFIG": str(config)}, ok=ok
+            )
+        except CommandFailed as error:
+            if error.status is None:
+                raise HostUnfit(
+                    "no apt-get here: the embedded Hook is built from Debian packages",
+                    hint="build on Debian, or give a folder with a kernel and an initramfs",
+                ) from error
+            raise BuildFailed(
+                f"apt-get {words[0]} failed\n{error.output.strip()}",
+                hint="a Debian archive must be reachable for the first build",
+            ) from error
+        return done.stdout.decode()
+
+    def _write_config(self) -> Path:
+        """Write the configuration that turns the host's apt into ours; returns its path."""
+        parts, sources = self._root / "apt.conf.d", self._root / "sources.list.d"
+        for folder in (
+            parts, sources, self._root / "lists" / "partial",
+            self._root / "archives" / "partial", self._root / "state",
+        ):  # fmt: skip
+            folder.mkdir(parents=True, exist_ok=True)
+        status = self._root / "state" / "status"
+        if not status.exists():
+            status.touch()
+        for old in (*parts.iterdir(), *sources.iterdir()):
+            old.unlink()
+        for name, text in self._sources().items():
+            write_atomically(sources / name, text.encode())
+        # The host's parts come first, for proxies, credentials and clock checks.
+        for part in sorted((self._etc / "apt.conf.d").glob("*")):
+            if os.access(part, os.R_OK):
+                (parts / part.name).symlink_to(part)
+        ours = "\n".join(
+            [
+                "#clear APT::Update::Post-Invoke;",
+                "#clear APT::Update::Post-Invoke-Success;",
+                "#clear APT::Update::Pre-Invoke;",
+                "#clear DPkg::Post-Invoke;",
+                "#clear Acquire::IndexTargets::deb::DEP-11;",
+                "#clear Acquire::IndexTargets::deb::CNF;",
+                'APT::Architecture "amd64";',
+                'APT::Architectures { "amd64"; };',
+                'APT::Sandbox::User "root";',
+                'APT::Get::List-Cleanup "true";',
+                'Acquire::Languages "none";',
+                'Acquire::Retries "3";',
+                'Dir::Etc::sourcelist "/dev/null";',
+                f'Dir::Etc::sourceparts "{sources}";',
+                f'Dir::State "{self._root / "state"}";',
+                f'Dir::State::lists "{self._root / "lists"}";',
+                f'Dir::State::status "{status}";',
+                f'Dir::Cache "{self._root / "state"}";',
+                f'Dir::Cache::archives "{self._root / "archives"}";',
+                "",
+            ]
+        )
+        write_atomically(parts / "zz-private", ours.encode())
+        config = self._root / "apt.conf"
+        write_atomically(config, f'Dir::Etc::parts "{parts}";\n'.encode())
+        return config
+
+    def _sources(self) -> dict[str, str]:
+        """Return the host's Debian sources, as files for a sources.list.d of ours.
+
+        Other people's archives are left out when there are Debian's: they only cost time. When
+        none looks like Debian's (a mirror under another name) all are kept.
+        """
+        stanzas, lines = self._host_sources()
+        debian = [stanza for stanza in stanzas if _is_debian_stanza(stanza)]
+        debian_lines = [line for line in lines if _is_debian_line(line)]
+        if debian or debian_lines:
+            stanzas, lines = debian, debian_lines
+        files = {}
+        if stanzas:
+            files["host.sources"] = "\n\n".join(stanzas) + "\n"
+        if lines:
+            files["host.list"] = "\n".join(lines) + "\n"
+        return files
+
+    def _host_sources(self) -> tuple[list[str], list[str]]:
+        stanzas: list[str] = []
+        lines: list[str] = []
+        folder = self._etc / "sources.list.d"
+        for path in sorted(folder.glob("*.sources")):
+            for stanza in re.split(r"\n\s*\n", path.read_text()):
+                kept = [line for line in stanza.splitlines() if not line.startswith("#")]
+                if any(line.strip() for line in kept):
+                    stanzas.append("\n".join(kept).strip("\n"))
+        for path in (self._etc / "sources.list", *sorted(folder.glob("*.list"))):
+            if path.is_file():
+                found = (line.strip() for line in path.read_text().splitlines())
+                lines += [line for line in found if re.match(r"deb\s", line)]
+        return stanzas, lines
+
+
+def _is_debian_stanza(stanza: str) -> bool:
+    fields: dict[str, str] = {}
+    name = ""
+    for line in stanza.splitlines():
+        if line[:1].isspace():
+            fields[name] += " " + line.strip()
+        else:
+            name, _, value = line.partition(":")
+            name = name.strip().lower()
+            fields[name] = value.strip()
+    if fields.get("enabled", "yes").lower() in ("no", "false"):
+        return False
+    if "deb" not in fields.get("types", "").split():
+        return False
+    uris = fields.get("uris", "").split()
+    return "main" in fields.get("components", "").split() and any(map(_is_debian_uri, uris))
+
+
+def _is_debian_line(line: str) -> bool:
+    match = _ONE_LINE.match(line)
+    return (
+        match is not None and "main" in match["components"].split() and _is_debian_uri(match["uri"])
+    )
+
+
+def _is_debian_uri(uri: str) -> bool:
+    return any(part.startswith("debian") for part in uri.split("/")[3:])
