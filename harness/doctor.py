@@ -14,11 +14,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import HostUnfit
+from harness.machine.firmware import Firmware
 from harness.paths import cache_root, runs_root
 
 OLDEST_PYTHON = (3, 11)
@@ -57,15 +58,19 @@ class Finding:
 class Needs:
     """What a lab asks of its host. The defaults are those of ``scenarios/hello.yaml``."""
 
-    memory_bytes: int = 2 << 30
+    memory_mib: int = 2048
     """Of all machines that run at one time."""
+    firmwares: frozenset[Firmware] = frozenset(Firmware)
+    segments: frozenset[str] = frozenset({"auto"})
+    """``bridge``, ``wire`` or ``auto``: whichever works here."""
+    runs: Path = field(default_factory=runs_root)
+    """Where the run folders are made."""
     run_bytes: int = 512 << 20
-    """For a run folder: capture, consoles, disks."""
+    """Room for one: capture, consoles, disks."""
     cache_bytes: int = 3 << 30
     """For the first build; asked for only when ``builds`` and nothing has been built yet."""
-    firmware: tuple[str, ...] = ("bios", "uefi")
     builds: bool = True
-    """Whether Hook, the worker or images have to be built here."""
+    """Whether the embedded Hook is built here."""
 
 
 Check = Callable[[Needs], Finding]
@@ -96,9 +101,10 @@ def doctor_command(*, json_file: Path | None = None, needs: Needs | None = None)
 def require(needs: Needs) -> list[Finding]:
     """Raise ``HostUnfit`` unless this host offers ``needs``; return what it offers with a limit.
 
-    The error names everything that is missing, with what to do about each.
+    The error names everything that is missing, with what to do about each. The accelerator is
+    chosen elsewhere, by the kernel that will run.
     """
-    findings = examine(needs)
+    findings = examine(needs, REQUIRED)
     failed = _with(Status.FAIL, findings)
     if failed:
         raise HostUnfit(
@@ -165,10 +171,15 @@ def check_namespaces(_: Needs) -> Finding:
     return _ok("namespaces", "a sealed process tree can be made")
 
 
-def check_tun(_: Needs) -> Finding:
-    """Taps; without them a lab takes the userspace wire."""
-    from harness.net.segment import probe_tun
+def check_tun(needs: Needs) -> Finding:
+    """Taps; without them a lab takes the userspace wire, unless it asked for taps."""
+    from harness.net.segment import SegmentKind, check, probe_tun
 
+    for segment in sorted(needs.segments):
+        try:
+            check(None if segment == "auto" else SegmentKind(segment))
+        except HostUnfit as unfit:
+            return _from_error("tun", unfit)
     reason = probe_tun()
     if reason is None:
         return _ok("tun", "/dev/net/tun opens")
@@ -195,19 +206,19 @@ def check_qemu(_: Needs) -> Finding:
 
 def check_firmware(needs: Needs) -> Finding:
     """The firmware files of every kind that is asked for."""
-    from harness.machine.firmware import Firmware, check
+    from harness.machine.firmware import check
 
-    for name in needs.firmware:
+    for firmware in sorted(needs.firmwares):
         try:
-            check(Firmware(name))
+            check(firmware)
         except HostUnfit as unfit:
             return _from_error("firmware", unfit)
-    return _ok("firmware", ", ".join(needs.firmware))
+    return _ok("firmware", ", ".join(sorted(needs.firmwares)))
 
 
 def check_memory(needs: Needs) -> Finding:
     """Memory that is free now, in this host and in this control group."""
-    needed = needs.memory_bytes + _HARNESS_BYTES
+    needed = (needs.memory_mib << 20) + _HARNESS_BYTES
     free = _free_memory()
     found = f"{_size(free)} free, {_size(needed)} needed"
     if free >= needed:
@@ -220,7 +231,7 @@ def check_memory(needs: Needs) -> Finding:
 
 def check_disk(needs: Needs) -> Finding:
     """Room for the run folders, and for what is built."""
-    wanted = {runs_root(): (needs.run_bytes, "HOOKLAB_RUNS")}
+    wanted = {needs.runs: (needs.run_bytes, "HOOKLAB_RUNS")}
     if needs.builds:
         first = not (cache_root() / "hook").is_dir()
         wanted[cache_root()] = (needs.cache_bytes if first else needs.run_bytes, "HOOKLAB_CACHE")
@@ -301,6 +312,9 @@ CHECKS: dict[str, Check] = {
     "go": check_go,
     "apt": check_apt,
 }
+
+REQUIRED = ("namespaces", "tun", "qemu", "firmware", "memory", "disk", "apt")
+"""What ``require`` looks at, in milliseconds."""
 
 
 # -- how they look

@@ -22,16 +22,26 @@ def finding_in(
     *,
     before: str = ":",
     env: dict[str, str] | None = None,
-    namespaces: str = "--user --map-root-user --mount",
+    needs: str = "Needs()",
 ) -> Finding:
     """Return what ``check`` finds in a namespace in which the shell text ``before`` has run."""
     program = (
         "import json, sys; from dataclasses import asdict; from harness.doctor import *;"
-        f"print(json.dumps([asdict(f) for f in examine(Needs(), [{check!r}])]))"
+        f"print(json.dumps([asdict(f) for f in examine({needs}, [{check!r}])]))"
     )
     script = f'{before} && exec "$0" -c "$1"'
     done = subprocess.run(
-        ["unshare", *namespaces.split(), "sh", "-c", script, sys.executable, program],
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            sys.executable,
+            program,
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(source_root()), **(env or {})},
         stdin=subprocess.DEVNULL,
@@ -58,7 +68,7 @@ def bare_path(tmp_path: Path) -> dict[str, str]:
     "check", [name for name in CHECKS if name not in {"system", "accelerator"}]
 )
 def test_a_host_that_will_do_passes(check: str) -> None:
-    (finding,) = examine(Needs(memory_bytes=1 << 20, cache_bytes=1 << 20), [check])
+    (finding,) = examine(Needs(memory_mib=1, cache_bytes=1 << 20), [check])
     assert finding.check == check
     assert finding.found
     assert finding.status is not Status.FAIL, finding
@@ -102,6 +112,16 @@ def test_no_tun(tmp_path: Path) -> None:
     assert "/dev/net/tun" in finding.found
     assert finding.hint
     assert "modprobe tun" in finding.hint
+
+
+def test_no_tun_for_who_asked_for_taps(tmp_path: Path) -> None:
+    finding = finding_in(
+        "tun",
+        tmp_path,
+        before="mount -t tmpfs tmpfs /dev/net",
+        needs="Needs(segments=frozenset({'bridge'}))",
+    )
+    assert finding.status is Status.FAIL
 
 
 def test_no_namespaces(tmp_path: Path) -> None:
@@ -159,13 +179,13 @@ def test_no_apt(tmp_path: Path, bare_path: dict[str, str]) -> None:
 
 
 def test_too_little_memory_is_named_with_what_to_do() -> None:
-    (finding,) = examine(Needs(memory_bytes=1 << 60), ["memory"])
+    (finding,) = examine(Needs(memory_mib=1 << 40), ["memory"])
     assert finding.status is Status.FAIL
     assert finding.hint
 
 
 def test_an_unfit_host_is_refused_with_all_that_is_missing() -> None:
-    needs = Needs(memory_bytes=1 << 60, run_bytes=1 << 60)
+    needs = Needs(memory_mib=1 << 40, run_bytes=1 << 60)
     with pytest.raises(HostUnfit, match=r"memory: .* needed.*disk: .* needed") as refused:
         require(needs)
     assert refused.value.hint
