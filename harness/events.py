@@ -100,6 +100,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     # -- router advertisements, DNS, NTP, syslog
     "radv.solicitation.received": _kind("Router Solicitation", "mac peer"),
     "radv.advertisement.sent": _kind("Router Advertisement", "destination"),
+    "radv.malformed": _kind("A Router Solicitation that breaks RFC 4861", "reason bytes"),
     "dns.query.received": _kind("A question", "id peer name type transport"),
     "dns.answer.sent": _kind("An answer", "id peer name type rcode answers"),
     "dns.malformed": _kind("Bytes on port 53 that are no DNS", "peer reason bytes"),

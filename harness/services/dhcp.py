@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.services.udp import Rewrite, UdpShell, udp_socket
+from harness.services.udp import Rewrite
+from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire.dhcp4 import SERVER_PORT
@@ -10,10 +11,8 @@ from harness.wire.dhcp_server import DhcpServer
 from harness.wire.netboot import NetbootConfig, Reservations
 
 
-class DhcpService:
+class DhcpService(UdpService):
     """Serves the reservations of a lab; ``interface`` is the bridge the machines are on."""
-
-    name = "dhcp"
 
     def __init__(
         self,
@@ -27,51 +26,16 @@ class DhcpService:
         port: int = SERVER_PORT,
         rewrite: Rewrite | None = None,
     ) -> None:
-        self._timeline = timeline
-        self._tasks = tasks
-        self._core = DhcpServer(config=config, reservations=reservations)
-        self._interface = interface
-        self._bind = bind
-        self._port = port
-        self._rewrite = rewrite
-        self._shell: UdpShell | None = None
-
-    async def start(self) -> None:
-        """Listen. Raises ``SetupFailed``."""
-        # Bound to 0.0.0.0 even though the lab has one address: a socket bound to an address
-        # never hears a broadcast.
-        sock = udp_socket(
-            service=self.name,
-            bind=self._bind,
-            port=self._port,
-            interface=self._interface,
+        # Bound to 0.0.0.0 even though the lab has one address: a socket that is bound to an
+        # address never hears a broadcast.
+        super().__init__(
+            name="dhcp",
+            core=DhcpServer(config=config, reservations=reservations),
+            timeline=timeline,
+            tasks=tasks,
+            bind=bind,
+            port=port,
+            interface=interface,
             broadcast=True,
+            rewrite=rewrite,
         )
-        self._shell = UdpShell(
-            service=self.name,
-            core=self._core,
-            sock=sock,
-            timeline=self._timeline,
-            tasks=self._tasks,
-            rewrite=self._rewrite,
-        )
-        self._timeline.record(
-            self.name,
-            "service.started",
-            service=self.name,
-            address=self._bind,
-            port=self._shell.port,
-            transport="udp",
-        )
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return self._shell.port if self._shell else self._port
-
-    async def stop(self) -> None:
-        """Stop listening; may be called twice."""
-        if self._shell:
-            self._shell.close()
-            self._shell = None
-            self._timeline.record(self.name, "service.stopped", service=self.name)
