@@ -39,16 +39,19 @@ class SealedRunner:
 
     def known_images(self) -> Collection[str]:
         """Return the references of the images that hooklab builds."""
-        from harness.scenario.runner import KNOWN_IMAGES
+        from harness.hook.images import KNOWN_IMAGES  # type: ignore[import-not-found,unused-ignore]
 
         return frozenset(KNOWN_IMAGES)
 
     def run(self, item: Item, runs: Path) -> RunResult:
-        """Build what ``item`` needs and is not there yet, and boot it."""
-        from harness.scenario.runner import prepare, run_item
+        """Make ready what ``item`` needs and is not there yet, and boot it."""
+        from harness.progress import PlainProgress
+        from harness.scenario.prepare import prepare  # type: ignore[import-not-found,unused-ignore]
+        from harness.scenario.runner import run_item  # type: ignore[import-not-found,unused-ignore]
 
         async def boot() -> RunResult:
-            return await run_item(await prepare(item), runs=runs)
+            [ready] = await prepare([item], progress=PlainProgress(), runs=runs)
+            return await run_item(ready, runs=runs)
 
         return asyncio.run(boot())
 

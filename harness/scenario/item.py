@@ -145,7 +145,7 @@ class Item:
     tink: TinkItem
     tftp_single_port: bool
     profile: Literal["faithful", "fast"]
-    segment: Literal["auto", "bridge"]
+    segment: Literal["auto", "bridge", "wire"]
     ntp_offset_s: float
     hardware_yaml: str
     template_yaml: str

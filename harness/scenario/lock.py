@@ -16,6 +16,7 @@ _HEADER: Final = """\
 #   ./hooklab run {file}
 """
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*( [A-Za-z0-9_./@+-]+)*")
+_LOCKED: Final = re.compile(rb"^locked:", re.MULTILINE)
 _RESERVED: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -45,6 +46,15 @@ def read_lock(file: Path) -> Item:
         return Item.from_data(data)
     except ValueError as error:
         raise ScenarioError(str(error), at=Position(file=file)) from error
+
+
+def is_lock(file: Path) -> bool:
+    """Whether ``file`` is a locked scenario rather than one that a person wrote."""
+    try:
+        with file.open("rb") as stream:
+            return bool(_LOCKED.search(stream.read(4096)))
+    except OSError:
+        return False
 
 
 def _write(out: io.StringIO, value: Any, indent: int) -> None:

@@ -377,7 +377,7 @@ class Scenario(_Model):
     base: str | None = None
     """Another scenario file that this one changes; mappings merge, all else is replaced."""
     hook: str = "embedded"
-    """``embedded`` (built here), or a folder with a kernel and an initramfs."""
+    """``embedded`` (built here), or a folder or tarball with a kernel and an initramfs."""
     machine: Machine
     """The machine that boots."""
     worker: str = "tink-worker@v0.12.2"
@@ -405,8 +405,8 @@ class Scenario(_Model):
     ``{{ server.address }}``, ``{{ tink.address }}`` and ``{{ machine.mac }}`` are filled in."""
     images: dict[str, str] = {}
     """More images for the registry: reference → folder with an OCI image layout."""
-    segment: Literal["auto", "bridge"] = "auto"
-    """How the machine is wired: ``bridge`` is a tap on a bridge."""
+    segment: Literal["auto", "bridge", "wire"] = "auto"
+    """How the machine is wired: ``bridge`` is a tap on a bridge, ``wire`` a pump in user space."""
     deadline: Duration = timedelta(minutes=10)
     """When the run is given up, from power-on."""
     expect: list[Expect] = []

@@ -12,6 +12,7 @@ from typing import Any, Final
 from harness.documents import suggest
 from harness.errors import LabError, Position
 from harness.events import EVENTS
+from harness.paths import cache_root
 from harness.scenario.item import (
     DiskItem,
     ExpectationItem,
@@ -150,22 +151,21 @@ def _registry(loaded: LoadedScenario, network: NetworkItem) -> RegistryItem:
 def _hook(loaded: LoadedScenario) -> HookItem:
     if loaded.scenario.hook == "embedded":
         return HookItem(origin="embedded")
-    folder = loaded.path(("hook",))
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+    place = loaded.path(("hook",))
+    if not place.exists():
         raise loaded.error(
-            f"hook: {folder} {what}",
+            f"hook: {place} does not exist",
             ("hook",),
-            hint="say 'embedded', or name a folder with a kernel and an initramfs",
+            hint="say 'embedded', or name a folder or tarball with a kernel and an initramfs",
         )
     from harness.hook.files import find_hook  # type: ignore[import-not-found,unused-ignore]
 
     try:
-        found = find_hook(folder)
+        found = find_hook(place, cache=cache_root())
     except LabError as error:
         raise loaded.error(f"hook: {error.message}", ("hook",), hint=error.hint) from error
     return HookItem(
-        origin=str(folder), kernel=found.kernel.absolute(), initramfs=found.initramfs.absolute()
+        origin=str(place), kernel=found.kernel.absolute(), initramfs=found.initramfs.absolute()
     )
 
 

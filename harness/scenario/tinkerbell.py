@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
-from harness.documents import Document, load, suggest
+from fake_tink_server.catalog import Catalog, Job
+from fake_tink_server.derive import as_yaml, hardware_for, workflow_for
+from fake_tink_server.objects import Hardware, Template
+from harness.documents import suggest
 from harness.scenario.item import NetworkItem
 from harness.scenario.loader import LoadedScenario
 
@@ -22,7 +23,7 @@ class TinkerbellFiles:
     actions: tuple[str, ...]
     """Names, in order."""
     images: tuple[str, ...]
-    """What the actions ask the registry for, in order."""
+    """What the actions ask the registry for, each once."""
 
 
 def resolve_tinkerbell(
@@ -33,112 +34,125 @@ def resolve_tinkerbell(
     network: NetworkItem,
     known_images: Collection[str],
 ) -> TinkerbellFiles:
-    """Return the scenario's Hardware, Template and Workflow; raise ``ScenarioError``."""
-    template = load(_existing(loaded, "template"))
-    data = template.embedded(("spec", "data"))
-    actions: list[str] = []
-    images: list[str] = []
-    for t, task in enumerate(data.data.get("tasks", [])):
-        for a, action in enumerate(task.get("actions", [])):
-            actions.append(action["name"])
-            images.append(action["image"])
-            _check_image(data, ("tasks", t, "actions", a, "image"), images[-1], known_images)
-    template_name = template.data["metadata"]["name"]
-    hardware = (
-        _existing(loaded, "hardware").read_text(encoding="utf-8")
-        if loaded.scenario.hardware
-        else derived_hardware(loaded, name=name, firmware=firmware, network=network)
-    )
-    workflow = (
-        _existing(loaded, "workflow").read_text(encoding="utf-8")
-        if loaded.scenario.workflow
-        else derived_workflow(loaded, name=name, template=template_name)
-    )
+    """Return the scenario's Hardware, Template and Workflow.
+
+    Raises ``ScenarioError`` for a file that is not there or not right, an object that is named
+    and not there, an image the lab's registry does not have, and a worker that no machine is.
+    """
+    catalog = Catalog()
+    texts = {
+        key: _read(loaded, key, catalog)
+        for key in ("hardware", "template", "workflow")
+        if getattr(loaded.scenario, key)
+    }
+    template = _one_template(loaded, catalog)
+    if "hardware" not in texts:
+        derived = _derived_hardware(loaded, name=name, firmware=firmware, network=network)
+        catalog.add_object(derived)
+        texts["hardware"] = as_yaml(derived)
+    hardware = _machine_hardware(loaded, catalog)
+    if "workflow" not in texts:
+        workflow = workflow_for(name=name, template=template, hardware=hardware)
+        catalog.add_object(workflow)
+        texts["workflow"] = as_yaml(workflow)
+    jobs = catalog.jobs()
+    for job in jobs:
+        _check_images(job, known_images)
+        _check_workers(loaded, job)
+    actions = [action for job in jobs for _, action in job.run.actions]
     return TinkerbellFiles(
-        hardware=hardware,
-        template=template.file.read_text(encoding="utf-8"),
-        workflow=workflow,
-        actions=tuple(actions),
-        images=tuple(images),
+        **texts,
+        actions=tuple(action.name for action in actions),
+        images=tuple(dict.fromkeys(action.image for action in actions)),
     )
 
 
-def object_name(name: str) -> str:
-    """Return ``name`` as Kubernetes allows it in metadata (RFC 1123 subdomain)."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "machine"
-
-
-def derived_hardware(
-    loaded: LoadedScenario, *, name: str, firmware: str, network: NetworkItem
-) -> str:
-    """Return the Hardware a user of Tinkerbell would write for the scenario's machine."""
-    machine = loaded.scenario.machine
-    disks = "".join(f"\n    - device: /dev/{disk.name}" for disk in machine.disks)
-    uefi = str(firmware == "uefi").lower()
-    return f"""\
-apiVersion: tinkerbell.org/v1alpha1
-kind: Hardware
-metadata:
-  name: {object_name(name)}
-  namespace: default
-spec:
-  disks:{disks or " []"}
-  metadata:
-    facility:
-      facility_code: lab
-    instance:
-      id: "{machine.mac}"
-      hostname: {object_name(name)}
-  interfaces:
-    - dhcp:
-        arch: x86_64
-        hostname: {object_name(name)}
-        ip:
-          address: {network.machine}
-          netmask: {network.netmask}
-          gateway: {network.server}
-        lease_time: 86400
-        mac: "{machine.mac}"
-        name_servers: [{network.server}]
-        time_servers: [{network.server}]
-        uefi: {uefi}
-      netboot:
-        allowPXE: true
-        allowWorkflow: true
-"""
-
-
-def derived_workflow(loaded: LoadedScenario, *, name: str, template: str) -> str:
-    """Return the Workflow that runs ``template`` on the scenario's machine."""
-    return f"""\
-apiVersion: tinkerbell.org/v1alpha1
-kind: Workflow
-metadata:
-  name: {object_name(name)}
-  namespace: default
-spec:
-  templateRef: {template}
-  hardwareRef: {object_name(name)}
-  hardwareMap:
-    device_1: "{loaded.scenario.machine.mac}"
-"""
-
-
-def _existing(loaded: LoadedScenario, key: str) -> Path:
+def _read(loaded: LoadedScenario, key: str, catalog: Catalog) -> str:
     file = loaded.path((key,))
-    if file.is_file():
-        return file
-    folder = file.parent
-    known = sorted(p.name for p in folder.glob("*.y*ml")) if folder.is_dir() else []
-    hint = suggest(file.name, known) if known else "the path is relative to the scenario file"
-    raise loaded.error(f"{key}: there is no file {file}", (key,), hint=hint)
-
-
-def _check_image(
-    data: Document, path: tuple[str | int, ...], image: str, known: Collection[str]
-) -> None:
-    tagged = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
-    if tagged not in known:
-        raise data.error(
-            f"the lab's registry has no image {image!r}", path, hint=suggest(image, sorted(known))
+    if not file.is_file():
+        folder = file.parent
+        known = sorted(p.name for p in folder.glob("*.y*ml")) if folder.is_dir() else []
+        hint = suggest(file.name, known) if known else "the path is relative to the scenario file"
+        raise loaded.error(f"{key}: there is no file {file}", (key,), hint=hint)
+    found = {item.kind for item in catalog.add(file)}
+    if found != {key.capitalize()}:
+        kinds = " and ".join(sorted(found)) or "none of Tinkerbell's objects"
+        raise loaded.error(
+            f"{key}: {file} holds {kinds}", (key,), hint=f"expected {key.capitalize()} only"
         )
+    return file.read_text(encoding="utf-8-sig")
+
+
+def _one_template(loaded: LoadedScenario, catalog: Catalog) -> Template:
+    templates = [entry.object for entry in catalog.templates.values()]
+    if len(templates) > 1 and loaded.scenario.workflow is None:
+        names = ", ".join(template.metadata.name for template in templates)
+        raise loaded.error(
+            f"template: there are several in this file: {names}",
+            ("template",),
+            hint="say by a workflow which of them runs",
+        )
+    return templates[0]
+
+
+def _derived_hardware(
+    loaded: LoadedScenario, *, name: str, firmware: str, network: NetworkItem
+) -> Hardware:
+    machine = loaded.scenario.machine
+    return hardware_for(
+        name=name,
+        mac=machine.mac,
+        address=network.machine,
+        netmask=network.netmask,
+        gateway=network.server,
+        disks=[f"/dev/{disk.name}" for disk in machine.disks],
+        uefi=firmware == "uefi",
+        name_servers=[network.server],
+        time_servers=[network.server],
+    )
+
+
+def _machine_hardware(loaded: LoadedScenario, catalog: Catalog) -> Hardware:
+    """Return the Hardware of the machine. It is in no file: nothing would answer its DISCOVER."""
+    mac = loaded.scenario.machine.mac
+    macs = {
+        interface.dhcp.mac.lower(): entry.object
+        for entry in catalog.hardware.values()
+        for interface in entry.object.spec.interfaces
+        if interface.dhcp and interface.dhcp.mac
+    }
+    if mac in macs:
+        return macs[mac]
+    raise loaded.error(
+        f"machine.mac: there is no Hardware with {mac} in {loaded.path(('hardware',))}",
+        ("machine", "mac"),
+        hint=f"MAC addresses there: {', '.join(macs) or 'none'}",
+    )
+
+
+def _check_images(job: Job, known: Collection[str]) -> None:
+    for t, task in enumerate(job.run.tasks):
+        for a, action in enumerate(task.actions):
+            bare = ":" not in action.image.rpartition("/")[2] and "@" not in action.image
+            if (f"{action.image}:latest" if bare else action.image) not in known:
+                raise job.compiled.action_error(
+                    t,
+                    a,
+                    "image",
+                    f"the lab's registry has no image {action.image!r}",
+                    hint=suggest(action.image, sorted(known)),
+                )
+
+
+def _check_workers(loaded: LoadedScenario, job: Job) -> None:
+    """Refuse a task for a worker that never comes, unless the scenario is about just that."""
+    mac = loaded.scenario.machine.mac
+    if loaded.scenario.verdict != "passed":
+        return
+    for number, task in enumerate(job.run.tasks):
+        if task.worker != mac:
+            raise job.compiled.document.error(
+                f"task {task.name!r} is for worker {task.worker}, which no machine here is",
+                ("tasks", number, "worker"),
+                hint=f"the only worker is {mac}: the machine's MAC, byte by byte",
+            )
