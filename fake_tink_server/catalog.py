@@ -151,16 +151,7 @@ class Catalog:
             else None
         )
         data = template_data(hardware.object if hardware else None, spec.hardware_map)
-        try:
-            compiled = compile_template(template.document, data)
-        except ScenarioErrors:
-            raise
-        except ScenarioError as error:
-            if "map has no entry" not in error.message or error.hint:
-                raise
-            known = ", ".join(spec.hardware_map) or "nothing"
-            hint = f"hardwareMap of workflow {name} has: {known}"
-            raise ScenarioError(error.message, at=error.at, hint=hint) from None
+        compiled = compile_template(template.document, data)
         return Job(
             run=Run(
                 namespace=namespace,
