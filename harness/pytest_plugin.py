@@ -39,9 +39,9 @@ class SealedRunner:
 
     def known_images(self) -> Collection[str]:
         """Return the references of the images that hooklab builds."""
-        from harness.hook.images import KNOWN_IMAGES  # type: ignore[import-not-found,unused-ignore]
+        from harness.hook.images import known_images
 
-        return frozenset(KNOWN_IMAGES)
+        return frozenset(known_images())
 
     def run(self, item: Item, runs: Path) -> RunResult:
         """Make ready what ``item`` needs and is not there yet, and boot it."""

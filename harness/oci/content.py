@@ -31,6 +31,8 @@ class Mount:
     layout: Path
     prefixes: Sequence[str] = ("",)
     """``"mirror/lab"`` offers ``tool:v1`` as ``mirror/lab/tool:v1``; ``""`` as it is."""
+    reference: str | None = None
+    """Offer one image only, under this name: the one that is called so, or the only one."""
 
 
 @dataclass(slots=True)
@@ -58,11 +60,7 @@ def load_content(mounts: Sequence[Mount]) -> Content:
     repositories: dict[str, _Repository] = {}
     blobs: dict[Digest, Path] = {}
     for mount in mounts:
-        top = _read_json(mount.layout / "index.json", hint="is this an OCI image layout?")
-        for descriptor in _descriptors(top, mount.layout / "index.json", "manifests"):
-            ref = descriptor.annotations.get(REF_NAME)
-            if ref is None:
-                continue
+        for ref, descriptor in _offered(mount):
             name, tag = _name(ref, mount.layout)
             for prefix in mount.prefixes:
                 full = f"{prefix.strip('/')}/{name}".lstrip("/")
@@ -75,6 +73,26 @@ def load_content(mounts: Sequence[Mount]) -> Content:
             for name, found in repositories.items()
         },
         blobs=blobs,
+    )
+
+
+def _offered(mount: Mount) -> list[tuple[str, Descriptor]]:
+    path = mount.layout / "index.json"
+    top = _read_json(path, hint="is this an OCI image layout?")
+    found = _descriptors(top, path, "manifests")
+    named = [(one.annotations[REF_NAME], one) for one in found if REF_NAME in one.annotations]
+    if mount.reference is None:
+        return named
+    wanted = _name(mount.reference, mount.layout)
+    # A layout may hold a tag alone (``oci:DIR:v1``), so the whole name comes first, then the tag.
+    for same in (lambda ref: _name(ref, mount.layout) == wanted, lambda ref: ref == wanted[1]):
+        if chosen := [one for ref, one in named if same(ref)]:
+            return [(mount.reference, chosen[0])]
+    if len(found) == 1:
+        return [(mount.reference, found[0])]
+    raise SetupFailed(
+        f"{path} has {len(found)} images, none of them called {mount.reference}",
+        hint="it has " + (", ".join(ref for ref, _ in named) or "no names at all"),
     )
 
 

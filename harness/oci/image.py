@@ -27,6 +27,7 @@ from harness.wire.oci import (
     Platform,
     Reference,
     canonical_json,
+    decode_object,
 )
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -83,7 +84,8 @@ class Image:
 
     ref: str
     """Its name in the layout: ``repo:tag``, or a full name such as ``docker.io/lab/init:1``."""
-    config: ImageConfig
+    config: ImageConfig | bytes
+    """Bytes: a configuration that exists already, kept as it is."""
     layers: Sequence[Layer]
     flavour: Flavour = Flavour.OCI
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -199,13 +201,28 @@ def _store_image(folder: Path, image: Image) -> Descriptor:
         media_type=descriptor.media_type,
         digest=descriptor.digest,
         size=descriptor.size,
-        platform=image.config.platform,
+        platform=_platform_of(image.config),
+    )
+
+
+def _platform_of(config: ImageConfig | bytes) -> Platform:
+    if isinstance(config, ImageConfig):
+        return config.platform
+    found = decode_object(config, "image configuration")
+    return Platform(
+        architecture=str(found.get("architecture", "amd64")),
+        os=str(found.get("os", "linux")),
+        variant=str(found["variant"]) if found.get("variant") else None,
     )
 
 
 def _build(image: Image) -> _Built:
     docker = image.flavour is Flavour.DOCKER
-    config = canonical_json(image.config.to_json(image.layers))
+    config = (
+        image.config
+        if isinstance(image.config, bytes)
+        else canonical_json(image.config.to_json(image.layers))
+    )
     config_type = MediaType.DOCKER_CONFIG if docker else MediaType.OCI_CONFIG
     media_type = MediaType.DOCKER_MANIFEST if docker else MediaType.OCI_MANIFEST
     manifest: dict[str, Any] = {
