@@ -6,20 +6,18 @@ import (
 	"strings"
 	"syscall"
 
+	"hooklab.dev/hook/internal/kmod"
 	"hooklab.dev/hook/internal/netlink"
 )
-
-// modprobe is kmod's; the kernel's own module requests run it as well.
-const modprobe = "/sbin/modprobe"
 
 // maxColdplugRounds bounds the walk down a bus: each driver may show devices of the next level (a
 // PCI bridge, then virtio, then a disk).
 const maxColdplugRounds = 5
 
-// coldplug loads the modules of the devices that are already there, many aliases per call: under
-// emulation a process costs more than a module.
+// coldplug loads the modules of the devices that are already there.
 func (s *system) coldplug() {
-	if _, err := os.Stat(modprobe); err != nil {
+	modules, err := kmod.Open(kernelArgs())
+	if err != nil {
 		s.log.Printf("hook: no modules are loaded: %v", err)
 		return
 	}
@@ -29,32 +27,28 @@ func (s *system) coldplug() {
 		if len(fresh) == 0 {
 			return
 		}
-		_, done, err := s.reaper.Start(modprobe, append([]string{modprobe, "-abq"}, fresh...), &syscall.ProcAttr{
-			Dir:   "/",
-			Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
-			Files: []uintptr{s.null.Fd(), s.null.Fd(), s.null.Fd()},
-		})
-		if err != nil {
-			s.log.Printf("hook: modprobe: %v", err)
-			return
+		found := modules.Match(fresh)
+		for _, alias := range fresh {
+			for _, module := range found[alias] {
+				if err := modules.Load(module); err != nil {
+					s.log.Printf("hook: %v", err)
+				}
+			}
 		}
-		<-done // aliases nobody drives are an error to modprobe, not to us
 	}
 }
 
 // newAliases collects the aliases not seen before, in the order of the device tree.
 func newAliases(seen map[string]bool) []string {
 	var fresh []string
-	for _, pattern := range []string{"/sys/bus/*/devices/*/modalias"} {
-		paths, _ := filepath.Glob(pattern)
-		for _, path := range paths {
-			alias := readWord(path)
-			if alias == "" || seen[alias] {
-				continue
-			}
-			seen[alias] = true
-			fresh = append(fresh, alias)
+	paths, _ := filepath.Glob("/sys/bus/*/devices/*/modalias")
+	for _, path := range paths {
+		alias := readWord(path)
+		if alias == "" || seen[alias] {
+			continue
 		}
+		seen[alias] = true
+		fresh = append(fresh, alias)
 	}
 	return fresh
 }

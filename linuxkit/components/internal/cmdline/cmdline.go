@@ -94,3 +94,10 @@ func (a Args) Consoles() []string {
 	}
 	return names
 }
+
+// Each calls visit for every word in order.
+func (a Args) Each(visit func(key, value string)) {
+	for _, w := range a.words {
+		visit(w.key, w.value)
+	}
+}

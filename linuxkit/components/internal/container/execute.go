@@ -98,9 +98,7 @@ func become(b *bundle.Bundle) error {
 			}
 		}
 	}
-	groups := make([]uint32, 0, len(process.User.AdditionalGids))
-	groups = append(groups, process.User.AdditionalGids...)
-	if err := setGroups(groups); err != nil {
+	if err := setGroups(process.User.AdditionalGids); err != nil {
 		return fmt.Errorf("setting groups: %w", err)
 	}
 	uid, gid := uintptr(process.User.UID), uintptr(process.User.GID)
@@ -161,11 +159,12 @@ func capset(caps *bundle.Capabilities, last int) error {
 	return nil
 }
 
+// setGroups sets the additional groups; process 1 has none to take away.
 func setGroups(groups []uint32) error {
-	var first unsafe.Pointer
-	if len(groups) > 0 {
-		first = unsafe.Pointer(&groups[0])
+	if len(groups) == 0 {
+		return nil
 	}
+	first := unsafe.Pointer(&groups[0])
 	_, _, errno := syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(groups)), uintptr(first), 0)
 	if errno != 0 {
 		return errno
