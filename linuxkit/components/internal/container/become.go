@@ -52,6 +52,11 @@ func enterRoot(b *bundle.Bundle) error {
 			}
 		}
 	}
+	for _, m := range b.Spec.Mounts {
+		if err := seal(root, m); err != nil {
+			return err
+		}
+	}
 	if err := pivot(root); err != nil {
 		return err
 	}
@@ -85,6 +90,9 @@ func place(root string, m bundle.Mount) error {
 		// There is one unified hierarchy; the host's view of it is shared, read only where asked.
 		err = placeBind(cgroupRoot, target, flags)
 	default:
+		if m.Type == "tmpfs" {
+			flags &^= syscall.MS_RDONLY // see seal
+		}
 		if err = os.MkdirAll(target, 0o755); err == nil {
 			err = mount(m.Source, target, m.Type, flags, data)
 		}
@@ -96,6 +104,20 @@ func place(root string, m bundle.Mount) error {
 		return fmt.Errorf("mounting %s (%s): %w", m.Destination, m.Type, err)
 	}
 	return nil
+}
+
+// seal makes a tmpfs read only where config.json wants that: not before it holds the device nodes and the mount points of
+// what is mounted below it.
+func seal(root string, m bundle.Mount) error {
+	flags, _, _ := bundle.Options(m.Options)
+	if m.Type != "tmpfs" || flags&syscall.MS_RDONLY == 0 {
+		return nil
+	}
+	target, err := Resolve(root, m.Destination)
+	if err != nil {
+		return err
+	}
+	return mount("", target, "", syscall.MS_REMOUNT|syscall.MS_BIND|flags, "")
 }
 
 func placeBind(source, target string, flags uintptr) error {

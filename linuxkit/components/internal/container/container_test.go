@@ -141,11 +141,15 @@ func TestContainer(t *testing.T) {
 		$b echo oom $($b cat /proc/self/oom_score_adj) files $(ulimit -n)
 		$b touch /etc/written && $b ls /etc
 		$b touch /etc/shared/no 2>&1
+		$b ls /ro; $b touch /ro/no 2>&1
 		exit 7`,
+		bundle.Mount{Destination: "/ro", Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "nosuid"}},
+		bundle.Mount{Destination: "/ro/below", Type: "tmpfs", Source: "tmpfs"},
 		bundle.Mount{Destination: "/etc/shared", Type: "bind", Source: "@/host", Options: []string{"ro", "rbind"}}))
 	for _, want := range []string{
 		"pid 1 cwd /etc hello", "inside", "from the host", "/made", "0000000000200020",
-		"oom 5 files 64", "written", "Read-only file system",
+		"oom 5 files 64", "written", "shared/no: Read-only file system",
+		"below", "/ro/no: Read-only file system",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -32,7 +32,7 @@ func Open() (*Log, error) {
 
 // Unlimited turns the kernel's rate limit for user space lines off: evidence must not be dropped.
 func Unlimited() error {
-	return os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on"), 0)
+	return os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on\n"), 0) // refused without the newline
 }
 
 // Printf writes one line, or several where the text has newlines or is too long for one record.
