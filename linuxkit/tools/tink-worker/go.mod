@@ -52,4 +52,7 @@ require (
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
 
-tool github.com/tinkerbell/tink/cmd/tink-worker
+tool (
+	github.com/tinkerbell/tink/cmd/tink-worker
+	github.com/tinkerbell/tink/cmd/virtual-worker
+)
