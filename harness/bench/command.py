@@ -1,0 +1,69 @@
+"""``hooklab bench``: measure, and print one table a part."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.bench.boots import measure_boots
+from harness.bench.builds import measure_builds
+from harness.bench.labs import measure_labs
+from harness.bench.table import Row, render
+from harness.errors import LabError, ScenarioError
+from harness.paths import cache_root
+from harness.progress import PlainProgress
+
+Measure = Callable[..., Awaitable[list[Row]]]
+
+PARTS: Final[dict[str, tuple[str, Measure]]] = {
+    "build": ("Building", measure_builds),
+    "lab": ("The lab itself", measure_labs),
+    "boot": ("A cold boot to a finished workflow", measure_boots),
+}
+
+
+def bench_command(parts: Sequence[str], *, times: int, json_file: Path | None) -> int:
+    """Measure ``parts`` (none: all) ``times`` times each; return 0, or 1 when a goal is missed.
+
+    Raises ``ScenarioError`` for an unknown part, and what the measured commands raise.
+    """
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise ScenarioError(
+            f"no such part: {', '.join(unknown)}", hint=f"known here: {', '.join(PARTS)}"
+        )
+    if times < 1:
+        raise ScenarioError(f"-n takes a number from 1 on, found {times}")
+    rows = asyncio.run(_measure(parts or list(PARTS), times))
+    if json_file:
+        data = {part: [row.to_data() for row in found] for part, found in rows.items()}
+        json_file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    missed = [row.what for found in rows.values() for row in found if row.is_met is False]
+    print(f"goals missed: {'; '.join(missed)}" if missed else "every goal is met")
+    return 1 if missed else 0
+
+
+async def _measure(parts: Sequence[str], times: int) -> dict[str, list[Row]]:
+    progress = PlainProgress()
+    rows: dict[str, list[Row]] = {}
+    print(f"{platform.node()}: {os.cpu_count()} CPUs, medians of {times}", flush=True)
+    base = cache_root() / "bench"
+    base.mkdir(parents=True, exist_ok=True)
+    for part in parts:
+        title, measure = PARTS[part]
+        # In the cache, because hard links and large files need its file system.
+        scratch = Path(tempfile.mkdtemp(prefix=f"{part}-", dir=base))
+        try:
+            rows[part] = await measure(times=times, scratch=scratch, progress=progress)
+        except LabError:
+            progress.say(f"what there is of it is kept: {scratch}")
+            raise
+        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        print(render(title, rows[part]), flush=True)
+    return rows

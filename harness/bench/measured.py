@@ -1,0 +1,147 @@
+"""One ``hooklab`` command, run as a user runs it, with its time and the memory of its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BuildFailed
+from harness.paths import source_root
+from harness.process import command_line
+from harness.timeline import Event, read_timeline
+
+_SAMPLE_EVERY_S = 0.25
+"""How often memory is read. The kernel keeps the peak, so that only its last rise can be missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRun:
+    """What one command took."""
+
+    status: int
+    began_s: float
+    """CLOCK_MONOTONIC."""
+    wall_s: float
+    sealed_peak_bytes: int
+    """Peak resident memory of the process that is the lab: services, monitor, gRPC server."""
+    outer_peak_bytes: int
+    """The same of the command itself."""
+    output: str
+
+
+async def run_command(
+    *words: str, cwd: Path, sources: Path | None = None, env: Mapping[str, str] | None = None
+) -> CommandRun:
+    """Run ``hooklab WORDS`` from ``cwd``; ``sources`` is another checkout to take it from."""
+    argv = [sys.executable, "-P", "-m", "harness", *words]
+    root = sources or source_root()
+    began_s = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(root), **(env or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    communicating = asyncio.gather(process.communicate())
+    sealed = outer = 0
+    try:
+        while not communicating.done():
+            await asyncio.wait({communicating}, timeout=_SAMPLE_EVERY_S)
+            outer = max(outer, _peak_bytes(process.pid))
+            sealed = max(sealed, max(map(_peak_bytes, _sealed_below(process.pid)), default=0))
+    except BaseException:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        raise
+    ((output, _),) = communicating.result()
+    assert process.returncode is not None
+    return CommandRun(
+        status=process.returncode,
+        began_s=began_s,
+        wall_s=time.monotonic() - began_s,
+        sealed_peak_bytes=sealed,
+        outer_peak_bytes=outer,
+        output=output.decode(errors="replace"),
+    )
+
+
+def _peak_bytes(pid: int) -> int:
+    """Return VmHWM of a process, 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    found = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
+    return int(found.split()[1]) << 10 if found else 0
+
+
+def _sealed_below(pid: int) -> list[int]:
+    """Return the processes below ``pid`` that run ``harness.sealed``."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                waiting += map(int, children.read_text().split())
+            except OSError:
+                continue
+        try:
+            words = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"harness.sealed" in words and words[0].rpartition(b"/")[2].startswith(b"python"):
+            found.append(parent)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """One run of a scenario's item."""
+
+    command: CommandRun
+    result: Mapping[str, Any]
+    """Its entry of ``--json``."""
+    events: Sequence[Event]
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the run left its files."""
+        return Path(self.result["run_dir"])
+
+    def first(self, name: str, **fields: Any) -> Event:
+        """Return the first event ``name`` with these fields. Raises ``BuildFailed`` without one."""
+        for event in self.events:
+            if event.name == name and all(event.get(key) == value for key, value in fields.items()):
+                return event
+        raise BuildFailed(
+            f"a run without {name} can't be measured; it ended {self.result['outcome']}",
+            hint=f"see {self.run_dir}",
+        )
+
+
+async def boot(scenario: Path, *, only: str, scratch: Path, expected: Sequence[int] = (0,)) -> Boot:
+    """Run one item of ``scenario`` with its run folder in ``scratch``.
+
+    Raises ``BuildFailed`` with the command's words when it ends otherwise than ``expected``.
+    """
+    written = scratch / "out.json"
+    words = ["run", str(scenario), "-k", only, "--json", str(written)]
+    done = await run_command(*words, cwd=scratch, env={"HOOKLAB_RUNS": str(scratch / "runs")})
+    if done.status not in expected or not written.is_file():
+        tail = "\n".join(done.output.splitlines()[-15:])
+        raise BuildFailed(f"{command_line(['hooklab', *words])} ended with {done.status}\n{tail}")
+    (result,) = json.loads(written.read_text(encoding="utf-8"))
+    written.unlink()
+    events = read_timeline(Path(result["run_dir"]) / "timeline.jsonl")
+    return Boot(command=done, result=result, events=events)
