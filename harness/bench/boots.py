@@ -168,7 +168,7 @@ def _lock(run_dir: Path) -> dict[str, Any]:
     """Return where the run took its kernel, initramfs and ipxe.efi from."""
     from harness.scenario.lock import read_lock
 
-    item = read_lock(run_dir / "scenario.lock.yaml")
+    item: Any = read_lock(run_dir / "scenario.lock.yaml")
     return {
         "kernel": str(item.hook.kernel),
         "initramfs": str(item.hook.initramfs),
