@@ -9,6 +9,7 @@ no server of a sealed lab has a certificate of theirs; ``worker_authority`` adds
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,12 @@ _RECIPE: Final = 1
 _AUTHORITIES: Final = "etc/ssl/certs/ca-certificates.crt"
 _BINARIES: Final = "usr/bin"
 _ELF: Final = b"\x7fELF"
+_COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_TAR_MAGIC_END: Final = 262  # POSIX.1 ustar: "ustar" at offset 257
+_KINDS: Final = (
+    "an OCI image layout, a tar of docker save or skopeo, a static program, "
+    "or a folder with a Go program or a root file system"
+)
 
 
 def known_images() -> tuple[str, ...]:
@@ -78,6 +85,34 @@ async def build_images(
     return layout
 
 
+class ImageKind(StrEnum):
+    """What a user's own image is made of."""
+
+    LAYOUT = "layout"
+    GO = "go"
+    FOLDER = "folder"
+    PROGRAM = "program"
+    ARCHIVE = "archive"
+
+
+def image_kind(source: Path) -> ImageKind:
+    """Return what ``source`` is, from its first bytes alone. Raises ``BuildFailed``."""
+    if source.is_dir():
+        if (source / "oci-layout").is_file() and (source / "index.json").is_file():
+            return ImageKind.LAYOUT
+        return ImageKind.GO if (source / "go.mod").is_file() else ImageKind.FOLDER
+    try:
+        with source.open("rb") as stream:
+            head = stream.read(_TAR_MAGIC_END)
+    except OSError as error:
+        raise BuildFailed(f"can't read {source}: {error.strerror}", hint=_KINDS) from error
+    if head.startswith(_ELF):
+        return ImageKind.PROGRAM
+    if head.startswith(_COMPRESSED) or head[-5:] == b"ustar" or source.suffix == ".tar":
+        return ImageKind.ARCHIVE
+    raise BuildFailed(f"{source} is no image, and nothing one is made of", hint=_KINDS)
+
+
 async def ensure_image(reference: str, source: Path, *, cache: Path, progress: Progress) -> Path:
     """Return an image layout in which a user's own image is called ``reference``, or is alone.
 
@@ -85,9 +120,10 @@ async def ensure_image(reference: str, source: Path, *, cache: Path, progress: P
     folder with a Go program, or a folder that becomes the image's root file system. Serve the
     layout as ``Mount(layout=…, reference=reference)``. Raises ``BuildFailed`` or ``HostUnfit``.
     """
-    if (source / "oci-layout").is_file():
+    kind = image_kind(source)
+    if kind is ImageKind.LAYOUT:
         return source
-    if (source / "go.mod").is_file():
+    if kind is ImageKind.GO:
         try:
             program = await go_build(source, ".", source.name, cache=cache, progress=progress)
         except (BuildFailed, HostUnfit) as error:
@@ -101,7 +137,7 @@ async def ensure_image(reference: str, source: Path, *, cache: Path, progress: P
         if folder.is_dir():
             return folder
         with progress.step(f"packing {reference}"), new_folder(folder) as scratch:
-            _pack(reference, source, scratch)
+            _pack(reference, source, kind, scratch)
     return folder
 
 
@@ -164,19 +200,11 @@ def _stamp(path: Path) -> list[int]:
     return [info.st_mode, info.st_size, info.st_mtime_ns]
 
 
-def _pack(reference: str, source: Path, folder: Path) -> None:
-    layout = folder  # complete when the caller's block ends
-    if source.is_dir():
-        layer = layer_from_tree(source)
-        config = ImageConfig(cmd=["/bin/sh"])
-        write_layout(layout, [Image(ref=reference, config=config, layers=[layer])])
-        return
-    try:
-        with source.open("rb") as stream:
-            is_program = stream.read(len(_ELF)) == _ELF
-    except OSError as error:
-        raise BuildFailed(f"can't read {source}: {error.strerror}") from error
-    if is_program:
+def _pack(reference: str, source: Path, kind: ImageKind, layout: Path) -> None:
+    if kind is ImageKind.FOLDER:
+        layers, config = [layer_from_tree(source)], ImageConfig(cmd=["/bin/sh"])
+        write_layout(layout, [Image(ref=reference, config=config, layers=layers)])
+    elif kind is ImageKind.PROGRAM:
         write_layout(layout, [program_image(reference, source, name=source.name)])
     else:
         layout_from_archive(source, reference, layout)

@@ -77,6 +77,7 @@ class ImageItem:
 
     reference: str
     layout: Path
+    """An image layout once prepared; before, whatever ``harness.hook.images`` makes one of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

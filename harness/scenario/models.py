@@ -404,7 +404,8 @@ class Scenario(_Model):
     """Extra kernel arguments; null takes a default one away. ``{{ registry.address }}``,
     ``{{ server.address }}``, ``{{ tink.address }}`` and ``{{ machine.mac }}`` are filled in."""
     images: dict[str, str] = {}
-    """More images for the registry: reference → folder with an OCI image layout."""
+    """More images for the registry: reference → an OCI image layout, a tar of ``docker save``, a
+    static program, a folder with a Go program, or a folder that becomes the root file system."""
     segment: Literal["auto", "bridge", "wire"] = "auto"
     """How the machine is wired: ``bridge`` is a tap on a bridge, ``wire`` a pump in user space."""
     deadline: Duration = timedelta(minutes=10)

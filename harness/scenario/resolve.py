@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.documents import suggest
-from harness.errors import LabError, Position
+from harness.errors import BuildFailed, DecodeError, LabError, Position
 from harness.events import EVENTS
+from harness.hook.images import image_kind
 from harness.paths import cache_root
 from harness.scenario.item import (
     DiskItem,
@@ -28,6 +29,7 @@ from harness.scenario.item import (
 from harness.scenario.kernel_args import resolve_kernel_args
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
+from harness.wire.oci import Reference
 
 WORKERS: Final[Mapping[str, str]] = {"tink-worker@v0.12.2": "tink-worker:v0.12.2"}
 """What ``worker:`` may name, and what the lab's registry calls it."""
@@ -172,15 +174,15 @@ def _hook(loaded: LoadedScenario) -> HookItem:
 def _images(loaded: LoadedScenario) -> tuple[ImageItem, ...]:
     images = []
     for reference in loaded.scenario.images:
-        layout = loaded.path(("images", reference))
-        if not (layout / "oci-layout").is_file() or not (layout / "index.json").is_file():
-            raise loaded.error(
-                f"images: {layout} is no OCI image layout",
-                ("images", reference),
-                hint="a folder with oci-layout and index.json, as skopeo copy … oci:DIR makes",
-            )
-        tagged = reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
-        images.append(ImageItem(reference=tagged, layout=layout.absolute()))
+        source = loaded.path(("images", reference))
+        try:
+            image_kind(source)
+            parsed = Reference.parse(reference)
+        except (BuildFailed, DecodeError) as error:
+            hint = error.hint if isinstance(error, BuildFailed) else "write NAME:TAG"
+            raise loaded.error(f"images: {error}", ("images", reference), hint=hint) from error
+        tagged = reference if parsed.tag else f"{reference}:latest"
+        images.append(ImageItem(reference=tagged, layout=source.absolute()))
     return tuple(images)
 
 
