@@ -342,7 +342,9 @@ def _registry_tls(case: Case) -> Finding | None:
             hint="add the registry to insecure_registries, or serve TLS",
         )
     failed = case.seen("registry.tls.failed")
-    if failed:
+    requests = case.seen("registry.request.received")
+    # An engine with an insecure registry tries TLS first and then falls back: no failure.
+    if failed and not (requests and requests[-1].seq > failed[-1].seq):
         return Finding(
             blame=Party.REGISTRY,
             because=f"no TLS connection to the registry came about: {failed[-1].get('reason')}",
