@@ -15,15 +15,33 @@ from typing import Final
 from harness.bench.boots import measure_boots
 from harness.bench.builds import measure_builds
 from harness.bench.labs import measure_labs
-from harness.bench.table import Row, render
+from harness.bench.pulls import measure_pulls
+from harness.bench.table import Row, ratio, render
 from harness.errors import LabError, ScenarioError
 from harness.paths import cache_root
 from harness.progress import PlainProgress
 
 Measure = Callable[..., Awaitable[list[Row]]]
 
+
+async def _measure_registry(*, times: int, scratch: Path, progress: PlainProgress) -> list[Row]:
+    with progress.step("registry: pulls of 200 MiB"):
+        found = await measure_pulls(scratch, repeats=times)
+    rows = {
+        kind: Row(what=f"pull of 200 MiB, {label}", samples=found[kind])
+        for kind, label in (
+            ("aiohttp", "bare aiohttp"),
+            ("http", "registry, HTTP"),
+            ("https", "registry, TLS"),
+        )
+    }
+    how = "one client over loopback; the registry with its timeline on disk"
+    return [*rows.values(), ratio("registry / bare", rows["http"], rows["aiohttp"], how=how)]
+
+
 PARTS: Final[dict[str, tuple[str, Measure]]] = {
     "build": ("Building", measure_builds),
+    "registry": ("The registry", _measure_registry),
     "lab": ("The lab itself", measure_labs),
     "boot": ("A cold boot to a finished workflow", measure_boots),
 }

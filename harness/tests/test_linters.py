@@ -16,7 +16,7 @@ from harness.paths import source_root
 
 ROOT = source_root()
 LONGEST_MODULE = 600
-CROSS_CUTTING = {"linters", "hooklab"}
+CROSS_CUTTING = {"linters", "hooklab", "components"}
 """Test files about something that is not the Python module of the same name."""
 
 _MADE = {".git", ".venv", ".cache", "runs", "dist", "__pycache__", ".hypothesis"}

@@ -1,0 +1,105 @@
+"""The command line as a process: what it prints, how it exits, and how soon it answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.cli import VERBS, exit_status, explain, main, make_parser
+from harness.errors import BuildFailed, HostUnfit, Position, ScenarioError, SetupFailed
+from harness.paths import source_root
+
+
+def hooklab(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder that is not the checkout."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "harness", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(source_root())},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for name, verb in VERBS.items():
+        assert f"  {name}" in shown
+        assert verb.summary in shown
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_of_a_verb_teaches_by_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert f"  hooklab {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [name for name in VERBS if name != "test"])
+def test_examples_are_command_lines_that_parse(name: str) -> None:
+    parser = make_parser()
+    for line in VERBS[name].examples.splitlines():
+        command = line.strip().partition("   ")[0]
+        if command.startswith("hooklab "):
+            assert parser.parse_args(command.split()[1:]).verb == name
+
+
+def test_help_answers_at_once(tmp_path: Path) -> None:
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        assert hooklab("--help", cwd=tmp_path).returncode == 0
+        took.append(time.monotonic() - started)
+    assert min(took) < 0.5
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("fly",), ("doctor", "--jsno", "x"), ("run",), ("doctor", "extra")]
+)
+def test_bad_usage_exits_2_without_a_traceback(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = hooklab(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "usage: hooklab" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_can_not_be_written_is_an_error_not_a_traceback(tmp_path: Path) -> None:
+    done = hooklab("schema", "--output", str(tmp_path / "no" / "such" / "folder"), cwd=tmp_path)
+    assert done.returncode == 3
+    assert "No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error_worth_a_word(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -P -m harness schema | head -c 1', sys.executable],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(source_root())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "{"
+    assert done.stderr == ""
+
+
+def test_every_error_has_its_exit_status() -> None:
+    assert exit_status(ScenarioError("x")) == 2
+    assert exit_status(HostUnfit("x")) == 3
+    assert exit_status(BuildFailed("x")) == 3
+    assert exit_status(SetupFailed("x")) == 1
+
+
+def test_an_error_is_told_with_its_place_and_what_to_do() -> None:
+    error = ScenarioError("unknown key", at=Position(file=Path("a.yaml"), line=7), hint="try b")
+    assert explain(error) == "a.yaml:7:1: unknown key\n    try b"
+    assert explain(HostUnfit("no QEMU", hint="install it")) == "hooklab: no QEMU\n    install it"
