@@ -17,6 +17,7 @@ _HEADER: Final = """\
 """
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*( [A-Za-z0-9_./@+-]+)*")
 _LOCKED: Final = re.compile(rb"^locked:", re.MULTILINE)
+_PAIR: Final = re.compile(r"\\(?:ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|.)")
 _RESERVED: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -85,4 +86,13 @@ def _fits_literal(text: str) -> bool:
 def _scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
         return value
-    return json.dumps(value, ensure_ascii=True)
+    # YAML has no surrogate pairs: what lies beyond the BMP is written as one escape
+    return _PAIR.sub(_one_escape, json.dumps(value, ensure_ascii=True))
+
+
+def _one_escape(match: re.Match[str]) -> str:
+    escape = match[0]
+    if len(escape) != len(r"\ud83d\ude00"):
+        return escape
+    character: str = json.loads(f'"{escape}"')
+    return f"\\U{ord(character):08X}"

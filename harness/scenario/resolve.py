@@ -270,7 +270,7 @@ def suggest_event(name: str) -> str | None:
     """Return a hint for an event name that does not exist: near ones first, not all hundred."""
     import difflib
 
-    near = difflib.get_close_matches(name, EVENTS, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, EVENTS, n=2, cutoff=0.8)
     same = [known for known in EVENTS if known.split(".")[0] == name.split(".")[0]]
     if near:
         return f"did you mean {' or '.join(repr(one) for one in near)}?"

@@ -23,8 +23,13 @@ def scenario_schema() -> dict[str, Any]:
     schema["$defs"]["DiskExpectation"] = DiskExpectation.model_json_schema(by_alias=True)
     _tidy(schema)
     _allow_base(schema)
-    event = schema["$defs"]["EventExpectation"]["properties"]["name"]
-    event["anyOf"] = [{"const": name, "description": kind.meaning} for name, kind in EVENTS.items()]
+    schema["$defs"]["EventName"] = {
+        "anyOf": [{"const": name, "description": kind.meaning} for name, kind in EVENTS.items()]
+    }
+    name = {"$ref": "#/$defs/EventName"}
+    schema["$defs"]["EventExpectation"]["properties"]["name"] |= name
+    for key in ("event", "no event"):
+        expect["properties"][key]["anyOf"].insert(0, name)
     return {"$schema": DIALECT, "title": "hooklab scenario", **_without(schema, "title")}
 
 

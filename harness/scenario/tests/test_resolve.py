@@ -1,0 +1,147 @@
+"""What follows from a scenario that says little, and what can be said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_tink_server.catalog import Catalog
+from harness.scenario.item import Item
+from harness.scenario.resolve import load_items
+from harness.scenario.tests.samples import HELLO, IMAGES, MAC, hello
+
+
+def resolved(**changes: Any) -> Item:
+    """Return hello with changes laid over it, UEFI."""
+    machine = {"firmware": "uefi", **changes.pop("machine", {})}
+    keys = {key.replace("_", " "): value for key, value in changes.items()}
+    [item] = load_items(HELLO, known_images=IMAGES, changes={"machine": machine, **keys})
+    return item
+
+
+def test_a_list_of_firmware_makes_one_item_each() -> None:
+    items = load_items(HELLO, known_images=IMAGES)
+    assert [item.id for item in items] == ["hello[bios]", "hello[uefi]"]
+
+
+def test_everything_follows() -> None:
+    item = hello()
+    assert item.kernel_args == (
+        "docker_registry=192.168.77.1:5000",
+        "tink_worker_image=192.168.77.1:5000/tink-worker:v0.12.2",
+        "insecure_registries=192.168.77.1:5000",
+        "console=ttyS0,115200",
+    )
+    assert (item.network.server, item.network.machine) == ("192.168.77.1", "192.168.77.10")
+    assert item.action_images == ("print:v1", "write:v1", "read:v1", "disk:v1")
+    assert item.hook.origin == "embedded"
+    assert item.hook.kernel is None
+    assert (item.memory_mib, item.cpus, item.deadline_s) == (2048, None, 600.0)
+
+
+def test_the_objects_are_the_machines(tmp_path: Path) -> None:
+    item = hello()
+    catalog = Catalog()
+    for text in (item.hardware_yaml, item.template_yaml, item.workflow_yaml):
+        catalog.add(text, file=tmp_path)
+    [job] = catalog.jobs()
+    assert [task.worker for task in job.run.tasks] == [MAC]
+    [hardware] = catalog.hardware.values()
+    [interface] = hardware.object.spec.interfaces
+    assert interface.dhcp
+    assert interface.dhcp.mac == MAC
+    assert interface.dhcp.uefi
+    assert interface.dhcp.ip
+    assert interface.dhcp.ip.address == "192.168.77.10"
+
+
+def test_credentials_reach_the_kernel_command_line() -> None:
+    item = resolved(registry={"auth": "basic", "password": "s3cret"})
+    assert {"registry_username=hook", "registry_password=s3cret"} <= set(item.kernel_args)
+
+
+def test_kernel_args_are_laid_over_the_defaults() -> None:
+    item = resolved(
+        kernel_args={
+            "insecure_registries": None,
+            "docker_registry": "{{ server.address }}:1",
+            "quiet": "",
+            "debug": 1,
+        }
+    )
+    assert item.kernel_args == (
+        "docker_registry=192.168.77.1:1",
+        "tink_worker_image=192.168.77.1:5000/tink-worker:v0.12.2",
+        "console=ttyS0,115200",
+        "quiet",
+        "debug=1",
+    )
+
+
+def test_addresses_follow_the_subnet() -> None:
+    item = resolved(network={"subnet": "10.1.2.0/29"})
+    assert (item.network.server, item.network.machine) == ("10.1.2.1", "10.1.2.2")
+    assert item.registry.address == "10.1.2.1:5000"
+    assert "10.1.2.2" in item.hardware_yaml
+
+
+def test_a_mac_in_capitals_with_dashes_is_the_same_machine() -> None:
+    assert resolved(machine={"mac": "52-54-00-AB-CD-EF"}).mac == "52:54:00:ab:cd:ef"
+
+
+def test_expectations_know_where_they_are_written() -> None:
+    lines = HELLO.read_text().splitlines()
+    for expectation in hello().expectations:
+        file, line, column = expectation.at.rsplit(":", 2)
+        assert Path(file) == HELLO
+        assert lines[int(line) - 1][int(column) - 1 :].startswith(expectation.key)
+
+
+def test_an_expected_verdict() -> None:
+    item = resolved(verdict={"failed in": "worker-pull", "blame": "registry", "because": "*x*"})
+    assert item.expected_verdict
+    assert item.expected_verdict.failed_in == "worker-pull"
+    assert (item.expected_verdict.blame, item.expected_verdict.because) == ("registry", "*x*")
+
+
+def test_a_hook_of_the_users_own(tmp_path: Path) -> None:
+    pytest.importorskip("harness.hook.files")
+    (tmp_path / "vmlinuz-x86_64").write_bytes(b"k")
+    (tmp_path / "initramfs-x86_64").write_bytes(b"i")
+    item = resolved(hook=str(tmp_path))
+    assert item.hook.kernel == tmp_path / "vmlinuz-x86_64"
+    assert item.hook.initramfs == tmp_path / "initramfs-x86_64"
+
+
+def test_more_images_and_another_worker(tmp_path: Path) -> None:
+    (tmp_path / "oci-layout").write_text("{}")
+    (tmp_path / "index.json").write_text("{}")
+    item = resolved(images={"my-worker": str(tmp_path)}, worker="my-worker:latest")
+    assert item.worker_image == "my-worker:latest"
+    assert [(image.reference, image.layout) for image in item.images] == [
+        ("my-worker:latest", tmp_path)
+    ]
+
+
+def test_a_base_is_laid_under_and_files_are_relative_to_where_they_are_named(
+    tmp_path: Path,
+) -> None:
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    (deep / "derived.yaml").write_text(
+        "scenario: Another\nbase: ../base.yaml\nmachine: {mac: 52:54:00:00:00:01}\n"
+    )
+    (tmp_path / "base.yaml").write_text(
+        f"scenario: Base\ntemplate: {HELLO.parent / '../fixtures/templates/hello.yaml'}\n"
+        "machine: {mac: 52:54:00:00:00:02, firmware: bios}\nreport: F50\n"
+    )
+    [item] = load_items(deep / "derived.yaml", known_images=IMAGES)
+    assert (item.name, item.title, item.mac, item.firmware, item.report) == (
+        "derived",
+        "Another",
+        "52:54:00:00:00:01",
+        "bios",
+        "F50",
+    )
