@@ -50,6 +50,8 @@ def _typed(kinds: str, work: Callable[..., Any]) -> Function:
 
 
 def _index(item: Any, *keys: Any) -> Any:
+    if item is None:
+        raise CallFailed("index of untyped nil")
     for key in keys:
         if item is None:
             raise CallFailed("index of untyped nil")

@@ -88,6 +88,7 @@ def test_renders_as_go_does(source: str) -> None:
         ("{{ replace `a` `b` .Zero }}", 1, 4, "expected string; got int"),
         ("{{ replace `a` }}", 1, 4, "wrong number of arguments: want 3 got 1"),
         ("{{ index .Disks 7 }}", 1, 4, "index out of range: 7"),
+        ("{{ index nil }}", 1, 4, "index of untyped nil"),
         ("{{ eq .Zero `0` }}", 1, 4, "incompatible types"),
         ("{{ .device_1 5 }}", 1, 4, "can't give argument to non-function"),
         ("{{ 5 | .device_1 }}", 1, 8, "can't pipe into non-function"),

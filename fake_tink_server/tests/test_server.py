@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -200,3 +201,50 @@ async def test_tls(mutual: bool) -> None:
         )
         async with grpc.aio.secure_channel(f"localhost:{server.port}", credentials) as channel:
             assert len(await Client(channel).contexts(MAC)) == 1
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\xff" * 4096,
+        b"",
+    ],
+)
+async def test_noise_on_the_port_does_no_harm(
+    server: TinkServer, client: Client, noise: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(noise)
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        await reader.read()
+    writer.close()
+    assert len(await client.contexts(MAC)) == 1
+
+
+async def test_a_hundred_workers_at_once() -> None:
+    flows = []
+    for number in range(100):
+        flow = make_workflow("one")
+        flow.name, flow.tasks[0].worker = f"w{number}", f"worker-{number}"
+        flows.append(flow)
+
+    async def work(client: Client, number: int) -> None:
+        worker = f"worker-{number}"
+        [context] = await client.contexts(worker)
+        assert context.workflow_id == f"default/w{number}"
+        for state in (pb.STATE_RUNNING, pb.STATE_SUCCESS):
+            await client.report(state, workflow_id=context.workflow_id, worker_id=worker)
+
+    engine = Engine(flows)
+    async with (
+        TinkServer(engine=engine, record=lambda *_a, **_k: None, port=0) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        client = Client(channel)
+        async with asyncio.TaskGroup() as group:
+            for number in range(100):
+                group.create_task(work(client, number))
+        assert set((await server.wait_until_finished()).values()) == {State.SUCCESS}
