@@ -7,6 +7,7 @@ else that a lab does to start. Kernel interface: rtnetlink(7), linux/if_link.h, 
 from __future__ import annotations
 
 import array
+import asyncio
 import errno
 import fcntl
 import ipaddress
@@ -20,6 +21,8 @@ from typing import Final
 _RTM_NEWLINK: Final = 16
 _RTM_DELLINK: Final = 17
 _RTM_NEWADDR: Final = 20
+_RTM_GETLINK: Final = 18
+_RTMGRP_LINK: Final = 1
 _NLMSG_ERROR: Final = 2
 _NLM_F_REQUEST: Final = 0x1
 _NLM_F_ACK: Final = 0x4
@@ -38,10 +41,15 @@ _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
 _IFLA_MTU: Final = 4
 _IFLA_MASTER: Final = 10
+_IFLA_OPERSTATE: Final = 16
+_IF_OPER_UP: Final = b"\6"
 _IFLA_LINKINFO: Final = 18
 _IFLA_AF_SPEC: Final = 26
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
+_IFLA_INFO_SLAVE_DATA: Final = 5
+_IFLA_BRPORT_STATE: Final = 1
+_BR_STATE_FORWARDING: Final = b"\3"
 _IFLA_INET6_ADDR_GEN_MODE: Final = 8
 _IN6_ADDR_GEN_MODE_NONE: Final = 1
 _IFLA_BR_FORWARD_DELAY: Final = 1
@@ -203,8 +211,22 @@ class Netlink:
         )
         self._request(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_EXCL, head + attributes)
 
-    def _request(self, kind: int, flags: int, body: bytes) -> None:
+    def is_operating(self, index: int) -> bool:
+        """Return whether an interface has a carrier and sends what it is given."""
+        attributes = self._request(_RTM_GETLINK, 0, _link(index))[16:]
+        return _find(attributes, _IFLA_OPERSTATE) == _IF_OPER_UP
+
+    def is_forwarding(self, index: int) -> bool:
+        """Return whether a bridge passes the frames of this port on."""
+        attributes = self._request(_RTM_GETLINK, 0, _link(index))[16:]
+        for kind in (_IFLA_LINKINFO, _IFLA_INFO_SLAVE_DATA, _IFLA_BRPORT_STATE):
+            attributes = _find(attributes, kind)
+        return attributes == _BR_STATE_FORWARDING
+
+    def _request(self, kind: int, flags: int, body: bytes) -> bytes:
+        """Send a request and return what it was answered before the acknowledgement."""
         self._sequence += 1
+        found = b""
         head = struct.pack(
             "=IHHII",
             16 + len(body),
@@ -217,9 +239,39 @@ class Netlink:
         while True:
             answer = self._socket.recv(1 << 16)
             length, answer_kind, answer_flags, sequence, _ = struct.unpack_from("=IHHII", answer)
-            if answer_kind == _NLMSG_ERROR and sequence == self._sequence:
+            if sequence != self._sequence:
+                continue
+            if answer_kind == _NLMSG_ERROR:
                 _raise_for(answer[16:length], answer_flags)
-                return
+                return found
+            found = answer[16:length]
+
+
+def _find(attributes: bytes, wanted: int) -> bytes:
+    """Return the payload of an attribute; nothing when it is not there."""
+    at = 0
+    while at + 4 <= len(attributes):
+        size, kind = struct.unpack_from("=HH", attributes, at)
+        if kind & ~_NLA_F_NESTED == wanted:
+            return attributes[at + 4 : at + size]
+        at += max(4, size + -size % 4)
+    return b""
+
+
+async def wait_for_forwarding(name: str, bridge: str) -> None:
+    """Return once ``bridge`` passes frames on to port ``name``, and its own frames, too.
+
+    The kernel tells a bridge of a carrier by and by, up to a second after the cable was plugged
+    in; until then a bridge drops what its own host sends. Has no deadline of its own.
+    """
+    port, whole = socket.if_nametoindex(name), socket.if_nametoindex(bridge)
+    loop = asyncio.get_running_loop()
+    family, kind = socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    with socket.socket(family, kind, socket.NETLINK_ROUTE) as changes, Netlink() as kernel:
+        changes.bind((0, _RTMGRP_LINK))
+        changes.setblocking(False)
+        while not (kernel.is_forwarding(port) and kernel.is_operating(whole)):
+            await loop.sock_recv(changes, 1 << 16)
 
 
 def _raise_for(body: bytes, flags: int) -> None:

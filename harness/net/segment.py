@@ -132,7 +132,7 @@ class Segment:
         port: Port
         try:
             if self.kind is SegmentKind.BRIDGE:
-                port = TapPort(name)
+                port = TapPort(name, self.bridge)
                 index = netlink.add_tap(name)
                 with netlink.Netlink() as kernel:
                     netlink.disable_offloads(name)
@@ -142,7 +142,7 @@ class Segment:
             else:
                 cable = Cable(name=name, private_dir=self._private_dir, tasks=self._tasks)
                 cable.connect(self._index)
-                port = WirePort(cable)
+                port = WirePort(cable, self.bridge)
         except OSError as error:
             raise SetupFailed(
                 f"a port for {machine} can't be made: {error.strerror}", hint=_hint(error)
@@ -164,12 +164,17 @@ class Segment:
 class Port:
     """Where a NIC is plugged in."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bridge: str) -> None:
         self.name = name
+        self.bridge = bridge
 
     def netdev(self, netdev_id: str) -> str:
         """Return the value of QEMU's ``-netdev`` option."""
         raise NotImplementedError
+
+    async def ready(self) -> None:
+        """Return once frames pass: after QEMU was started. Has no deadline of its own."""
+        await netlink.wait_for_forwarding(self.name, self.bridge)
 
     async def stop(self) -> None:
         """Unplug it."""
@@ -191,8 +196,8 @@ class TapPort(Port):
 class WirePort(Port):
     """The end of a cable in user space; QEMU sends and receives datagrams."""
 
-    def __init__(self, cable: Cable) -> None:
-        super().__init__(cable.name)
+    def __init__(self, cable: Cable, bridge: str) -> None:
+        super().__init__(cable.name, bridge)
         self._cable = cable
 
     def netdev(self, netdev_id: str) -> str:

@@ -100,8 +100,8 @@ class Cable:
         try:
             step()
         except Exception as error:
-            self.disconnect()
             self._tasks.fail(ServiceCrashed(f"cable {self.name}", error))
+            self.disconnect()
 
     def _from_bridge(self) -> None:
         assert self._packets is not None
