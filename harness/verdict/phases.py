@@ -54,7 +54,7 @@ class PhaseTracker:
     actions: dict[str, str] = field(default_factory=dict)
     """Action name → latest state, in the order of the workflow once it is known."""
     _artifacts: dict[str, int] = field(default_factory=dict)
-    _pulled: list[str] = field(default_factory=list)
+    _resolved: dict[str, int] = field(default_factory=dict)
     _digest: str = ""
 
     @property
@@ -173,13 +173,13 @@ class PhaseTracker:
     def _manifest(self, event: Event) -> None:
         if self.phase not in (Phase.HOOK_BOOT, Phase.WORKER_PULL):
             return
-        reference = str(event.get("reference", ""))
+        reference, method = str(event.get("reference", "")), str(event.get("method", "GET"))
         self._digest = self._digest or str(event.get("digest", ""))
-        if not reference.startswith("sha256:") and event.get("method", "GET") == "GET":
-            self._pulled.append(reference)
-        times = {0: "", 1: " once", 2: " twice"}.get(
-            len(self._pulled), f" {len(self._pulled)} times"
-        )
+        if not reference.startswith("sha256:"):
+            # HEAD and GET of a tag belong to one pull: see harness.facts.pulls
+            self._resolved[method] = self._resolved.get(method, 0) + 1
+        count = max(self._resolved.values(), default=0)
+        times = {0: "", 1: " once", 2: " twice"}.get(count, f" {count} times")
         digest = f"@{self._digest[:11]}…" if self._digest else ""
         name = posixpath.basename(str(event.get("repository", "")))
         self._detail(Phase.WORKER_PULL, f"{name}{digest}{times}")

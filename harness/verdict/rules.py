@@ -479,7 +479,7 @@ def _workflow_stuck(case: Case) -> Finding | None:
     after = f" after action '{running[-1].get('action')}'" if running else ""
     return Finding(
         blame=Party.WORKER,
-        because=f"the worker did nothing more {after}".rstrip()
+        because=f"the worker did nothing more{after}".rstrip()
         + f"; its last call: {calls[-1].get('rpc')}",
         evidence=calls[-3:],
     )

@@ -1,0 +1,396 @@
+"""One sentence on every way to fail, from the wire's evidence; "not enough" where it is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.phases import Party, Phase
+from harness.scenario.tests.samples import MAC, Tape, change, good_boot, report
+from harness.verdict import judge
+
+
+def test_a_good_boot_passes() -> None:
+    verdict = judge(good_boot().events)
+    assert verdict.passed
+    assert (verdict.reached, verdict.failed_in, verdict.blame) == (Phase.DONE, None, None)
+    assert verdict.because == "workflow default/hello ended SUCCESS"
+
+
+def test_no_events_at_all_is_judged() -> None:
+    verdict = judge([])
+    assert (verdict.reached, verdict.blame) == (Phase.POWER_ON, Party.UNKNOWN)
+    assert verdict.because == "not enough evidence for what went wrong in power on"
+
+
+def test_the_file_is_as_the_contract_says(tmp_path: Path) -> None:
+    judge(good_boot().until("dhcp.offer.sent").events).write(tmp_path / "verdict.json")
+    data = json.loads((tmp_path / "verdict.json").read_text())
+    assert list(data) == ["reached", "failed_in", "blame", "because", "evidence"]
+    assert (data["reached"], data["failed_in"]) == ("firmware-dhcp", "firmware-dhcp")
+    assert all(isinstance(number, int) for number in data["evidence"])
+
+
+CASES: dict[str, tuple[Callable[[], Tape], str, str, str]] = {}
+
+
+def case(phase: str, blame: str, because: str) -> Callable[[Callable[[], Tape]], None]:
+    """Add a way to fail: a tape, and what the verdict on it must be."""
+
+    def add(make: Callable[[], Tape]) -> None:
+        CASES[make.__name__] = (make, phase, blame, because)
+
+    return add
+
+
+@case("firmware-dhcp", "firmware", "the firmware never asked for an address")
+def no_discover() -> Tape:
+    return good_boot().until("machine.powered_on")
+
+
+@case("firmware-dhcp", "dhcp", "DHCP did not answer the firmware: no hardware")
+def ignored() -> Tape:
+    tape = good_boot().until("dhcp.discover.received")
+    tape.add(5, "dhcp", "dhcp.ignored", mac=MAC, stage="firmware", reason="no hardware")
+    return tape
+
+
+@case("firmware-dhcp", "dhcp", "the firmware asked twice for an address and got no answer")
+def unanswered() -> Tape:
+    tape = good_boot().until("dhcp.discover.received")
+    tape.add(9, "dhcp", "dhcp.discover.received", mac=MAC, stage="firmware")
+    return tape
+
+
+@case(
+    "firmware-dhcp",
+    "unknown",
+    "the firmware never took the OFFER (once sent): not enough evidence whether it was lost or "
+    "refused",
+)
+def offer_not_taken() -> Tape:
+    return good_boot().until("dhcp.offer.sent")
+
+
+@case("firmware-dhcp", "firmware", "the firmware got ipxe.efi in its ACK, but never asked for it")
+def never_fetched() -> Tape:
+    return good_boot().until("dhcp.ack.sent")
+
+
+@case(
+    "firmware-dhcp",
+    "dhcp",
+    "DHCP gave the firmware an address but nothing to boot (file '/netboot-not-allowed')",
+)
+def not_allowed() -> Tape:
+    tape = good_boot().until("dhcp.request.received")
+    tape.add(6, "dhcp", "dhcp.ack.sent", mac=MAC, stage="firmware", file="/netboot-not-allowed")
+    return tape
+
+
+@case("nbp-download", "tftp", "TFTP refused ipxe.efi: file does not exist")
+def no_boot_program() -> Tape:
+    tape = good_boot().until("tftp.request.received")
+    text = "file does not exist"
+    tape.add(6.2, "tftp", "tftp.error.sent", id=1, file="ipxe.efi", code=1, text=text)
+    return tape
+
+
+@case(
+    "nbp-download",
+    "unknown",
+    "the firmware went silent after 500 kB of ipxe.efi: not enough evidence whether it or the "
+    "network stopped",
+)
+def silent_firmware() -> Tape:
+    tape = good_boot().until("tftp.transfer.progressed")
+    tape.add(60, "tftp", "tftp.transfer.timed_out", id=2, file="ipxe.efi", bytes=500_000)
+    return tape
+
+
+@case("nbp-download", "firmware", "the firmware broke off ipxe.efi: disk full")
+def broken_off() -> Tape:
+    tape = good_boot().until("tftp.transfer.progressed")
+    fields = {"file": "ipxe.efi", "code": 3, "text": "disk full", "bytes": 500_000}
+    tape.add(7, "tftp", "tftp.transfer.aborted", id=2, **fields)
+    return tape
+
+
+@case("ipxe", "ipxe", "iPXE never asked for an address")
+def ipxe_without_dhcp() -> Tape:
+    return good_boot().until("tftp.transfer.finished")
+
+
+@case("ipxe", "ipxe", "iPXE has an address, but never asked for its script")
+def no_script_asked() -> Tape:
+    return good_boot().until("dhcp.ack.sent", stage="tinkerbell")
+
+
+@case("ipxe", "http", "HTTP answered 404 for /ipxe/script/auto.ipxe")
+def no_script() -> Tape:
+    tape = good_boot().until("dhcp.ack.sent", stage="tinkerbell")
+    path = "/ipxe/script/auto.ipxe"
+    tape.add(14, "http", "http.request.received", id=1, path=path)
+    tape.add(14, "http", "http.response.finished", id=1, path=path, status=404, bytes=0)
+    return tape
+
+
+@case("ipxe", "ipxe", "iPXE got its script, but asked for nothing that it names")
+def script_without_consequence() -> Tape:
+    return good_boot().until("http.script.served")
+
+
+@case("kernel-initramfs", "http", "HTTP answered 404 for /vmlinuz-x86_64, twice")
+def no_kernel() -> Tape:
+    tape = good_boot().until("http.request.received", path="/vmlinuz-x86_64")
+    for t in (15, 17):
+        path = "/vmlinuz-x86_64"
+        tape.add(t, "http", "http.response.finished", id=t, path=path, status=404, bytes=0)
+    return tape
+
+
+@case(
+    "kernel-initramfs",
+    "unknown",
+    "iPXE left after 27 MB of 53 MB of /initramfs-x86_64: not enough evidence why",
+)
+def left_early() -> Tape:
+    tape = good_boot().until("http.transfer.progressed", path="/initramfs-x86_64")
+    fields = {"path": "/initramfs-x86_64", "bytes": 26_900_000, "length": 53_000_000}
+    tape.add(17, "http", "http.response.aborted", id=3, **fields)
+    return tape
+
+
+@case("kernel-initramfs", "network", "initramfs-x86_64 was not through in time: 26 MB of 53 MB")
+def too_slow() -> Tape:
+    return good_boot().until("http.transfer.progressed", path="/initramfs-x86_64")
+
+
+@case("kernel-initramfs", "ipxe", "iPXE got /vmlinuz-x86_64 and asked for nothing after it")
+def no_initramfs_asked() -> Tape:
+    return good_boot().until("http.response.finished", path="/vmlinuz-x86_64")
+
+
+@case(
+    "hook-boot",
+    "kernel",
+    "kernel and initramfs were fetched, but no kernel spoke on a console; the console said last: "
+    "“EFI stub: failed”",
+)
+def silent_kernel() -> Tape:
+    tape = good_boot().until("http.response.finished", path="/initramfs-x86_64")
+    tape.add(20, "machine", "console.line.seen", console="ttyS0", text="EFI stub: failed")
+    return tape
+
+
+@case("hook-boot", "kernel", "the guest's kernel panicked: VFS: Unable to mount root fs")
+def panicked() -> Tape:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "machine", "guest.panicked", line="VFS: Unable to mount root fs", console="ttyS0")
+    return tape
+
+
+@case("hook-boot", "hook", "Hook never asked for an address")
+def hook_without_dhcp() -> Tape:
+    return good_boot().until("guest.kernel.started")
+
+
+@case(
+    "hook-boot",
+    "hook",
+    "Hook has an address, but its docker engine never came up: “overlay: module not found”",
+)
+def no_docker() -> Tape:
+    tape = good_boot().until("dhcp.ack.sent", stage="guest")
+    tape.add(30, "machine", "guest.error.seen", line="overlay: module not found", console="ttyS0")
+    return tape
+
+
+@case("hook-boot", "hook", "the machine switched itself off in hook boot")
+def switched_off() -> Tape:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "machine", "machine.shutdown", reason="guest-shutdown", guest=True)
+    return tape
+
+
+@case("hook-boot", "lab", "QEMU ended with status 1: cannot allocate memory")
+def qemu_died() -> Tape:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "machine", "machine.exited", status=1, last_lines=["cannot allocate memory"])
+    return tape
+
+
+@case("worker-pull", "hook", "docker is up, but nobody asked the registry for the worker")
+def nobody_pulled() -> Tape:
+    return good_boot().until("guest.docker.started")
+
+
+HTTP_TO_HTTPS = "http: server gave HTTP response to HTTPS client"
+
+
+@case(
+    "worker-pull",
+    "registry",
+    f"the registry has no TLS and Hook was not told: “{HTTP_TO_HTTPS}”",
+)
+def plain_http() -> Tape:
+    tape = good_boot().until("guest.docker.started")
+    tape.add(40, "machine", "guest.error.seen", line=HTTP_TO_HTTPS, console="ttyS1")
+    return tape
+
+
+@case(
+    "worker-pull",
+    "registry",
+    "no TLS connection to the registry came about: unknown certificate authority",
+)
+def strange_certificate() -> Tape:
+    tape = good_boot().until("guest.docker.started")
+    tape.add(40, "registry", "registry.tls.failed", reason="unknown certificate authority")
+    return tape
+
+
+@case("worker-pull", "registry", "the registry refused the credentials for /v2/")
+def wrong_password() -> Tape:
+    tape = good_boot().until("guest.docker.started")
+    tape.add(40, "registry", "registry.auth.challenged", id=1, path="/v2/", scheme="Basic")
+    tape.add(40, "registry", "registry.auth.refused", id=2, path="/v2/", user="hook")
+    return tape
+
+
+@case("worker-pull", "hook", "the registry asked for credentials and Hook came with none")
+def no_password() -> Tape:
+    tape = good_boot().until("guest.docker.started")
+    tape.add(40, "registry", "registry.request.received", id=1, path="/v2/")
+    tape.add(40, "registry", "registry.auth.challenged", id=1, path="/v2/", scheme="Basic")
+    return tape
+
+
+@case(
+    "worker-pull",
+    "registry",
+    "the registry answered 404 MANIFEST_UNKNOWN for /v2/tink-worker/manifests/v0.12.9, twice",
+)
+def no_manifest() -> Tape:
+    tape = good_boot().until("guest.docker.started")
+    path = "/v2/tink-worker/manifests/v0.12.9"
+    for t in (40, 41):
+        tape.add(t, "registry", "registry.request.received", id=t, path=path)
+        tape.add(t, "registry", "registry.request.failed", id=t, path=path, status=404,
+                 code="MANIFEST_UNKNOWN")  # fmt: skip
+    return tape
+
+
+@case(
+    "worker-pull",
+    "unknown",
+    "the worker's image was served, but no worker started and none called Tinkerbell: not enough "
+    "evidence why",
+)
+def worker_never_started() -> Tape:
+    return good_boot().until("registry.blob.served")
+
+
+@case("workflow", "worker", "the worker was started, but never called Tinkerbell")
+def worker_silent() -> Tape:
+    return good_boot().until("guest.worker.started")
+
+
+@case("workflow", "tink", "the worker's connection never became gRPC: TLS handshake on plain text")
+def tls_to_plain() -> Tape:
+    tape = good_boot().until("guest.worker.started")
+    tape.add(45, "tink", "tink.connection.failed", reason="TLS handshake on plain text")
+    return tape
+
+
+@case("workflow", "tink", f"there is no workflow for worker {MAC}")
+def no_work() -> Tape:
+    tape = good_boot().until("tink.rpc.received")
+    tape.add(45, "tink", "tink.contexts.sent", id=1, worker_id=MAC, workflows=[])
+    return tape
+
+
+@case("workflow", "action", "action 'write' failed: exit status 3")
+def action_failed() -> Tape:
+    tape = good_boot().until("tink.action.reported", action="write")
+    report(tape, 60, "write", "STATE_FAILED", message="exit status 3")
+    change(tape, 60, "STATE_FAILED", "STATE_RUNNING")
+    return tape
+
+
+@case("workflow", "action", "action 'write' timed out")
+def action_timed_out() -> Tape:
+    tape = good_boot().until("tink.action.reported", action="write")
+    report(tape, 60, "write", "STATE_TIMEOUT")
+    return tape
+
+
+@case(
+    "workflow",
+    "registry",
+    "action 'write' failed, its image could not be pulled: 404 for /v2/write/manifests/v1",
+)
+def action_image_missing() -> Tape:
+    tape = good_boot().until("tink.action.reported", action="write")
+    path = "/v2/write/manifests/v1"
+    tape.add(55, "registry", "registry.request.failed", id=9, path=path, status=404)
+    report(tape, 60, "write", "STATE_FAILED", message="image pull")
+    return tape
+
+
+@case("workflow", "action", "action 'write' was still running when the run was given up")
+def action_hangs() -> Tape:
+    return good_boot().until("tink.action.reported", action="write")
+
+
+@case(
+    "workflow",
+    "worker",
+    "the worker did nothing more after action 'print'; its last call: GetWorkflowContexts",
+)
+def worker_stops() -> Tape:
+    return good_boot().until("tink.action.reported", action="print", state="STATE_SUCCESS")
+
+
+@case("hook-boot", "lab", "the lab's registry service crashed: KeyError: 'x'")
+def service_crashed() -> Tape:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "lab", "service.crashed", service="registry", error="KeyError: 'x'")
+    return tape
+
+
+@case("hook-boot", "lab", "the lab failed: No space left on device")
+def lab_failed() -> Tape:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "lab", "lab.failed", error="No space left on device", kind="OSError")
+    return tape
+
+
+@case("hook-boot", "unknown", "the run was stopped: Ctrl-C")
+def interrupted() -> Tape:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "run", "run.interrupted", reason="Ctrl-C")
+    return tape
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_way_to_fail(name: str) -> None:
+    make, phase, blame, because = CASES[name]
+    tape = make()
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == (phase, blame)
+    assert verdict.because == because
+    assert verdict.reached == verdict.failed_in
+    assert verdict.evidence
+    assert set(verdict.evidence) <= {event.seq for event in tape.events}
+
+
+def test_a_boot_cut_off_anywhere_is_judged() -> None:
+    events = good_boot().events
+    for length in range(len(events)):
+        verdict = judge(events[:length])
+        assert verdict.because
+        assert verdict.passed == (verdict.reached is Phase.DONE)
