@@ -65,7 +65,9 @@ def _configure_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    return int(_call("harness.hook.command", "build_command", json_file=arguments.json))
+    from harness.hook.command import build_command
+
+    return build_command(json_file=arguments.json)
 
 
 def _test(arguments: argparse.Namespace) -> int:
@@ -75,7 +77,9 @@ def _test(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    return int(_call("harness.doctor", "doctor_command", json_file=arguments.json))
+    from harness.doctor import doctor_command
+
+    return doctor_command(json_file=arguments.json)
 
 
 def _configure_schema(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +87,9 @@ def _configure_schema(parser: argparse.ArgumentParser) -> None:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    text = str(_call("harness.scenario.schema", "schema_text"))
+    from harness.scenario.schema import schema_text
+
+    text = schema_text()
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
     else:
@@ -111,15 +117,9 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    return int(
-        _call(
-            "harness.bench.command",
-            "bench_command",
-            arguments.parts,
-            times=arguments.times,
-            json_file=arguments.json,
-        )
-    )
+    from harness.bench.command import bench_command
+
+    return bench_command(arguments.parts, times=arguments.times, json_file=arguments.json)
 
 
 VERBS: dict[str, Verb] = {
