@@ -35,7 +35,10 @@ _STOP_WITHIN_S: Final = 0.5
 _FORM_LIMIT: Final = 1 << 16
 
 Rewrite = Callable[[Request, Response], Response]
-"""Stands between decision and wire; a fault is one that changes the response."""
+"""Stands between decision and wire; a fault is one that changes the response.
+
+A body shorter than the response's ``Content-Length`` is sent and then cut off.
+"""
 
 
 class RegistryService:
@@ -220,9 +223,16 @@ class _Exchange:
             else:
                 await answer.write(response.body)
                 self._sent = len(response.body)
-        await answer.write_eof()
         if response.served:
             self._note(response.served, bytes=self._sent)
+        if not head_only and self._sent < _declared(response):
+            # A rewritten response promises more than it has: the client must see the end of the
+            # connection instead of waiting for the rest.
+            answer.force_close()
+            if self._request.transport:
+                self._request.transport.close()
+        else:
+            await answer.write_eof()
         return answer
 
     def _note(self, note: Note, **more: object) -> None:
@@ -273,6 +283,11 @@ class _Exchange:
         finally:  # asyncio leaves the file where it stopped, also when the client left
             reached = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
             self._sent = max(self._sent, reached - start)
+
+
+def _declared(response: Response) -> int:
+    found = [value for name, value in response.headers if name == "Content-Length"]
+    return int(found[0]) if found and response.status != 304 else 0
 
 
 async def _describe(request: web.BaseRequest, scheme: str, now: float) -> Request:

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline, named
 from harness.wire.oci import Digest, Platform
 from harness.wire.registry_auth import Auth, AuthKind
+from harness.wire.registry_messages import BlobRange, Request, Response
 
 MAC = "02:00:00:00:00:10"
 BIG_BYTES = 6 << 20
@@ -261,6 +263,21 @@ async def test_a_client_that_leaves_early_is_told_from_one_that_does_not(
         event = await lab.wait_for("registry.request.aborted")
         assert 0 < event["bytes"] < event["length"] == content.stat().st_size
         assert not lab.events("registry.blob.served")
+
+
+async def test_a_rewritten_response_can_be_cut_short(start: Start, layout: Path) -> None:
+    def cut(request: Request, response: Response) -> Response:
+        if isinstance(response.body, BlobRange) and response.body.length > BIG_BYTES:
+            return replace(response, body=replace(response.body, length=3000000))
+        return response
+
+    async with start(rewrite=cut) as lab:
+        content = biggest_blob(layout)
+        with pytest.raises(CommandFailed, match="status 18"):  # curl: "transfer closed"
+            await lab.curl(f"{lab.url}/v2/big/blobs/sha256:{content.name}")
+        (served,) = lab.events("registry.blob.served")
+        assert served["bytes"] == 3000000 < served["length"]
+        assert not lab.events("registry.request.aborted")
 
 
 async def test_prefixes_and_several_layouts(start: Start, tmp_path: Path, layout: Path) -> None:
