@@ -17,6 +17,7 @@ from harness.wire.oci import (
     Reference,
     decode_descriptors,
     decode_object,
+    is_repository,
 )
 from harness.wire.registry import Manifest, Repository
 
@@ -32,7 +33,11 @@ class Mount:
     prefixes: Sequence[str] = ("",)
     """``"mirror/lab"`` offers ``tool:v1`` as ``mirror/lab/tool:v1``; ``""`` as it is."""
     reference: str | None = None
-    """Offer one image only, under this name: the one that is called so, or the only one."""
+    """Offer one image only, under this name: the one that is called so, or the only one.
+
+    A host in it stays (``quay.io/a/b:v1`` is offered as ``quay.io/a/b``), because workers of v1
+    put the registry in front of an action's whole image name; one with a port can't.
+    """
 
 
 @dataclass(slots=True)
@@ -53,15 +58,15 @@ class Content:
 def load_content(mounts: Sequence[Mount]) -> Content:
     """Read the layouts. A later one wins where two offer the same ``repository:tag``.
 
-    An image is offered by its ref name without host and port: ``tool:v1`` as ``tool``,
-    ``docker.io/lab/init:1`` as ``lab/init``. Raises ``SetupFailed`` naming the file that is
-    missing or wrong.
+    Without ``Mount.reference`` an image is offered by its ref name without host and port:
+    ``tool:v1`` as ``tool``, ``docker.io/lab/init:1`` as ``lab/init``. Raises ``SetupFailed`` naming
+    the file that is missing or wrong.
     """
     repositories: dict[str, _Repository] = {}
     blobs: dict[Digest, Path] = {}
     for mount in mounts:
         for ref, descriptor in _offered(mount):
-            name, tag = _name(ref, mount.layout)
+            name, tag = _name(ref, mount.layout, keep_host=mount.reference is not None)
             for prefix in mount.prefixes:
                 full = f"{prefix.strip('/')}/{name}".lstrip("/")
                 repository = repositories.setdefault(full, _Repository())
@@ -96,12 +101,15 @@ def _offered(mount: Mount) -> list[tuple[str, Descriptor]]:
     )
 
 
-def _name(ref: str, layout: Path) -> tuple[str, str]:
+def _name(ref: str, layout: Path, *, keep_host: bool = False) -> tuple[str, str]:
     try:
         reference = Reference.parse(ref)
     except DecodeError as error:
         raise SetupFailed(f"{layout}/index.json: {error}") from error
-    return reference.repository, reference.tag or "latest"
+    name = reference.repository
+    if keep_host and reference.domain and is_repository(f"{reference.domain}/{name}"):
+        name = f"{reference.domain}/{name}"
+    return name, reference.tag or "latest"
 
 
 def _add(

@@ -44,6 +44,9 @@ def test_names_lose_their_host(layout: Path) -> None:
 def test_one_image_under_another_name(layout: Path) -> None:
     for reference in ("two:v1", "registry:5000/two:v1"):
         assert offered(Mount(layout=layout, reference=reference)) == {"two": ["v1"]}
+    for reference in ("quay.io/two:v1", "quay.io/lab/one:v1"):
+        (name,) = offered(Mount(layout=layout, reference=reference))
+        assert f"{name}:v1" == reference
     with pytest.raises(SetupFailed, match="none of them called mine:v2") as failure:
         load_content([Mount(layout=layout, reference="mine:v2")])
     assert failure.value.hint == "it has docker.io/lab/one:v1, two:v1"
