@@ -158,7 +158,12 @@ class NetbootConfig:
     """Option 7; empty: not sent."""
     enabled: bool = True
     user_class: str = ""
-    """A user class that is treated like ``Tinkerbell``."""
+    """A user class that is treated like ``Tinkerbell``.
+
+    ``iPXE`` hands the script to the iPXE of a NIC's ROM at once. Under TCG that saves a BIOS
+    machine most of its boot: behind undionly.kpxe every packet costs switches to real mode (2 MB/s
+    instead of 18), and one DHCP exchange less is made.
+    """
     mac_format: MacFormat = MacFormat.COLON
     binaries: Mapping[int, str] = field(default_factory=dict)
     """Overrides of ``BINARIES``."""
@@ -194,6 +199,8 @@ class Client:
 
     mac: str
     stage: Stage
+    wants_script: bool
+    """Whether its user class says that it can run the script: Tinkerbell's iPXE, or the like."""
     kind: ClientKind | None
     arch: int
     """Option 93's first known value; ``PI`` for a Raspberry Pi; 255 when unknown."""
@@ -245,13 +252,13 @@ def classify(message: Message, config: NetbootConfig | None = None) -> Client:
     user = message.option(Code.USER_CLASS)
     reported = architectures(message)
     arch = next((value for value in reported if value in _KNOWN_ARCHES), UNKNOWN_ARCH)
-    own_classes = {b"Tinkerbell"}
-    if config and config.user_class:
-        own_classes.add(config.user_class.encode())
-    if user in own_classes:
+    configured = config.user_class.encode() if config and config.user_class else None
+    if user == b"Tinkerbell":
         stage = Stage.TINKERBELL
     elif user == b"iPXE":
         stage = Stage.IPXE
+    elif user is not None and user == configured:
+        stage = Stage.TINKERBELL
     elif vendor is not None and vendor.startswith((b"PXEClient", b"HTTPClient")):
         stage = Stage.FIRMWARE
     else:
@@ -259,6 +266,7 @@ def classify(message: Message, config: NetbootConfig | None = None) -> Client:
     return Client(
         mac=message.mac,
         stage=stage,
+        wants_script=user is not None and user in (b"Tinkerbell", configured),
         kind=kind,
         arch=PI if is_raspberry_pi(message.mac) else arch,
         vendor_class=message.text(Code.VENDOR_CLASS),
@@ -287,7 +295,7 @@ def boot_file(client: Client, reservation: Reservation, config: NetbootConfig) -
     in_path = formatted_mac(client.mac, config.mac_format)
     path = f"{in_path}/{binary}" if in_path else binary
     tftp_address, tftp_port = config.tftp_server
-    if client.stage is Stage.TINKERBELL:
+    if client.wants_script:
         file = config.script_url_for(reservation, client.mac) or NO_SCRIPT
     elif client.kind is ClientKind.HTTP:
         file = f"{config.http_base}/ipxe/binary/{path}"

@@ -108,7 +108,7 @@ class TftpServer:
                 "mac": mac,
                 "peer": f"{peer[0]}:{peer[1]}",
                 "file": request.file,
-                "code": found.code,
+                "code": int(found.code),
                 "text": found.text,
             },
         )

@@ -209,6 +209,15 @@ def test_only_macs_are_macs(text: str) -> None:
     assert found is None or len(found) == 17
 
 
+def test_a_roms_own_ipxe_can_be_given_the_script_at_once() -> None:
+    config = NetbootConfig(server="192.168.77.1", user_class="iPXE")
+    rom = classify(request(user=b"iPXE"), config)
+    assert rom.stage is Stage.IPXE
+    assert boot_file(rom, ALLOWED, config).file == SCRIPT
+    assert boot_file(classify(request(user=b"Tinkerbell"), config), ALLOWED, config).file == SCRIPT
+    assert boot_file(classify(request(), config), ALLOWED, config).file == "ipxe.efi"
+
+
 def test_a_script_url_without_the_mac() -> None:
     config = NetbootConfig(
         server="192.168.77.1", script_url="http://boot.lab/my.ipxe", inject_mac=False

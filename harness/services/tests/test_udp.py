@@ -1,0 +1,173 @@
+"""The shell: what commands become, what a bug becomes, and where faults sit."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from harness.errors import DecodeError, ServiceCrashed, SetupFailed
+from harness.services.udp import Rewrite, UdpShell, udp_socket
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline, named
+from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
+
+
+@dataclass
+class Echo:
+    """Answers every datagram as ``answer`` says."""
+
+    answer: Callable[[bytes, Address, float], Sequence[Command]]
+    timers: list[str] = field(default_factory=list)
+
+    def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        return self.answer(datagram, peer, now)
+
+    def timer(self, name: str, now: float) -> Sequence[Command]:
+        self.timers.append(name)
+        return [Note(name="dhcp.malformed", fields={"reason": name})]
+
+
+def echo(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+    return [Send(data=datagram, destination=peer)]
+
+
+class Bench:
+    """A shell around ``Echo``, and a client's socket."""
+
+    def __init__(self, core: Echo, rewrite: Rewrite | None = None) -> None:
+        self.timeline = Timeline(None)
+        self.tasks = TaskKeeper()
+        self.core = core
+        sock = udp_socket(service="dhcp", bind="127.0.0.1", port=0)
+        self.shell = UdpShell(
+            service="dhcp",
+            core=core,
+            sock=sock,
+            timeline=self.timeline,
+            tasks=self.tasks,
+            rewrite=rewrite,
+        )
+        self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.client.setblocking(False)
+        self.client.connect(("127.0.0.1", self.shell.port))
+
+    async def ask(self, datagram: bytes) -> bytes:
+        self.client.send(datagram)
+        return await self.answer()
+
+    async def answer(self) -> bytes:
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.client, 65_535), 5)
+
+    async def event(self, name: str) -> None:
+        await asyncio.wait_for(self.timeline.wait_for(lambda event: event.name == name), 5)
+
+    def close(self) -> None:
+        self.shell.close()
+        self.shell.close()
+        self.client.close()
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    benches: list[Bench] = []
+
+    def one(core: Echo, rewrite: Rewrite | None = None) -> Bench:
+        benches.append(Bench(core, rewrite))
+        return benches[-1]
+
+    yield one
+    for bench in benches:
+        bench.close()
+
+
+async def test_a_datagram_goes_through_the_core(make: Make) -> None:
+    bench = make(Echo(echo))
+    assert await bench.ask(b"hello") == b"hello"
+    bench.shell.close()
+    assert bench.shell.closed
+
+
+async def test_a_decode_error_is_noted_and_the_shell_lives_on(make: Make) -> None:
+    def refuse(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        if datagram == b"bad":
+            raise DecodeError("not what it should be")
+        return echo(datagram, peer, now)
+
+    bench = make(Echo(refuse))
+    bench.client.send(b"bad")
+    assert await bench.ask(b"good") == b"good"
+    [event] = named(bench.timeline, "dhcp.malformed")
+    assert (event["reason"], event["bytes"]) == ("not what it should be", 3)
+
+
+async def test_a_bug_in_a_core_fails_the_lab(make: Make) -> None:
+    def broken(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        raise KeyError("bug")
+
+    bench = make(Echo(broken))
+    bench.client.send(b"x")
+    with pytest.raises(ServiceCrashed, match="dhcp crashed: KeyError"):
+        await asyncio.wait_for(asyncio.shield(bench.tasks.failure), 5)
+    assert len(named(bench.timeline, "service.crashed")) == 1
+    assert bench.shell.closed
+
+
+async def test_timers_end_once_and_can_be_replaced_and_cancelled(make: Make) -> None:
+    def arm(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        return [
+            SetTimer(name="a", at=now + 3600),
+            SetTimer(name="a", at=now + 0.01),
+            SetTimer(name="b", at=now),
+            CancelTimer(name="b"),
+            CancelTimer(name="never set"),
+            Send(data=b"armed", destination=peer),
+        ]
+
+    bench = make(Echo(arm))
+    await bench.ask(b"x")
+    await bench.event("dhcp.malformed")
+    assert bench.core.timers == ["a"]
+
+
+async def test_a_refused_datagram_is_an_event_and_no_crash(make: Make) -> None:
+    def both(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        too_long = Send(data=bytes(70_000), destination=peer)
+        return [too_long, Send(data=b"still here", destination=peer)]
+
+    bench = make(Echo(both))
+    assert await bench.ask(b"x") == b"still here"
+    [event] = named(bench.timeline, "service.send.failed")
+    assert event["error"] == "Message too long"
+
+
+async def test_a_fault_between_core_and_socket_is_seen_by_the_client_only(make: Make) -> None:
+    def drop_first(commands: Sequence[Command], now: float) -> Sequence[Command]:
+        return [c for c in commands if not (isinstance(c, Send) and c.data == b"1")]
+
+    bench = make(Echo(echo), rewrite=drop_first)
+    bench.client.send(b"1")
+    assert await bench.ask(b"2") == b"2"
+
+
+async def test_many_answers_at_once_arrive_in_order(make: Make) -> None:
+    def many(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        return [Send(data=bytes([n]) * 1000, destination=peer) for n in range(100)]
+
+    bench = make(Echo(many))
+    bench.client.send(b"x")
+    assert [(await bench.answer())[0] for _ in range(100)] == list(range(100))
+
+
+async def test_a_taken_port_is_said_with_a_hint(make: Make) -> None:
+    bench = make(Echo(echo))
+    with pytest.raises(SetupFailed, match="can't listen") as raised:
+        udp_socket(service="dhcp", bind="127.0.0.1", port=bench.shell.port)
+    assert raised.value.hint
