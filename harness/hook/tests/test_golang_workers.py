@@ -1,4 +1,4 @@
-"""The real v1 workers against fake_tink_server, as host processes.
+"""The real v1 workers, built by ``golang``, against fake_tink_server, as host processes.
 
 virtual-worker needs no containers and always succeeds; tink-worker talks to a docker engine, here
 one of forty lines that answers as the test wants.
@@ -193,9 +193,15 @@ class Docker:
             case ("GET", ["containers", _, "json"]):
                 return web.json_response({"Id": "c" * 64})
             case ("POST", ["containers", _, "wait"]):
+                # the head comes at once, as dockerd does it: a worker still waiting for it when
+                # the action's time is over says FAILED as often as TIMEOUT
+                response = web.StreamResponse(headers={"Content-Type": "application/json"})
+                await response.prepare(request)
                 if self.status is None:
                     await self.removed.wait()
-                return web.json_response({"StatusCode": self.status or 0})
+                with contextlib.suppress(ConnectionResetError):
+                    await response.write(json.dumps({"StatusCode": self.status or 0}).encode())
+                return response
             case ("DELETE", ["containers", _]):
                 self.removed.set()
                 return web.Response(status=204)
