@@ -51,7 +51,7 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     return int(
         _call(
-            "harness.scenario.runner",
+            "harness.scenario.command",
             "run_command",
             arguments.paths,
             json_file=arguments.json,

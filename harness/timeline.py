@@ -7,6 +7,7 @@ report are pure functions of that file, so a run cut off by SIGKILL can still be
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harness.clock import Clock
+from harness.errors import SetupFailed
 from harness.events import EVENTS
 
 Listener = Callable[["Event"], None]
@@ -74,11 +76,13 @@ class Timeline:
     """Records events: to disk, to listeners, and to whoever waits for one."""
 
     def __init__(self, path: Path | None, clock: Clock | None = None) -> None:
-        """Record to ``path`` (None: in memory only); a failed write raises ``OSError``."""
+        """Record to ``path`` (None: in memory only)."""
         self.clock = clock or Clock()
         self.events: list[Event] = []
         self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
         self._listeners: list[Listener] = []
+        self._write_error: OSError | None = None
+        self._on_write_error: Callable[[BaseException], None] | None = None
 
     def record(self, source: str, name: str, /, **fields: Any) -> Event:
         """Append an event that happened now. Fields that are None are left out.
@@ -94,11 +98,37 @@ class Timeline:
         )
         self.events.append(event)
         if self._file:
-            self._file.write(event.to_json() + "\n")
-            self._file.flush()
+            self._write(self._file, event)
         for listener in tuple(self._listeners):
             listener(event)
         return event
+
+    def _write(self, file: TextIO, event: Event) -> None:
+        """Put ``event`` on disk. A full disk ends the run, not the service that saw the event."""
+        try:
+            file.write(event.to_json() + "\n")
+            file.flush()
+        except OSError as error:
+            self._file, self._write_error = None, error
+            with contextlib.suppress(OSError):
+                file.close()
+            if self._on_write_error:
+                self._on_write_error(self._lost(error))
+
+    def on_write_error(self, handler: Callable[[BaseException], None]) -> None:
+        """Call ``handler`` with a ``LabError`` once, when the timeline can't be written any more.
+
+        Later events are kept in memory and told to listeners all the same.
+        """
+        self._on_write_error = handler
+        if self._write_error is not None:
+            handler(self._lost(self._write_error))
+
+    @staticmethod
+    def _lost(error: OSError) -> SetupFailed:
+        return SetupFailed(
+            f"the timeline can't be written: {error.strerror}", hint="is the disk full?"
+        )
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` with every later event; returns what ends that."""

@@ -17,7 +17,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from harness.errors import HostUnfit
 from harness.machine.qemu import QEMU, cpu_model
@@ -34,8 +34,7 @@ BANNER_WITHIN_S: Final = 10.0
 class Accelerator:
     """How this host runs guests."""
 
-    accel: str
-    """``kvm`` or ``tcg``."""
+    accel: Literal["kvm", "tcg"]
     because: str
     """One sentence for people."""
 

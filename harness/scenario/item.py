@@ -134,6 +134,8 @@ class Item:
     cpus: int | None
     """None: as the accelerator likes it."""
     accel: Literal["auto", "kvm", "tcg"]
+    accel_because: str = ""
+    """Why this accelerator was chosen, for people."""
     nic_model: str
     disks: tuple[DiskItem, ...]
     hook: HookItem
@@ -152,6 +154,11 @@ class Item:
     template_yaml: str
     workflow_yaml: str
     images: tuple[ImageItem, ...]
+    """The scenario's own images."""
+    layouts: tuple[Path, ...] = ()
+    """OCI layouts with the lab's images: filled in once they are built."""
+    ipxe: Path | None = None
+    """The folder of Tinkerbell's iPXE binaries: filled in once they are there."""
     action_images: tuple[str, ...]
     """What the template's actions ask the registry for."""
     expectations: tuple[ExpectationItem, ...]

@@ -1,0 +1,123 @@
+"""``hooklab run``: load every scenario, make ready, run one after the other, say how they ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.errors import Position, ScenarioError, ScenarioErrors
+from harness.hook.images import known_images
+from harness.paths import runs_root
+from harness.progress import PlainProgress
+from harness.report.text import LiveProgress, Style, final_block, wants_colour
+from harness.scenario.item import Item
+from harness.scenario.lock import is_lock, read_lock
+from harness.scenario.prepare import prepare
+from harness.scenario.resolve import load_items
+from harness.scenario.runner import Outcome, RunResult, run_item
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+
+def run_command(paths: Sequence[Path], *, json_file: Path | None, only: str | None) -> int:
+    """Run the scenarios in ``paths``; return the exit status.
+
+    Raises ``ScenarioError`` before anything starts, ``HostUnfit`` and ``BuildFailed``.
+    """
+    items = load_all(paths, only=only)
+    results: list[RunResult] = []
+    try:
+        asyncio.run(_run_all(items, runs_root(), results))
+    except KeyboardInterrupt:
+        where = f"; what there is of it: {results[-1].run_dir}" if results else ""
+        print(f"hooklab: interrupted{where}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        if json_file is not None:
+            text = json.dumps([result.to_data() for result in results], indent=2)
+            json_file.write_text(text + "\n", encoding="utf-8")
+    return EXIT_OK if all(result.passed for result in results) else EXIT_FAILED
+
+
+def load_all(paths: Sequence[Path], *, only: str | None = None) -> list[Item]:
+    """Return the items of all scenarios in ``paths``, folders searched.
+
+    All mistakes of all files are raised at once, as ``ScenarioErrors``.
+    """
+    items: list[Item] = []
+    mistakes: list[ScenarioError] = []
+    for file in _files(paths):
+        try:
+            items += (
+                [read_lock(file)]
+                if is_lock(file)
+                else load_items(file, known_images=known_images())
+            )
+        except ScenarioErrors as errors:
+            mistakes += errors.errors
+        except ScenarioError as error:
+            mistakes.append(error)
+    if mistakes:
+        raise mistakes[0] if len(mistakes) == 1 else ScenarioErrors(mistakes)
+    chosen = [item for item in items if only is None or only in item.id]
+    if not chosen:
+        known = ", ".join(item.id for item in items) or "none"
+        raise ScenarioError("no scenario to run", hint=f"items here: {known}")
+    return chosen
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = [
+                file for file in sorted(path.rglob("*.y*ml")) if "scenario:" in file.read_text()
+            ]
+            if not found:
+                raise ScenarioError(f"{path}: no scenario in this folder")
+            files += found
+        elif path.suffix == ".py":
+            raise ScenarioError(
+                "scenarios in Python are run by pytest",
+                at=Position(file=path),
+                hint=f"hooklab test {path}",
+            )
+        else:
+            files.append(path)
+    return files
+
+
+async def _run_all(items: Sequence[Item], runs: Path, results: list[RunResult]) -> None:
+    progress = PlainProgress()
+    for item in await prepare(items, progress=progress, runs=runs):
+        results.append(await _run_shown(item, runs))
+
+
+async def _run_shown(item: Item, runs: Path) -> RunResult:
+    """Run one item with its progress on the terminal."""
+    style = Style(colour=wants_colour(sys.stdout))
+    live = LiveProgress.on(sys.stdout, item)
+    result = await run_item(item, runs=runs, listener=live.feed)
+    live.finish()
+    print(
+        final_block(
+            item=item,
+            passed=result.passed,
+            verdict=result.verdict,
+            total_s=result.duration_s,
+            run_dir=result.run_dir,
+            style=style,
+            outcomes=result.findings,
+            differences=result.differences,
+        )
+    )
+    return result
+
+
+__all__ = ["Outcome", "load_all", "run_command"]

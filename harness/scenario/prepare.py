@@ -1,0 +1,76 @@
+"""Make ready what items need before they run: a fit host, Hook, iPXE, images.
+
+Nothing here depends on the order of items, and everything is content-addressed: the second time
+costs a look at the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from harness.doctor import Needs, require
+from harness.hook.build import build_hook
+from harness.hook.files import HookFiles
+from harness.hook.images import build_images
+from harness.hook.tools import ensure_ipxe_binaries
+from harness.machine.accelerator import choose_accelerator
+from harness.machine.firmware import Firmware
+from harness.paths import cache_root
+from harness.progress import Progress
+from harness.scenario.item import HookItem, Item
+
+_EMBEDDED: Final = "embedded"
+
+
+async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> list[Item]:
+    """Return ``items`` with every file they need in place.
+
+    Raises ``HostUnfit`` before anything is built when the host can't run them, and
+    ``BuildFailed``.
+    """
+    if not items:
+        return []
+    require(
+        Needs(
+            firmwares=frozenset(Firmware(item.firmware) for item in items),
+            memory_mib=max(item.memory_mib for item in items),
+            runs=runs,
+            segments=frozenset(item.segment for item in items),
+        )
+    )
+    cache = cache_root()
+    embedded: HookFiles | None = None
+    if any(item.hook.origin == _EMBEDDED for item in items):
+        embedded = await build_hook(cache, progress=progress)
+    ipxe, images = await asyncio.gather(
+        ensure_ipxe_binaries(cache, progress), build_images(cache, progress=progress)
+    )
+    prepared = []
+    for item in items:
+        hook = _hook(item.hook, embedded)
+        assert hook.kernel is not None
+        wanted = None if item.accel == "auto" else item.accel
+        chosen = await choose_accelerator(kernel=hook.kernel, cache=cache, wanted=wanted)
+        prepared.append(
+            replace(
+                item,
+                hook=hook,
+                ipxe=ipxe,
+                layouts=(images,),
+                accel=chosen.accel,
+                accel_because=chosen.because,
+                cpus=item.cpus or (1 if chosen.accel == "tcg" else 2),
+            )
+        )
+    return prepared
+
+
+def _hook(hook: HookItem, embedded: HookFiles | None) -> HookItem:
+    if hook.origin != _EMBEDDED:
+        return hook
+    assert embedded is not None
+    return replace(hook, kernel=embedded.kernel, initramfs=embedded.initramfs)

@@ -1,0 +1,118 @@
+"""What runs inside the seal: build the lab of one item, run it to its end, leave a timeline.
+
+Started by ``harness.scenario.runner`` as ``python -m harness.sealed RUN_DIR ORIGIN``; ``ORIGIN``
+is the monotonic second in which the run began, so that both sides are on one clock. Every event
+goes to ``timeline.jsonl`` and, as the same line, to stdout; stdin is the life line, whose end
+asks for a clean stop. Exit status: 0 when the run came to an end, whatever it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.seal import life_line_ended, settle_in
+
+if TYPE_CHECKING:
+    from harness.scenario.item import Item
+    from harness.timeline import Event, Timeline
+
+
+def main(argv: list[str]) -> int:
+    """Become the lab's process tree, then run the item of the run folder in ``argv``."""
+    settle_in()
+    # Heavy imports come after the fork, so that PID 1 stays small.
+    return asyncio.run(_run(Path(argv[1]), origin_s=float(argv[2])))
+
+
+async def _run(run_dir: Path, *, origin_s: float) -> int:
+    from harness import __version__
+    from harness.clock import Clock
+    from harness.scenario.item import LOCK_NAME
+    from harness.scenario.lock import read_lock
+    from harness.timeline import Timeline
+
+    began = datetime.now(UTC) - timedelta(seconds=time.monotonic() - origin_s)
+    clock = Clock(origin_s=origin_s, started_at=began)
+    timeline = Timeline(run_dir / "timeline.jsonl", clock)
+    timeline.subscribe(_tell)
+    item = read_lock(run_dir / LOCK_NAME)
+    timeline.record(
+        "run",
+        "run.started",
+        scenario=item.title,
+        item=item.id,
+        run_dir=str(run_dir),
+        wall=began.isoformat(),
+        version=__version__,
+    )
+    outcome = await _until_stopped(item, run_dir, timeline)
+    timeline.record("run", "run.finished", outcome=outcome)
+    timeline.close()
+    return 0
+
+
+def _tell(event: Event) -> None:
+    sys.stdout.write(event.to_json() + "\n")
+    sys.stdout.flush()
+
+
+async def _until_stopped(item: Item, run_dir: Path, timeline: Timeline) -> str:
+    """Run the lab until it ends or the life line does; return how it ended, in a word."""
+    from harness.tasks import TaskKeeper
+
+    keeper = TaskKeeper()
+    stopped = keeper.spawn(life_line_ended(), name="life line")
+    driving = keeper.spawn(_drive(item, run_dir, timeline), name="run")
+    await asyncio.wait({stopped, driving}, return_when=asyncio.FIRST_COMPLETED)
+    if not driving.done():
+        timeline.record("run", "run.interrupted", reason="the life line ended")
+    await keeper.close()
+    if driving.cancelled():
+        return "interrupted"
+    return _ended(driving.exception(), timeline)
+
+
+def _ended(error: BaseException | None, timeline: Timeline) -> str:
+    from harness.errors import DeadlineExpired, ExpectationFailed, LabError, MachineLost
+
+    match error:
+        case None:
+            return "ended"
+        case ExpectationFailed() | AssertionError():
+            return "failed"
+        case MachineLost():
+            return "machine lost"  # the events that say so are on the timeline already
+        case DeadlineExpired():
+            return "deadline"
+        case LabError() | OSError():
+            timeline.record("lab", "lab.failed", error=str(error), kind=type(error).__name__)
+            return "error"
+        case _:
+            import traceback
+
+            traceback.print_exception(error)  # to lab.log
+            timeline.record("lab", "lab.failed", error=repr(error), kind=type(error).__name__)
+            return "error"
+
+
+async def _drive(item: Item, run_dir: Path, timeline: Timeline) -> None:
+    from harness.lab import Lab
+
+    async with Lab(item, run_dir=run_dir, timeline=timeline) as lab:
+        if item.python:
+            from harness.scenario.python import call_test
+
+            await call_test(item.python, lab)
+        else:
+            await lab.machine.power_on()
+            await lab.run_to_end()
+        await lab.check_disks()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
