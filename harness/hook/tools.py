@@ -35,12 +35,24 @@ class Pin:
 def pin_of(name: str) -> Pin:
     """Return the module that the folder ``linuxkit/tools/<name>`` pins."""
     text = (source_root() / "linuxkit" / "tools" / name / "go.mod").read_text()
-    tool = re.search(r"^tool (\S+)", text, re.M)
+    tool = tool_package(text, name)
     modules = re.findall(r"^(?:require )?\s*(\S+\.\S+/\S+) (v\S+)(?: // indirect)?$", text, re.M)
     for module, version in modules:
-        if tool is None or f"{tool[1]}/".startswith(f"{module}/"):
+        if tool is None or f"{tool}/".startswith(f"{module}/"):
             return Pin(module=module, version=version)
     raise BuildFailed(f"linuxkit/tools/{name}/go.mod requires no module")
+
+
+def tool_package(go_mod: str, name: str) -> str | None:
+    """Return the package that ``tool`` lines name: the one called ``name``, else the first.
+
+    Both forms of the directive are read, ``tool PACKAGE`` and ``tool (`` … ``)``.
+    """
+    packages = re.findall(r"^tool ([^\s(]+)", go_mod, re.M)
+    for block in re.findall(r"^tool \((.*?)^\)", go_mod, re.M | re.S):
+        packages += block.split()
+    called = [package for package in packages if package.rpartition("/")[2] == name]
+    return next(iter([*called, *packages]), None)
 
 
 async def ensure_tool(name: str, cache: Path, progress: Progress) -> Path:
@@ -51,10 +63,10 @@ async def ensure_tool(name: str, cache: Path, progress: Progress) -> Path:
     folder = source_root() / "linuxkit" / "tools" / name
     if not (folder / "go.mod").is_file():
         raise BuildFailed(f"no tool {name!r}: {folder} has no go.mod")
-    tool = re.search(r"^tool (\S+)", (folder / "go.mod").read_text(), re.M)
+    tool = tool_package((folder / "go.mod").read_text(), name)
     if tool is None:
         raise BuildFailed(f"{folder / 'go.mod'} has no tool line")
-    return await go_build(folder, tool[1], name, cache=cache, progress=progress)
+    return await go_build(folder, tool, name, cache=cache, progress=progress)
 
 
 async def tinkerbell_module(cache: Path, progress: Progress) -> Path:
