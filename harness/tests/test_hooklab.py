@@ -249,6 +249,9 @@ def test_a_go_that_is_too_old_is_not_used(tmp_path: Path) -> None:
     assert "installing Go" in done.stderr
     assert str(toy.root / ".venv" / "bin" / "go") in done.stdout
     assert toy.start("run", "x.yaml", path=f"{old}:/usr/bin:/bin").stderr == ""
+    toy.stamp.unlink()  # the venv is made again, and the Go in it with it
+    again = toy.start("run", "x.yaml", path=f"{old}:/usr/bin:/bin")
+    assert str(toy.root / ".venv" / "bin" / "go") in again.stdout
 
 
 @pytest.mark.parametrize("version", ["go1.26.3", "go1.26.10", "go1.27rc1", "go2.0", "go1.30.1-x"])
