@@ -159,12 +159,17 @@ class Console:
                 ours.send(data)
 
         end = self.read_data(copy)
+        spawn = SocketSpawn(theirs, timeout=None)
         try:
-            yield SocketSpawn(theirs, timeout=None)
+            yield spawn
         finally:
             end()
             ours.close()
-            theirs.close()
+            # An expect with async_=True leaves its transport behind, which owns the socket then.
+            if spawn.async_pw_transport:
+                spawn.async_pw_transport[1].close()
+            else:
+                theirs.close()
 
     async def _pump(self, reader: asyncio.StreamReader) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import errno
 import fcntl
 import ipaddress
@@ -71,6 +72,7 @@ _TUNSETIFF: Final = 0x400454CA
 _TUNSETPERSIST: Final = 0x400454CB
 _IFF_TAP: Final = 0x0002
 _IFF_NO_PI: Final = 0x1000
+_ASK_AGAIN_S: Final = 0.1
 TUN_DEVICE: Final = "/dev/net/tun"
 
 _SIOCETHTOOL: Final = 0x8946
@@ -271,7 +273,10 @@ async def wait_for_forwarding(name: str, bridge: str) -> None:
         changes.bind((0, _RTMGRP_LINK))
         changes.setblocking(False)
         while not (kernel.is_forwarding(port) and kernel.is_operating(whole)):
-            await loop.sock_recv(changes, 1 << 16)
+            # Asked again after a while, because not every change of these is announced.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ASK_AGAIN_S):
+                    await loop.sock_recv(changes, 1 << 16)
 
 
 def _raise_for(body: bytes, flags: int) -> None:

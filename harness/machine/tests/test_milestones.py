@@ -1,0 +1,85 @@
+"""Console lines that matter become guest.* events, once a boot."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.machine.milestones import Milestones
+from harness.timeline import Timeline
+
+BOOT = """\
+[    0.000000] Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org) (gcc-12)
+[    0.000000] Command line: console=ttyS0 syslog_host=192.168.77.1
+[    0.100000] Kernel command line: console=ttyS0 syslog_host=192.168.77.1
+[    2.000000] Run /init as init process
+time="2026-11-21T09:00:00Z" level=info msg="API listen on /var/run/docker.sock"
+Starting BootKit: the tink-worker bootstrapper
+BootKit: the tink-worker bootstrapper finished
+"""
+
+
+def names(timeline: Timeline) -> list[str]:
+    return [event.name.removeprefix("guest.") for event in timeline]
+
+
+def test_a_boot_is_told_once_however_many_consoles_print_it() -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    for line in BOOT.splitlines():
+        for console in ("ttyS0", "ttyS1"):
+            milestones.read(console, line, False)
+    milestones.read("ttyS0", "linuxkit-525400000001 login:", True)
+    assert names(timeline) == [
+        "kernel.started",
+        "cmdline.seen",
+        "init.started",
+        "docker.started",
+        "bootkit.started",
+        "worker.started",
+        "login.offered",
+    ]
+    assert timeline.events[0]["version"] == "6.1.0-56-amd64"
+    assert timeline.events[0]["console"] == "ttyS0"
+    assert timeline.events[1]["cmdline"] == "console=ttyS0 syslog_host=192.168.77.1"
+    milestones.reboot()
+    milestones.read("ttyS1", BOOT.splitlines()[0], False)
+    assert names(timeline)[-1] == "kernel.started"
+    assert len(timeline) == 8
+
+
+def test_a_panic_is_handed_on() -> None:
+    timeline = Timeline(None)
+    heard: list[str] = []
+    milestones = Milestones(machine="m1", timeline=timeline, on_panic=heard.append)
+    line = "[    1.7] Kernel panic - not syncing: VFS: Unable to mount root fs on x"
+    for console in ("ttyS0", "ttyS1"):
+        milestones.read(console, line, False)
+    assert heard == [line.removeprefix("[    1.7] ")]
+    assert names(timeline)[0] == "panicked"
+
+
+@pytest.mark.parametrize(
+    ("line", "pattern"),
+    [
+        ("No more network devices", None),
+        ("Permission denied (http://ipxe.org/020c618f)", "ipxe error"),
+        ("PXE-E18: Server response timeout.", "firmware found no network"),
+        ("Failed to load initrd", "boot script failed"),
+        ("tar: write error: No space left on device", "disk full"),
+        ("x509: certificate signed by unknown authority", "certificate refused"),
+        ("watchdog: BUG: soft lockup - CPU#1 stuck for 26s!", "soft lockup"),
+    ],
+)
+def test_known_failures_have_a_name(line: str, pattern: str | None) -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    milestones.read("ttyS0", line, False)
+    milestones.read("ttyS0", line, False)
+    assert [event["pattern"] for event in timeline] == ([pattern] if pattern else [])
+
+
+def test_a_partial_line_is_no_milestone_yet() -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    milestones.read("ttyS0", "[    0.000000] Command line: console=tt", True)
+    assert not timeline.events

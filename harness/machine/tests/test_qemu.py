@@ -1,0 +1,102 @@
+"""The command line is a pure function, and QEMU accepts it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from harness.machine.firmware import Firmware, FlashFiles
+from harness.machine.qemu import Channels, DirectKernel, Disk, MachineSpec, Nic, qemu_command
+
+SPEC = MachineSpec(
+    name="m1",
+    firmware=Firmware.BIOS,
+    accel="tcg",
+    nics=[Nic(mac="52:54:00:00:00:01", netdev="tap,id=net0,ifname=port0")],
+    disks=[Disk(path=Path("/run,dir/vda.img"), size_bytes=1 << 30, serial="s1")],
+    uuid="2b6c1f0e-8d7a-4a53-9d5e-0123456789ab",
+)
+CHANNELS = Channels(
+    monitor=7, consoles={"ttyS0": 8, "ttyS1": 9}, logs=Path("/r"), attach=Path("/dev/shm/m1-qmp")
+)
+
+GOLDEN = """\
+qemu-system-x86_64
+-name m1,debug-threads=on
+-machine q35,usb=off,vmport=off,graphics=off,dump-guest-core=off
+-accel tcg,tb-size=512
+-cpu max
+-smp 1
+-m 2048M
+-nodefaults
+-no-user-config
+-display none
+-rtc base=utc,clock=host,driftfix=none
+-boot strict=on
+-device virtio-rng-pci
+-no-shutdown
+-uuid 2b6c1f0e-8d7a-4a53-9d5e-0123456789ab
+-netdev tap,id=net0,ifname=port0
+-device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,bootindex=1
+-drive if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,file=/run,,dir/vda.img
+-device virtio-blk-pci,drive=disk0,bootindex=2,serial=s1
+-chardev socket,id=ttyS0,fd=8,logfile=/r/serial-ttyS0.log,logappend=off
+-device isa-serial,chardev=ttyS0,index=0
+-chardev socket,id=ttyS1,fd=9,logfile=/r/serial-ttyS1.log,logappend=off
+-device isa-serial,chardev=ttyS1,index=1
+-chardev socket,id=qmp,fd=7
+-mon chardev=qmp,mode=control
+-qmp unix:/dev/shm/m1-qmp,server=on,wait=off
+-S
+"""
+
+
+def lines(words: list[str]) -> str:
+    """Return one option a line."""
+    text = " ".join(words)
+    return text.replace(" -", "\n-") + "\n"
+
+
+def test_golden_bios() -> None:
+    assert lines(qemu_command(SPEC, CHANNELS)) == GOLDEN
+
+
+def test_uefi_has_flash_and_no_option_rom() -> None:
+    flash = FlashFiles(code=Path("/c.fd"), variables=Path("/v.fd"))
+    words = qemu_command(dataclasses.replace(SPEC, firmware=Firmware.UEFI, flash=flash), CHANNELS)
+    assert "if=pflash,unit=0,format=raw,readonly=on,file=/c.fd" in words
+    assert "if=pflash,unit=1,format=raw,readonly=off,file=/v.fd" in words
+    (nic,) = (word for word in words if word.startswith("virtio-net"))
+    assert nic.endswith(",bootindex=1,romfile=")
+
+
+def test_a_direct_kernel_needs_no_network_boot() -> None:
+    direct = DirectKernel(kernel=Path("/k"), initrd=Path("/i"), cmdline="console=ttyS0 a=b,c")
+    words = qemu_command(dataclasses.replace(SPEC, direct=direct, no_reboot=True), CHANNELS)
+    at = words.index("-kernel")
+    assert words[at : at + 6] == [
+        "-kernel",
+        "/k",
+        "-append",
+        "console=ttyS0 a=b,c",
+        "-initrd",
+        "/i",
+    ]
+    assert "-no-reboot" in words
+    (nic,) = (word for word in words if word.startswith("virtio-net"))
+    assert "bootindex" not in nic
+
+
+def test_only_bootable_nics_come_before_the_disks() -> None:
+    second = Nic(mac="52:54:00:00:00:02", netdev="user,id=net1", bootable=False)
+    words = qemu_command(dataclasses.replace(SPEC, nics=[*SPEC.nics, second]), CHANNELS)
+    one, other = (word for word in words if word.startswith("virtio-net"))
+    assert one.endswith(",bootindex=1")
+    assert other.endswith(",romfile=")
+
+
+def test_the_command_for_people_starts_at_once_on_their_terminal() -> None:
+    words = qemu_command(SPEC)
+    assert "-S" not in words
+    assert "stdio,id=ttyS0,mux=on,signal=off" in words
+    assert not any("fd=" in word for word in words)
