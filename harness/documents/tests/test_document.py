@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from harness.documents import load, load_all
 from harness.errors import Position, ScenarioError
@@ -167,9 +169,7 @@ def test_arbitrary_text_never_crashes(text: str) -> None:
     assert 1 <= at.line <= text.count("\n") + text.count("\u2028") + 2
 
 
-_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85"), max_size=8)
-"""ruamel's emitter writes U+0085 unquoted, which folds into a space when it is read."""
-
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | _text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
@@ -177,11 +177,17 @@ _values = st.recursive(
 )
 
 
+def ruamel_reads(text: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return None
+
+
 @given(st.dictionaries(_text, _values, min_size=1, max_size=4))
 def test_reads_what_ruamel_writes(value: dict[str, Any]) -> None:
-    import io
-
     out = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.dump(value, out)
+    YAML(typ="safe", pure=True).dump(value, out)
+    # ruamel can't read all that it writes ('?0', U+0085)
+    assume(ruamel_reads(out.getvalue()) == value)
     assert load(out.getvalue()).data == value
