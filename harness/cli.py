@@ -49,15 +49,9 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return int(
-        _call(
-            "harness.scenario.command",
-            "run_command",
-            arguments.paths,
-            json_file=arguments.json,
-            only=arguments.only,
-        )
-    )
+    from harness.scenario.command import run_command
+
+    return run_command(arguments.paths, json_file=arguments.json, only=arguments.only)
 
 
 def _configure_json(parser: argparse.ArgumentParser) -> None:
