@@ -29,11 +29,11 @@ class Result(Protocol):
         """The phases."""
 
     @property
-    def findings(self) -> tuple[Outcome, ...]:
+    def findings(self) -> Sequence[Outcome]:
         """Every expectation."""
 
     @property
-    def differences(self) -> tuple[str, ...]:
+    def differences(self) -> Sequence[str]:
         """How the verdict differs from the expected one."""
 
     @property
@@ -41,7 +41,7 @@ class Result(Protocol):
         """What went wrong with the lab itself."""
 
     @property
-    def events(self) -> tuple[Event, ...]:
+    def events(self) -> Sequence[Event]:
         """The timeline."""
 
 

@@ -246,5 +246,6 @@ def event_line(event: Event) -> str:
 
 
 def _short(value: object) -> str:
-    text = str(value).replace("\n", "⏎").replace("\r", "")
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = text.replace("\n", "⏎").replace("\r", "")
     return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,123 @@
+"""A run as its folder tells it: read back, judged anew, nothing remembered."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.errors import LabError
+from harness.scenario.expectations import Outcome, check_expectations, check_verdict
+from harness.scenario.item import LOCK_NAME, Item
+from harness.scenario.lock import read_lock
+from harness.timeline import Event, named, read_timeline
+from harness.verdict import PhaseTracker, Verdict, judge, track
+
+_CONSOLE_BYTES: Final = 400_000
+"""How much of a console's end is shown; the file has all of it."""
+_ESCAPES: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_]|\([0AB])"
+)
+_REDRAWN: Final = re.compile(r"[^\r\n]*\r(?=[^\r\n])")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """What one serial port printed, readable."""
+
+    name: str
+    file: str
+    text: str
+    lines: int
+    cut: bool
+    """Whether the beginning was left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """Everything a report says, from a run folder alone."""
+
+    run_dir: Path
+    item: Item
+    events: list[Event]
+    tracker: PhaseTracker
+    verdict: Verdict
+    findings: list[Outcome]
+    differences: list[str]
+    consoles: list[Console]
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong with the lab itself."""
+        return next((str(e.get("error")) for e in named(self.events, "lab.failed")), None)
+
+    @property
+    def outcome(self) -> str:
+        """``passed``, ``failed``, ``error`` or ``interrupted``."""
+        if named(self.events, "run.interrupted"):
+            return "interrupted"
+        if self.error is not None:
+            return "error"
+        if not named(self.events, "run.finished"):
+            return "interrupted"
+        met = all(finding.met for finding in self.findings)
+        return "passed" if met and not self.differences else "failed"
+
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Return the record of a run folder.
+
+    Raises ``LabError`` when it is none, and ``ScenarioError`` when its lock can't be read.
+    """
+    timeline = run_dir / "timeline.jsonl"
+    if not timeline.is_file():
+        raise LabError(
+            f"{run_dir} is no run folder: it has no timeline.jsonl",
+            hint="hooklab run makes run folders below runs/",
+        )
+    try:
+        events = read_timeline(timeline)
+    except ValueError as error:
+        raise LabError(str(error)) from error
+    item = read_lock(run_dir / LOCK_NAME)
+    tracker = track(events)
+    verdict = judge(events, tracker)
+    return RunRecord(
+        run_dir=run_dir,
+        item=item,
+        events=events,
+        tracker=tracker,
+        verdict=verdict,
+        findings=check_expectations(item, events),
+        differences=check_verdict(
+            item,
+            failed_in=verdict.failed_in.value if verdict.failed_in else None,
+            blame=verdict.blame.value if verdict.blame else None,
+            because=verdict.because,
+        ),
+        consoles=[_console(file) for file in sorted(run_dir.glob("serial-*.log"))],
+    )
+
+
+def _console(file: Path) -> Console:
+    with file.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - _CONSOLE_BYTES))
+        raw = stream.read()
+    text = readable(raw.decode("utf-8", "replace"))
+    return Console(
+        name=file.stem.removeprefix("serial-"),
+        file=file.name,
+        text=text,
+        lines=text.count("\n") + (not text.endswith("\n")),
+        cut=size > _CONSOLE_BYTES,
+    )
+
+
+def readable(text: str) -> str:
+    """Return console output as lines: no escape sequences, and of a redrawn line its last state."""
+    plain = _ESCAPES.sub("", text).replace("\r\n", "\n")
+    plain = _REDRAWN.sub("", plain).replace("\r", "")
+    return _CONTROL.sub("", plain)
