@@ -30,6 +30,7 @@ from harness.machine.qemu import Disk, MachineSpec, Nic
 from harness.net.capture import Capture
 from harness.net.neighbours import identify
 from harness.net.segment import Segment, SegmentKind, choose
+from harness.oci.content import Mount
 from harness.reservations import reservations_of
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
@@ -218,7 +219,13 @@ class Lab:
         users = {registry.username: registry.password or ""} if registry.username else {}
         service = RegistryService(
             **common,
-            layouts=[*self.item.layouts, *(image.layout for image in self.item.images)],
+            layouts=[
+                *self.item.layouts,
+                *(
+                    Mount(layout=image.layout, reference=image.reference)
+                    for image in self.item.images
+                ),
+            ],
             port=registry.port,
             tls=tls,
             auth=Auth(kind=kinds[registry.auth], users=users),

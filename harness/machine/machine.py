@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +60,7 @@ class Machine:
         self._watch: asyncio.Task[None] | None = None
         self._events: asyncio.Task[None] | None = None
         self._expected_end = False
+        self._files = contextlib.ExitStack()
         self._ended = asyncio.Event()
         self._milestones = Milestones(
             machine=spec.name,
@@ -83,7 +84,6 @@ class Machine:
         channels = Channels(
             monitor=pairs["qmp"][1].fileno(),
             consoles={name: pairs[name][1].fileno() for name in CONSOLES},
-            logs=self._run_dir,
             attach=attach if len(os.fsencode(attach)) <= _SOCKET_PATH_LIMIT else None,
         )
         argv = ["setpriv", "--pdeathsig", "KILL", *qemu_command(self.spec, channels)]
@@ -107,6 +107,8 @@ class Machine:
                 theirs.close()
         self._watch = self._tasks.spawn(self._wait_for_end(self._process), name=f"QEMU {self.name}")
         for name, console in self.consoles.items():
+            # Not QEMU's own logfile=: that repeats an octet whenever the socket is full.
+            console.read_data(self._serial_log(name))
             await console.connect(pairs[name][0])
             console.read_lines(self._milestones.read)
         try:
@@ -123,6 +125,28 @@ class Machine:
         self._events = self._tasks.spawn(
             self.monitor.run(self._monitor_said), name=f"monitor {self.name}"
         )
+
+    def _serial_log(self, console: str) -> Callable[[bytes], None]:
+        """Return what writes a console's octets, as they are, to its file in the run folder."""
+        try:
+            file = self._files.enter_context(
+                (self._run_dir / f"serial-{console}.log").open("wb", buffering=0)
+            )
+        except OSError as error:
+            raise SetupFailed(f"the log of {console} can't be made: {error.strerror}") from error
+
+        def write(data: bytes) -> None:
+            try:
+                file.write(data)
+            except OSError as error:
+                self._tasks.fail(
+                    SetupFailed(
+                        f"the log of {console} can't be written: {error.strerror}",
+                        hint="is the disk full?",
+                    )
+                )
+
+        return write
 
     async def power_on(self) -> None:
         """Let the CPU go; ``start`` it first when that was not done."""
@@ -169,6 +193,7 @@ class Machine:
             await asyncio.gather(self._events, return_exceptions=True)
         for console in self.consoles.values():
             await console.close()
+        self._files.close()
 
     async def wait_for_end(self) -> None:
         """Return once QEMU has ended, however it did."""

@@ -85,8 +85,6 @@ class Channels:
     monitor: int
     consoles: Mapping[str, int]
     """By the names in ``CONSOLES``."""
-    logs: Path
-    """A folder for what each serial port said, octet by octet, written by QEMU itself."""
     attach: Path | None = None
     """A path (107 octets at most) of a second monitor, for people."""
 
@@ -164,10 +162,9 @@ def _disk_words(disk: Disk, number: int, after: int) -> list[str]:
 def _channel_words(channels: Channels) -> list[str]:
     words: list[str] = []
     for number, console in enumerate(CONSOLES):
-        log = _escaped(channels.logs / f"serial-{console}.log")
         words += [
             "-chardev",
-            f"socket,id={console},fd={channels.consoles[console]},logfile={log},logappend=off",
+            f"socket,id={console},fd={channels.consoles[console]}",
             "-device",
             f"isa-serial,chardev={console},index={number}",
         ]

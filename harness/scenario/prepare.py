@@ -15,7 +15,7 @@ from typing import Final
 from harness.doctor import Needs, require
 from harness.hook.build import build_hook
 from harness.hook.files import HookFiles
-from harness.hook.images import build_images
+from harness.hook.images import build_images, ensure_image
 from harness.hook.tools import ensure_ipxe_binaries
 from harness.machine.accelerator import choose_accelerator
 from harness.machine.firmware import Firmware
@@ -61,6 +61,17 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
                 hook=hook,
                 ipxe=ipxe,
                 layouts=(images,),
+                images=tuple(
+                    [
+                        replace(
+                            image,
+                            layout=await ensure_image(
+                                image.reference, image.layout, cache=cache, progress=progress
+                            ),
+                        )
+                        for image in item.images
+                    ]
+                ),
                 accel=chosen.accel,
                 accel_because=chosen.because,
                 cpus=item.cpus or (1 if chosen.accel == "tcg" else 2),

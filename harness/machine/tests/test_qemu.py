@@ -16,9 +16,7 @@ SPEC = MachineSpec(
     disks=[Disk(path=Path("/run,dir/vda.img"), size_bytes=1 << 30, serial="s1")],
     uuid="2b6c1f0e-8d7a-4a53-9d5e-0123456789ab",
 )
-CHANNELS = Channels(
-    monitor=7, consoles={"ttyS0": 8, "ttyS1": 9}, logs=Path("/r"), attach=Path("/dev/shm/m1-qmp")
-)
+CHANNELS = Channels(monitor=7, consoles={"ttyS0": 8, "ttyS1": 9}, attach=Path("/dev/shm/m1-qmp"))
 
 GOLDEN = """\
 qemu-system-x86_64
@@ -40,9 +38,9 @@ qemu-system-x86_64
 -device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,bootindex=1
 -drive if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,file=/run,,dir/vda.img
 -device virtio-blk-pci,drive=disk0,bootindex=2,serial=s1
--chardev socket,id=ttyS0,fd=8,logfile=/r/serial-ttyS0.log,logappend=off
+-chardev socket,id=ttyS0,fd=8
 -device isa-serial,chardev=ttyS0,index=0
--chardev socket,id=ttyS1,fd=9,logfile=/r/serial-ttyS1.log,logappend=off
+-chardev socket,id=ttyS1,fd=9
 -device isa-serial,chardev=ttyS1,index=1
 -chardev socket,id=qmp,fd=7
 -mon chardev=qmp,mode=control
