@@ -1,0 +1,335 @@
+"""A real QEMU: held, let go, reset, killed; its firmware's first words and frames."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from harness.clock import Deadline
+from harness.errors import GuestPanic, MonitorLost, QemuExited, SetupFailed
+from harness.machine.disks import create_disk
+from harness.machine.firmware import Firmware, FlashFiles, find_uefi, make_variables
+from harness.machine.machine import Machine, check
+from harness.machine.qemu import MachineSpec, Nic
+from harness.net.capture import Capture
+from harness.net.segment import Segment, SegmentKind, probe_tun
+from harness.net.tests.namespace import in_own_network
+from harness.seal import PRIVATE_DIR
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline, named
+
+pytestmark = pytest.mark.machine
+
+MAC = "52:54:00:ab:cd:01"
+T = TypeVar("T")
+
+
+class Bench:
+    """A timeline, a task keeper and a machine that is not on any network."""
+
+    def __init__(self, folder: Path, *, private_dir: Path | None = None, **changes: Any) -> None:
+        self.timeline = Timeline(None)
+        self.tasks = TaskKeeper()
+        values: dict[str, Any] = {
+            "name": "m1",
+            "firmware": Firmware.BIOS,
+            "accel": "tcg",
+            "nics": (),
+            "memory_mib": 256,
+            **changes,
+        }
+        self.machine = Machine(
+            spec=MachineSpec(**values),
+            run_dir=folder,
+            private_dir=private_dir or folder,
+            timeline=self.timeline,
+            tasks=self.tasks,
+        )
+
+    async def soon(self, awaitable: Awaitable[T], what: str = "the test") -> T:
+        return await self.tasks.race(
+            awaitable, Deadline.after(timedelta(seconds=60)), waiting_for=what
+        )
+
+
+@asynccontextmanager
+async def bench(folder: Path, **changes: Any) -> AsyncIterator[Bench]:
+    made = Bench(folder, **changes)
+    try:
+        yield made
+    finally:
+        await made.machine.power_off()
+        await made.machine.power_off()
+        await made.tasks.close()
+
+
+async def test_the_cpu_is_held_until_power_on(tmp_path: Path) -> None:
+    disk = create_disk(tmp_path / "vda.img", 1 << 20, serial="s1")
+    async with bench(tmp_path, disks=[disk]) as made:
+        machine = made.machine
+        await machine.start()
+        assert (await machine.monitor.execute("query-status"))["status"] == "prelaunch"
+        assert not named(made.timeline, "console.line.seen")
+        await machine.power_on()
+        assert (await machine.monitor.execute("query-status"))["running"] is True
+        (powered,) = named(made.timeline, "machine.powered_on")
+        assert powered["pid"] == machine.pid
+        assert (powered["firmware"], powered["accel"]) == ("bios", "tcg")
+        await made.soon(
+            made.timeline.wait_for(lambda event: "SeaBIOS" in event.get("text", "")), "SeaBIOS"
+        )
+    (exited,) = named(made.timeline, "machine.exited")
+    assert exited["status"] == 0
+    assert not made.tasks.failure.done()
+    assert (tmp_path / "qemu.cmd").read_text().startswith("qemu-system-x86_64 -name m1")
+
+
+async def test_serial_logs_hold_every_octet(tmp_path: Path) -> None:
+    heard = bytearray()
+    async with bench(tmp_path) as made:
+        made.machine.consoles["ttyS0"].read_data(heard.extend)
+        await made.machine.power_on()
+        await made.soon(
+            made.timeline.wait_for(lambda event: "No bootable" in event.get("text", ""))
+        )
+    assert b"SeaBIOS" in heard
+    assert (tmp_path / "serial-ttyS0.log").read_bytes() == heard
+    assert (tmp_path / "serial-ttyS1.log").read_bytes() == b""
+
+
+async def test_resets_are_told_with_their_reason(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        await made.machine.power_on()
+        await made.machine.reset()
+        event = await made.soon(
+            made.timeline.wait_for(lambda event: event.name == "machine.reset"), "the reset"
+        )
+        assert event["reason"] == "host-qmp-system-reset"
+        assert event["guest"] is False
+        assert "RESET" in [seen["event"] for seen in named(made.timeline, "qmp.event.seen")]
+
+
+async def test_a_qemu_that_is_killed_ends_every_wait(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        await made.machine.power_on()
+        assert made.machine.pid is not None
+        os.kill(made.machine.pid, signal.SIGKILL)
+        with pytest.raises(QemuExited, match="status -9"):
+            await made.soon(asyncio.Event().wait(), "what never happens")
+        with pytest.raises(MonitorLost):
+            await asyncio.wait_for(made.machine.monitor.execute("query-status"), 10)
+        await made.machine.wait_for_end()
+    assert named(made.timeline, "machine.exited")[0]["status"] == -9
+
+
+async def test_what_qemu_refuses_is_said_in_its_words(tmp_path: Path) -> None:
+    async with bench(tmp_path, extra=["-device", "nonsense"]) as made:
+        with pytest.raises(SetupFailed, match="'nonsense' is not a valid device") as caught:
+            await made.machine.start()
+        assert "qemu.cmd" in str(caught.value.hint)
+
+
+async def test_a_refused_command_is_an_error_of_its_own(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        await made.machine.start()
+        with pytest.raises(MonitorLost, match="refused no-such-command"):
+            await made.machine.monitor.execute("no-such-command")
+        assert (await made.machine.monitor.execute("query-name"))["name"] == "m1"
+
+
+async def test_a_panic_ends_every_wait(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        await made.machine.start()
+        console = made.machine.consoles["ttyS1"]
+        console._show("[ 1.0] Kernel panic - not syncing: no init", partial=False)
+        with pytest.raises(GuestPanic, match="not syncing: no init"):
+            await made.soon(asyncio.Event().wait())
+
+
+ENDS_WITH_US = """
+import asyncio, sys
+from pathlib import Path
+from harness.machine.tests.test_machine import Bench
+async def main():
+    made = Bench(Path(sys.argv[1]))
+    await made.machine.power_on()
+    print(made.machine.pid, flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def test_qemu_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    sources = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDS_WITH_US, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(sources)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        qemu = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    ready, _, _ = select.select([qemu], [], [], 20)
+    os.close(qemu)
+    assert ready, "QEMU still runs"
+
+
+SEALED = """
+import sys
+from harness.seal import PRIVATE_DIR, settle_in
+settle_in()
+import asyncio
+from pathlib import Path
+from harness.machine.tests.test_machine import sealed_lab
+asyncio.run(sealed_lab(Path(sys.argv[1])))
+"""
+SEALER = """
+import asyncio, sys
+from pathlib import Path
+from harness.seal import seal
+async def main():
+    sealed = await seal([sys.executable, "-c", sys.argv[2], sys.argv[1]], run_dir=Path(sys.argv[1]),
+                        on_line=lambda line: print(line, flush=True))
+    await sealed.wait()
+asyncio.run(main())
+"""
+
+
+async def sealed_lab(run_dir: Path) -> None:
+    """Run a segment, a capture and a machine until somebody ends it."""
+    nics = [Nic(mac=MAC, netdev="user,id=net0")]
+    made = Bench(run_dir, private_dir=PRIVATE_DIR, nics=nics)
+    lan = Segment(timeline=made.timeline, tasks=made.tasks, private_dir=PRIVATE_DIR)
+    await lan.start()
+    capture = Capture(
+        timeline=made.timeline,
+        tasks=made.tasks,
+        interface=lan.bridge,
+        path=run_dir / "capture.pcapng",
+    )
+    await capture.start()
+    await made.machine.power_on()
+    print("up", flush=True)
+    await asyncio.Event().wait()
+
+
+def owners(marker: str) -> list[str]:
+    """Return the command lines that mention ``marker``."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().decode(errors="replace")
+                if marker in words:
+                    found.append(words)
+    return found
+
+
+def test_kill_9_of_a_run_takes_qemu_and_capture_along(tmp_path: Path) -> None:
+    sources = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", SEALER, str(tmp_path), SEALED],
+        env={**os.environ, "PYTHONPATH": str(sources)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as outer:
+        assert outer.stdout is not None
+        assert outer.stdout.readline() == "up\n", (tmp_path / "lab.log").read_text()
+        alive = owners(str(tmp_path))
+        assert any(words.startswith("qemu-system-x86_64") for words in alive)
+        assert any("harness.net.recorder" in words for words in alive)
+        outer.kill()
+    deadline = Deadline.after(timedelta(seconds=20))
+    while left := owners(str(tmp_path)):
+        assert not deadline.expired, left
+        os.sched_yield()  # the kernel is at it; nothing tells us from outside
+    assert not [path for path in tmp_path.iterdir() if path.is_socket()]
+    done = subprocess.run(["capinfos", str(tmp_path / "capture.pcapng")], capture_output=True)
+    assert done.returncode == 0
+
+
+KINDS = [
+    pytest.param(
+        SegmentKind.BRIDGE,
+        marks=pytest.mark.skipif(probe_tun() is not None, reason="no /dev/net/tun"),
+    ),
+    SegmentKind.WIRE,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("firmware", list(Firmware))
+@in_own_network
+async def test_the_firmwares_discover_is_on_the_segment_and_in_the_capture(
+    kind: SegmentKind, firmware: Firmware, tmp_path: Path
+) -> None:
+    timeline, tasks = Timeline(None), TaskKeeper()
+    lan = Segment(timeline=timeline, tasks=tasks, kind=kind, private_dir=tmp_path)
+    await lan.start()
+    port = await lan.plug_in("m1")
+    path = tmp_path / "capture.pcapng"
+    capture = Capture(timeline=timeline, tasks=tasks, interface=lan.bridge, path=path)
+    await capture.start()
+    flash = None
+    if firmware.is_uefi:
+        found = find_uefi()
+        variables = make_variables(found, tmp_path / "vars.fd")
+        flash = FlashFiles(code=found.code, variables=variables)
+    machine = Machine(
+        spec=MachineSpec(
+            name="m1",
+            firmware=firmware,
+            accel="tcg",
+            nics=[Nic(mac=MAC, netdev=port.netdev("net0"))],
+            flash=flash,
+            memory_mib=256,
+        ),
+        run_dir=tmp_path,
+        private_dir=tmp_path,
+        timeline=timeline,
+        tasks=tasks,
+    )
+    await machine.start()
+    deadline = Deadline.after(timedelta(seconds=60))
+    await tasks.race(port.ready(), deadline, waiting_for="the port")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, lan.bridge.encode())
+        server.bind(("", 67))
+        server.setblocking(False)
+        await machine.power_on()
+        discover = await tasks.race(
+            asyncio.get_running_loop().sock_recv(server, 2000), deadline, waiting_for="DISCOVER"
+        )
+    assert discover[28:34].hex(":") == MAC
+    await machine.power_off()
+    await capture.stop()
+    await lan.stop()
+    await tasks.close()
+    wanted = "PXEClient:Arch:00007" if firmware.is_uefi else "PXEClient:Arch:00000"
+    argv = ["tshark", "-r", str(path), "-Y", "dhcp.option.dhcp == 1", "-T", "fields"]
+    argv += ["-e", "dhcp.hw.mac_addr", "-e", "dhcp.option.vendor_class_id", "-e", "udp.checksum"]
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=True)
+    mac, vendor_class, _ = done.stdout.splitlines()[0].split("\t")
+    assert mac.split(",")[0] == MAC
+    assert vendor_class.startswith(wanted)
+
+
+def test_this_host_has_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    check()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Exception, match="qemu-system-x86_64 is not installed"):
+        check()
