@@ -34,11 +34,13 @@ def _each(event: str, pattern: str) -> _Milestone:
 _MILESTONES: Final = (
     _once("guest.kernel.started", r"\bLinux version (?P<version>\S+)"),
     _once("guest.cmdline.seen", r"\b(?:[Cc]ommand line): (?P<cmdline>.+)"),
-    _once("guest.init.started", r"\bRun /\S+ as init process|^Welcome to LinuxKit\b"),
+    _once(
+        "guest.init.started",
+        r"\bRun /\S+ as init process|^Welcome to LinuxKit\b|\bhook: init started",
+    ),
     _each(
         "guest.service.started",
-        r"\b(?:[Ss]tart(?:ing|ed) (?:onboot |service |container )|service: started )"
-        r"(?P<service>[\w.-]+)",
+        r"\bhook: starting (?:onboot|service) (?:\d+/\d+ )?(?P<service>[a-z][\w.-]*)",
     ),
     _once("guest.docker.started", r"\bAPI listen on \S+docker\.sock|\bDaemon has completed init"),
     _once("guest.bootkit.started", r"[Ss]tarting BootKit: the tink-worker bootstrapper"),
@@ -51,7 +53,8 @@ _MILESTONES: Final = (
 )
 
 _FAILURES: Final = {
-    "ipxe error": r"https?://ipxe\.org/[0-9a-f]{8}",
+    # A UEFI iPXE always asks for autoexec.ipxe first, and shows lost frames of its start.
+    "ipxe error": r"^(?!.*(?:autoexec\.ipxe|\[[TR]XE: )).*https?://ipxe\.org/[0-9a-f]{8}",
     "firmware found no network": r"\bPXE-E\d\d\b|No bootable device|No bootable option",
     "boot script failed": r"\bFailed to (?:load kernel|load initrd|boot)\b",
     "no root file system": r"\bUnable to mount root fs|\bNo working init found",
@@ -68,6 +71,7 @@ _FAILURES: Final = {
 }
 """Known failure texts of firmware, kernel, docker, Hook and tink-worker, by a name for people."""
 _ANY_FAILURE: Final = re.compile("|".join(f"(?:{text})" for text in _FAILURES.values()))
+_STAMP: Final = re.compile(r"^\[ *\d+\.\d+\] |\b\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d{10}\.\d+")
 
 
 class Milestones:
@@ -116,7 +120,8 @@ class Milestones:
             self._on_panic(fields["line"])
 
     def _report_failure(self, name: str, text: str, console: str) -> None:
-        key = ("guest.error.seen", name, text)
+        # Programs say the same thing again and again; only the kernel's time stamp differs.
+        key = ("guest.error.seen", name, _STAMP.sub("", text))
         if key not in self._seen:
             self._seen.add(key)
             self._timeline.record(

@@ -12,6 +12,9 @@ BOOT = """\
 [    0.000000] Command line: console=ttyS0 syslog_host=192.168.77.1
 [    0.100000] Kernel command line: console=ttyS0 syslog_host=192.168.77.1
 [    2.000000] Run /init as init process
+[    2.100000] hook: init started
+[    2.200000] hook: starting onboot 1/5 sysctl
+[    2.900000] hook: starting service 7/8 hook-docker
 time="2026-11-21T09:00:00Z" level=info msg="API listen on /var/run/docker.sock"
 Starting BootKit: the tink-worker bootstrapper
 BootKit: the tink-worker bootstrapper finished
@@ -33,18 +36,21 @@ def test_a_boot_is_told_once_however_many_consoles_print_it() -> None:
         "kernel.started",
         "cmdline.seen",
         "init.started",
+        "service.started",
+        "service.started",
         "docker.started",
         "bootkit.started",
         "worker.started",
         "login.offered",
     ]
+    assert [event["service"] for event in timeline.events[3:5]] == ["sysctl", "hook-docker"]
     assert timeline.events[0]["version"] == "6.1.0-56-amd64"
     assert timeline.events[0]["console"] == "ttyS0"
     assert timeline.events[1]["cmdline"] == "console=ttyS0 syslog_host=192.168.77.1"
     milestones.reboot()
     milestones.read("ttyS1", BOOT.splitlines()[0], False)
     assert names(timeline)[-1] == "kernel.started"
-    assert len(timeline) == 8
+    assert len(timeline) == 10
 
 
 def test_a_panic_is_handed_on() -> None:
@@ -62,6 +68,8 @@ def test_a_panic_is_handed_on() -> None:
     ("line", "pattern"),
     [
         ("No more network devices", None),
+        ("autoexec.ipxe... Not found (https://ipxe.org/2d12618e)", None),
+        ('  [TXE: 1 x "Network unreachable (https://ipxe.org/28086090)"]', None),
         ("Permission denied (http://ipxe.org/020c618f)", "ipxe error"),
         ("PXE-E18: Server response timeout.", "firmware found no network"),
         ("Failed to load initrd", "boot script failed"),
@@ -83,3 +91,12 @@ def test_a_partial_line_is_no_milestone_yet() -> None:
     milestones = Milestones(machine="m1", timeline=timeline)
     milestones.read("ttyS0", "[    0.000000] Command line: console=tt", True)
     assert not timeline.events
+
+
+def test_a_failure_said_again_and_again_is_told_once() -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    for second in (10, 11, 12):
+        line = f"[   {second}.983993] hook-bootkit: image pull failure, will retry"
+        milestones.read("ttyS1", line, False)
+    assert len(timeline) == 1
