@@ -96,6 +96,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "The whole body was sent", "id mac path status bytes duration_s"
     ),
     "http.response.aborted": _kind("The client left early", "id mac path bytes length"),
+    "http.malformed": _kind("Bytes on the HTTP port that are no HTTP", "peer reason"),
     "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
     # -- router advertisements, DNS, NTP, syslog
     "radv.solicitation.received": _kind("Router Solicitation", "mac peer"),

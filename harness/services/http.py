@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from harness.errors import SetupFailed
 from harness.services import Identify
+from harness.services.http_log import aiohttp_logger
 from harness.services.udp import cannot_listen, crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -77,7 +78,12 @@ class HttpService:
 
         sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
         self._port = int(sock.getsockname()[1])
-        server = web.Server(self._handle, access_log=None, handler_cancellation=False)
+        server = web.Server(
+            self._handle,
+            logger=aiohttp_logger(self._malformed, self._crashed),
+            access_log=None,
+            handler_cancellation=False,
+        )
         self._runner = web.ServerRunner(
             server, handle_signals=False, shutdown_timeout=_STOP_WITHIN_S
         )
@@ -113,9 +119,12 @@ class HttpService:
         except (ConnectionError, asyncio.CancelledError):
             exchange.aborted()
             raise
-        except Exception as error:  # aiohttp would answer 500 and the lab would go on with a bug
-            crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
-            raise
+
+    def _malformed(self, address: str, reason: str) -> None:
+        self._timeline.record(self.name, "http.malformed", peer=address, reason=reason)
+
+    def _crashed(self, error: Exception) -> None:
+        crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
 
     def _mac(self, address: str) -> str | None:
         if mac := self._identify(address):
@@ -271,7 +280,11 @@ class _Exchange:
             if transport is None or transport.is_closing():
                 raise ConnectionResetError("the client left")
             count = min(_SLICE_BYTES, end - start)
-            sent = await loop.sendfile(transport, file, start, count)
+            try:
+                sent = await loop.sendfile(transport, file, start, count, fallback=False)
+            except asyncio.SendfileNotAvailableError as error:
+                # What asyncio calls a write that failed before its first octet: EPIPE or ECONNRESET
+                raise ConnectionResetError("the client left") from error
             if sent == 0:
                 raise ConnectionResetError("the file became shorter while it was sent")
             start += sent

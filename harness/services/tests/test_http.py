@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.clock import Deadline
-from harness.errors import SetupFailed
+from harness.errors import ServiceCrashed, SetupFailed
 from harness.process import run
 from harness.services.http import HttpService
 from harness.tasks import TaskKeeper
@@ -209,6 +209,45 @@ async def test_a_client_that_leaves_early_is_an_event_and_no_crash(
     assert 0 < aborted["bytes"] < aborted["length"] == 64 << 20
     assert not named(timeline, "http.response.finished")
     assert await curl(http, "/healthz") == b"ok200"
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"garbage\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # TLS
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_an_event_without_a_traceback(
+    http: HttpService, timeline: Timeline, octets: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+    writer.write(octets)
+    assert b" 400 " in await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    [event] = named(timeline, "http.malformed")
+    assert event["peer"] == "127.0.0.1"
+    assert 0 < len(event["reason"]) <= 200
+    assert capfd.readouterr().err == ""
+
+
+async def test_a_bug_fails_the_lab(
+    http: HttpService, timeline: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(address: str) -> str:
+        raise KeyError(address)
+
+    monkeypatch.setattr(http, "_identify", broken)
+    assert (await curl(http, "/healthz")).endswith(b"500")
+    [event] = named(timeline, "service.crashed")
+    assert event["error"].startswith("KeyError")
+    with pytest.raises(ServiceCrashed):
+        http._tasks.failure.result()
+    http._tasks.failure = asyncio.get_running_loop().create_future()  # the fixture wants none
 
 
 async def test_sixty_megabytes_cost_little_python(
