@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -93,6 +92,8 @@ def unpack(deb: Path, cache: Path) -> Path:
     if folder.is_dir():
         return folder
     with new_folder(folder) as scratch, open_data(deb) as archive:
+        # What an argument would say; Python 3.11.2, Debian 12's, does not know the argument yet.
+        archive.extraction_filter = lambda member, _: member
         for member in archive:
             name = member.name.removeprefix("./")
             if name.startswith(_UNUSED) or not (
@@ -102,12 +103,9 @@ def unpack(deb: Path, cache: Path) -> Path:
             if not member.issym():
                 # Set-id bits have no use in a guest where everybody is root.
                 member.mode = 0o755 if member.isdir() else (member.mode & 0o777) | stat.S_IWUSR
-            archive.extract(member, scratch, set_attrs=True, filter=_as_us)
+            member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+            archive.extract(member, scratch, set_attrs=True)
     return folder
-
-
-def _as_us(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
-    return member.replace(uid=os.getuid(), gid=os.getgid(), uname="", gname="", deep=False)
 
 
 class Trees:

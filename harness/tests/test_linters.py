@@ -16,8 +16,6 @@ from harness.paths import source_root
 
 ROOT = source_root()
 LONGEST_MODULE = 600
-CROSS_CUTTING = {"linters", "hooklab", "components"}
-"""Test files about something that is not the Python module of the same name."""
 
 _MADE = {".git", ".venv", ".cache", "runs", "dist", "__pycache__", ".hypothesis"}
 _GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
@@ -103,18 +101,18 @@ def test_no_module_is_too_long() -> None:
     assert {path: n for path, n in lengths.items() if n > LONGEST_MODULE} == {}
 
 
-def test_a_test_file_is_named_for_its_module() -> None:
-    strays = []
+def test_a_test_stands_beside_what_it_tests() -> None:
+    """By its name, or by what it imports where it is about several modules of its package."""
     tests = [path for path in modules() if path.name.startswith("test_")]
+    strays = []
     for path in tests:
         if path.parent.name != "tests":
             continue  # a scenario in Python
+        folder = path.parent.parent
+        package = ".".join(folder.relative_to(ROOT).parts)
         subject = path.stem.removeprefix("test_")
-        beside = {entry.stem for entry in path.parent.parent.iterdir()} | {path.parent.parent.name}
-        # test_registry_rules may be about part of rules.py, test_tool_lines about tools.py.
-        words = {word.rstrip("s") for word in subject.split("_")}
-        if subject not in beside | CROSS_CUTTING and not any(
-            words >= {word.rstrip("s") for word in name.split("_")} for name in beside
+        if subject not in {entry.stem for entry in (*folder.iterdir(), ROOT / "hooklab")} and (
+            f"from {package}" not in path.read_text(encoding="utf-8")
         ):
             strays.append(str(path.relative_to(ROOT)))
     assert tests
