@@ -131,6 +131,7 @@ class SealedProcess:
         self._life_line: int | None = life_line
         self._on_line = on_line
         self._run_dir = run_dir
+        self._told = False
         # Not TaskKeeper's: this task must never fail a lab, and is awaited by wait().
         self._ending = asyncio.get_running_loop().create_task(self._run())
 
@@ -150,6 +151,7 @@ class SealedProcess:
         try:
             while chunk := await self._process.stdout.read(1 << 16):
                 *lines, rest = (rest + chunk).split(b"\n")
+                self._tell_people_the_way_in()
                 for line in lines:
                     self._on_line(line.decode(errors="replace"))
             if rest:
@@ -161,6 +163,34 @@ class SealedProcess:
             raise
         finally:
             self._close_life_line()
+
+    @property
+    def init_pid(self) -> int | None:
+        """The id, out here, of the namespaces' PID 1; None before it runs."""
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            return int(children[0]) if children else None
+        return None
+
+    def _tell_people_the_way_in(self) -> None:
+        """Write ``attach.txt`` into the run folder once: how to look into the running lab."""
+        if self._told:
+            return
+        pid = self.init_pid
+        if pid is None:
+            return
+        self._told = True
+        spaces = "--user --preserve-credentials " if not _is_real_root() else ""
+        room = f"/proc/{pid}/root{PRIVATE_DIR}"
+        text = (
+            "# While this lab runs (Ctrl-] leaves a console):\n"
+            f"nsenter --target {pid} {spaces}--net --mount --pid\n"
+            f"ls {room}\n"
+            f"socat -,raw,echo=0,escape=0x1d UNIX-CONNECT:{room}/machine-ttyS0\n"
+            f"socat - UNIX-CONNECT:{room}/machine-qmp\n"
+        )
+        with contextlib.suppress(OSError):  # a convenience: a full disk is told by the timeline
+            (self._run_dir / "attach.txt").write_text(text)
 
     async def wait(self) -> int:
         """Return the exit status once the program ended and its last line was delivered.

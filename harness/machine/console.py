@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.tasks import TaskKeeper
@@ -26,6 +27,7 @@ LINE_LIMIT: Final = 4096
 QUIET_S: Final = 0.4
 """A partial line is shown after this silence: prompts end in no newline."""
 
+_VISITOR_BACKLOG: Final = 1 << 20
 _LONGEST_BREAK: Final = 16
 _BREAK: Final = re.compile(rb"\n|\x1b\[\d{0,4}(?:;\d{0,4})?[Hf]|\x1b\[[0-3]?J")
 """What ends a line: newline, cursor positioning, clearing the screen."""
@@ -119,6 +121,7 @@ class Console:
         self._data_readers: list[DataReader] = []
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
+        self._server: asyncio.Server | None = None
 
     async def connect(self, connected: socket.socket) -> None:
         """Take over the socket and begin to read."""
@@ -171,6 +174,30 @@ class Console:
             else:
                 theirs.close()
 
+    async def serve(self, path: Path) -> None:
+        """Let people attach at a unix socket: they see what comes, and what they type goes in.
+
+        Try ``socat -,raw,echo=0,escape=0x1d UNIX-CONNECT:path`` (Ctrl-] leaves). A visitor who
+        does not read is sent away.
+        """
+
+        async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            def show(data: bytes) -> None:
+                if writer.transport.get_write_buffer_size() > _VISITOR_BACKLOG:
+                    writer.transport.abort()
+                else:
+                    writer.write(data)
+
+            end = self.read_data(show)
+            try:
+                while typed := await _read(reader):
+                    await self.write(typed)
+            finally:
+                end()
+                writer.close()
+
+        self._server = await asyncio.start_unix_server(visit, path)
+
     async def _pump(self, reader: asyncio.StreamReader) -> None:
         loop = asyncio.get_running_loop()
         quiet: asyncio.TimerHandle | None = None
@@ -211,6 +238,9 @@ class Console:
 
     async def close(self) -> None:
         """Wait for the last octets of a QEMU that ended; idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
         task, self._task = self._task, None
         if task is not None:
             await asyncio.wait({task}, timeout=1)

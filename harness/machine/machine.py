@@ -84,7 +84,7 @@ class Machine:
         channels = Channels(
             monitor=pairs["qmp"][1].fileno(),
             consoles={name: pairs[name][1].fileno() for name in CONSOLES},
-            attach=attach if len(os.fsencode(attach)) <= _SOCKET_PATH_LIMIT else None,
+            attach=attach if _fits(attach) else None,
         )
         argv = ["setpriv", "--pdeathsig", "KILL", *qemu_command(self.spec, channels)]
         try:
@@ -110,6 +110,7 @@ class Machine:
             # Not QEMU's own logfile=: that repeats an octet whenever the socket is full.
             console.read_data(self._serial_log(name))
             await console.connect(pairs[name][0])
+            await self._let_people_in(console)
             console.read_lines(self._milestones.read)
         try:
             await self._tasks.race(
@@ -125,6 +126,11 @@ class Machine:
         self._events = self._tasks.spawn(
             self.monitor.run(self._monitor_said), name=f"monitor {self.name}"
         )
+
+    async def _let_people_in(self, console: Console) -> None:
+        path = self._private_dir / f"{self.name}-{console.name}"
+        if _fits(path):
+            await console.serve(path)
 
     def _serial_log(self, console: str) -> Callable[[bytes], None]:
         """Return what writes a console's octets, as they are, to its file in the run folder."""
@@ -240,6 +246,11 @@ class Machine:
         if "Cannot allocate memory" in said or "cannot set up guest memory" in said:
             return f"give the machine less than {self.spec.memory_mib} MiB"
         return f"see {self._log()} and the command in {self._run_dir / 'qemu.cmd'}"
+
+
+def _fits(path: Path) -> bool:
+    """Return whether ``path`` is short enough for a unix socket."""
+    return len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT
 
 
 def check() -> None:

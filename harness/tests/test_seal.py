@@ -163,7 +163,7 @@ def test_kill_9_of_the_outer_process_leaves_nothing(user: list[str], open_dir: P
         outer.kill()
     wait_until_gone(marker, namespace)
     assert not Path("/dev/shm/leftover").exists()
-    assert {path.name for path in open_dir.iterdir()} == {"lab.log"}
+    assert {path.name for path in open_dir.iterdir()} == {"lab.log", "attach.txt"}
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -207,6 +207,23 @@ async def test_stop_ends_the_life_line_first(tmp_path: Path) -> None:
     assert await sealed.stop(Deadline.after(SOON)) == 7
     assert lines.get_nowait() == "stopping"
     assert sealed.status == 7
+
+
+async def test_the_way_in_is_told(tmp_path: Path) -> None:
+    sealed, _ = await start_inner(tmp_path, "polite")
+    text = (tmp_path / "attach.txt").read_text()
+    enter = next(line for line in text.splitlines() if line.startswith("nsenter"))
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*enter.split(), "sh", "-c", "ip -br link; cat /dev/shm/leftover"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "b0" in done.stdout
+    assert done.stdout.endswith("x")
+    assert Path(f"/proc/{sealed.init_pid}/root/dev/shm/leftover").read_text() == "x"
+    await sealed.stop(Deadline.after(SOON))
 
 
 async def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:

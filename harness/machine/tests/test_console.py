@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -156,3 +157,18 @@ async def test_writing_to_a_machine_that_is_gone_is_ignored() -> None:
         await bench.console.write(b"x")
     await bench.close()
     await bench.console.write(b"x")
+
+
+async def test_people_can_attach_and_type(tmp_path: Path) -> None:
+    bench = Bench()
+    await bench.connect()
+    path = tmp_path / "ttyS0"
+    await bench.console.serve(path)
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"root\r")
+    loop = asyncio.get_running_loop()
+    assert await asyncio.wait_for(loop.sock_recv(bench.theirs, 100), 10) == b"root\r"
+    await loop.sock_sendall(bench.theirs, b"Password: ")
+    assert await asyncio.wait_for(reader.readexactly(10), 10) == b"Password: "
+    writer.close()
+    await bench.close()
