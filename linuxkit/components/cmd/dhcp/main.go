@@ -74,9 +74,10 @@ func pattern(args cmdline.Args) string {
 }
 
 // dhcpcd is the client's command line. Not --nobackground for one shot: with it dhcpcd does not
-// honour its timeout (30 s) and waits for ever.
+// honour its timeout (30 s) and waits for ever. With --nodev because dhcpcd 9.4.1 crashes (it calls its udev
+// plugin when that could not start) where it is its own container and sees no udev.
 func dhcpcd(args cmdline.Args, once bool) []string {
-	line := []string{"dhcpcd", "-f", configFile, "--allowinterfaces", pattern(args)}
+	line := []string{"dhcpcd", "-f", configFile, "--nodev", "--allowinterfaces", pattern(args)}
 	if once {
 		return append(line, "-1")
 	}
