@@ -57,6 +57,7 @@ class Cable:
         self._packets: socket.socket | None = None
         self._datagrams: socket.socket | None = None
         self._waiting: deque[bytes] = deque()
+        self._connected = False
 
     def connect(self, bridge: int) -> None:
         """Make the interfaces and begin to pump. Raises ``OSError``."""
@@ -136,12 +137,17 @@ class Cable:
         """Return False when QEMU has no room now."""
         assert self._datagrams is not None
         try:
-            self._datagrams.sendto(frame, str(self.there))
+            if not self._connected:
+                # Only a connected socket is writable exactly when QEMU has room again.
+                self._datagrams.connect(str(self.there))
+                self._connected = True
+            self._datagrams.send(frame)
         except BlockingIOError:
             return False
         except OSError as error:
             if error.errno not in _GONE + _LOST:
                 raise
+            self._connected = self._connected and error.errno not in _GONE
             self.lost += 1
         return True
 

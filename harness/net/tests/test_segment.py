@@ -157,6 +157,37 @@ async def test_a_slow_machine_loses_nothing_that_fits_the_buffers(
     assert cable.lost == 0
 
 
+@pytest.mark.parametrize("kind", [SegmentKind.WIRE])
+@on_segment
+async def test_a_machine_that_does_not_read_costs_nothing(
+    lan: Segment, nic: Nic, tasks: TaskKeeper
+) -> None:
+    cable = lan._ports[0]._cable  # type: ignore[attr-defined]
+    tries = 0
+    really = cable._to_machine
+
+    def counted(frame: bytes) -> bool:
+        nonlocal tries
+        tries += 1
+        return bool(really(frame))
+
+    cable._to_machine = counted
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
+        raw.bind((lan.bridge, 0))
+        while not cable._waiting:
+            raw.send(frame(bytes(1000)))
+            await asyncio.sleep(0)
+    before = tries
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert tries <= before + 2
+    taken = 0
+    while cable._waiting:  # room was made: the pump goes on by itself
+        await nic.receive(lambda data: True)
+        taken += 1
+    assert taken <= 1100
+
+
 @in_own_network
 async def test_a_bug_in_the_pump_fails_the_lab(tmp_path: Path) -> None:
     tasks = TaskKeeper()
