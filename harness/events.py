@@ -126,6 +126,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     ),
     "registry.request.aborted": _kind("The client left early", "id mac method path bytes length"),
     "registry.request.failed": _kind("An error answer", "id mac method path status code"),
+    "registry.malformed": _kind("Bytes on the registry's port that are no HTTP", "peer reason"),
     "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),
     # -- Tinkerbell's gRPC server
     "tink.connection.failed": _kind("A connection that never became gRPC", "peer reason"),

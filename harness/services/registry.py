@@ -16,6 +16,7 @@ from harness.oci.content import Content, Mount, load_content
 from harness.services import Identify
 from harness.services.door import Door, tls_context
 from harness.services.http import tcp_socket
+from harness.services.http_log import aiohttp_logger
 from harness.services.udp import crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -103,7 +104,12 @@ class RegistryService:
         context = tls_context(*self._tls) if self._tls else None
         sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
         self._port = int(sock.getsockname()[1])
-        self._server = web.Server(self._handle, access_log=None, handler_cancellation=False)
+        self._server = web.Server(
+            self._handle,
+            logger=aiohttp_logger(self._malformed, self._crashed),
+            access_log=None,
+            handler_cancellation=False,
+        )
         self._door = Door(
             sock=sock,
             service=self.name,
@@ -136,6 +142,12 @@ class RegistryService:
     def _refused(self, peer: str, reason: str) -> None:
         self._timeline.record(self.name, "registry.tls.failed", peer=peer, reason=reason)
 
+    def _malformed(self, peer: str, reason: str) -> None:
+        self._timeline.record(self.name, "registry.malformed", peer=peer, reason=reason)
+
+    def _crashed(self, error: Exception) -> None:
+        crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._requests += 1
         exchange = _Exchange(
@@ -151,9 +163,6 @@ class RegistryService:
             return await exchange.answer(self._rewrite(asked, self._core.respond(asked)))
         except (ConnectionError, asyncio.CancelledError):
             exchange.aborted()
-            raise
-        except Exception as error:  # aiohttp would answer 500 and the lab would go on with a bug
-            crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
             raise
 
 

@@ -67,7 +67,9 @@ async def http(timeline: Timeline, kernel: Path) -> AsyncIterator[HttpService]:
 async def curl(http: HttpService, path: str, *options: str) -> bytes:
     """Return the body curl got, with the status in three digits at its end."""
     url = f"http://127.0.0.1:{http.port}{path}"
-    done = await run(["curl", "-s", "-o", "-", "-w", "%{http_code}", *options, url])
+    done = await run(
+        ["curl", "-s", "--noproxy", "*", "-o", "-", "-w", "%{http_code}", *options, url]
+    )
     return done.stdout
 
 
@@ -109,6 +111,8 @@ async def test_a_download_can_be_resumed(http: HttpService, kernel: Path, tmp_pa
         [
             "curl",
             "-s",
+            "--noproxy",
+            "*",
             "-C",
             "-",
             "-o",
@@ -260,6 +264,8 @@ async def test_sixty_megabytes_cost_little_python(
         [
             "curl",
             "-s",
+            "--noproxy",
+            "*",
             "-o",
             "/dev/null",
             "-w",

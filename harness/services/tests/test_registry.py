@@ -334,6 +334,18 @@ async def test_a_bad_certificate_is_a_setup_failure(start: Start, tmp_path: Path
             pass
 
 
+async def test_what_is_no_http_is_an_event_without_a_traceback(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with start() as lab:
+        reader, writer = await asyncio.open_connection("127.0.0.1", lab.service.port)
+        writer.write(b"GET / HTTP/9.9\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        assert (await lab.wait_for("registry.malformed"))["peer"] == "127.0.0.1"
+    assert capfd.readouterr().err == ""
+
+
 async def test_tls_on_the_plain_port(start: Start) -> None:
     async with start() as lab:
         with pytest.raises(CommandFailed, match="server gave HTTP response to HTTPS client"):

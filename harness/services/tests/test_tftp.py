@@ -78,7 +78,7 @@ async def service(
 
 async def curl(service: TftpService, path: str, *options: str) -> bytes:
     url = f"tftp://127.0.0.1:{service.port}/{path}"
-    return (await run(["curl", "-s", "-o", "-", *options, url])).stdout
+    return (await run(["curl", "-s", "--noproxy", "*", "-o", "-", *options, url])).stdout
 
 
 @pytest.mark.parametrize("blksize", [512, 1468, 8192])
@@ -134,7 +134,17 @@ async def test_writing_is_refused(service: TftpService, timeline: Timeline, tmp_
     source = tmp_path / "source"
     source.write_bytes(b"x")
     with pytest.raises(CommandFailed):
-        await run(["curl", "-s", "-T", str(source), f"tftp://127.0.0.1:{service.port}/new"])
+        await run(
+            [
+                "curl",
+                "-s",
+                "--noproxy",
+                "*",
+                "-T",
+                str(source),
+                f"tftp://127.0.0.1:{service.port}/new",
+            ]
+        )
     assert named(timeline, "tftp.error.sent")[0]["text"].startswith("access_violation")
 
 
