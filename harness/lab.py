@@ -1,12 +1,13 @@
 """The composition root: the only module that constructs things.
 
-A ``Lab`` is everything one machine meets, built from one item: segment, capture, services,
+A ``Lab`` is everything one machine meets, built from one brief: segment, capture, services,
 Tinkerbell's server, the machine itself. It lives inside the seal, in one asyncio process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
-from fake_tink_server.catalog import Catalog
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import ServerTls, TinkServer
+from harness.brief import Brief
 from harness.clock import Clock, Deadline
 from harness.errors import ExpectationFailed, LabError
 from harness.lab_parts import RegistryPart, TinkPart
@@ -31,7 +32,6 @@ from harness.net.capture import Capture
 from harness.net.neighbours import identify
 from harness.net.segment import Segment, SegmentKind, choose
 from harness.oci.content import Mount
-from harness.reservations import reservations_of
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import Item
@@ -60,7 +60,7 @@ _STOP_STEP: Final = timedelta(seconds=5)
 
 
 class Lab:
-    """One sealed lab. Use as ``async with Lab(item, run_dir=…, timeline=…) as lab``.
+    """One sealed lab. Use as ``async with Lab(brief, run_dir=…, timeline=…) as lab``.
 
     Entering brings up everything but the machine's power. Leaving takes it all down in reverse;
     each step is bounded, and a step that fails does not hide what failed first.
@@ -71,8 +71,9 @@ class Lab:
     registry: RegistryPart
     segment: Segment
 
-    def __init__(self, item: Item, *, run_dir: Path, timeline: Timeline) -> None:
-        self.item = item
+    def __init__(self, brief: Brief, *, run_dir: Path, timeline: Timeline) -> None:
+        self._brief = brief
+        self.item: Item = brief.item
         self.run_dir = run_dir
         self.timeline = timeline
         self.tasks = TaskKeeper()
@@ -80,7 +81,6 @@ class Lab:
         self.disks: dict[str, Disk] = {}
         self._stack = AsyncExitStack()
         self._ca: Authority | None = None
-        self._catalog = _catalog_of(item)
 
     @property
     def clock(self) -> Clock:
@@ -123,7 +123,13 @@ class Lab:
             interface=self.segment.bridge,
             path=self.run_dir / "capture.pcapng",
         )
-        await self._start("capture", capture)
+        self.machine = await self._make_machine()
+        self._stack.push_async_callback(self._bounded, "machine", self.machine.power_off)
+        # QEMU and the recorder take their time on the other core while the services come up.
+        starting = [
+            self.tasks.spawn(self._start("capture", capture), name="start of the capture"),
+            self.tasks.spawn(self.machine.start(), name="start of QEMU"),
+        ]
         for service in self._make_services():
             self.services[service.name] = service
             await self._start(service.name, service)
@@ -134,9 +140,7 @@ class Lab:
             patience=timedelta(seconds=self.item.deadline_s),
         )
         await self._start("tink", self.tink)
-        self.machine = await self._make_machine()
-        self._stack.push_async_callback(self._bounded, "machine", self.machine.power_off)
-        await self.machine.start()
+        await asyncio.gather(*starting)
 
     async def _start(self, name: str, part: Service | Segment | Capture | TinkPart) -> None:
         self._stack.push_async_callback(self._bounded, name, part.stop)
@@ -155,11 +159,7 @@ class Lab:
     def _make_services(self) -> list[Service]:
         item, server = self.item, self.item.network.server
         common: dict[str, Any] = {"timeline": self.timeline, "tasks": self.tasks}
-        reservations = Reservations(
-            reservation
-            for loaded in self._catalog.hardware.values()
-            for reservation in reservations_of(loaded.object)
-        )
+        reservations = Reservations(self._brief.reservations)
         fast = item.profile == "fast"
         http = f"http://{server}:{HTTP_PORT}"
         config = NetbootConfig(server=server, http=http, syslog=server, no_pxedhcp=fast)
@@ -243,7 +243,7 @@ class Lab:
                 certificate_chain=issued.chain.read_bytes(), private_key=issued.key.read_bytes()
             )
         return TinkServer(
-            engine=Engine(job.run for job in self._catalog.jobs()),
+            engine=Engine(copy.deepcopy(self._brief.workflows)),
             record=partial(self.timeline.record, "tink"),
             bind=item.network.server,
             port=item.tink.port,
@@ -353,11 +353,3 @@ class Lab:
             if disk is not None:
                 found = await asyncio.to_thread(check_disk, name, expectation.value, disk.path)
                 self.timeline.record("machine", "disk.checked", **found)
-
-
-def _catalog_of(item: Item) -> Catalog:
-    catalog = Catalog()
-    for text in (item.hardware_yaml, item.template_yaml, item.workflow_yaml):
-        if text:
-            catalog.add(text, file=item.source)
-    return catalog

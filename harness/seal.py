@@ -232,13 +232,14 @@ async def seal(
     run_dir: Path,
     on_line: Callable[[str], None],
     env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> SealedProcess:
     """Start ``argv`` in new namespaces, tied to the life of this process and thread.
 
     Each line of its stdout goes to ``on_line``, its stderr to ``run_dir/lab.log``. ``env`` is
-    added to the minimal environment. The program has a session of its own, so that Ctrl-C reaches
-    only the caller. Raises ``HostUnfit`` when ``unshare`` or ``setpriv`` is missing; whether the
-    host allows namespaces is ``check``'s business.
+    added to the minimal environment; ``pass_fds`` stay open in it. The program has a session of
+    its own, so that Ctrl-C reaches only the caller. Raises ``HostUnfit`` when ``unshare`` or
+    ``setpriv`` is missing; whether the host allows namespaces is ``check``'s business.
     """
     words = ["setpriv", "--pdeathsig", "KILL", "unshare", *namespace_options(), *argv]
     environment = minimal_environment(
@@ -259,6 +260,7 @@ async def seal(
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=tuple(pass_fds),
             )
     except FileNotFoundError as error:
         os.close(write_end)

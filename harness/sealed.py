@@ -1,7 +1,7 @@
 """What runs inside the seal: build the lab of one item, run it to its end, leave a timeline.
 
-Started by ``harness.scenario.runner`` as ``python -m harness.sealed RUN_DIR ORIGIN``; ``ORIGIN``
-is the monotonic second in which the run began, so that both sides are on one clock. Every event
+Started by ``harness.scenario.runner`` as ``python -m harness.sealed RUN_DIR FD``; ``FD`` is an
+open file with the ``Brief``, which also carries the clock's origin. Every event
 goes to ``timeline.jsonl`` and, as the same line, to stdout; stdin is the life line, whose end
 asks for a clean stop. Exit status: 0 when the run came to an end, whatever it was.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from harness.seal import life_line_ended, settle_in
 
 if TYPE_CHECKING:
-    from harness.scenario.item import Item
+    from harness.brief import Brief
     from harness.timeline import Event, Timeline
 
 
@@ -26,21 +26,21 @@ def main(argv: list[str]) -> int:
     """Become the lab's process tree, then run the item of the run folder in ``argv``."""
     settle_in()
     # Heavy imports come after the fork, so that PID 1 stays small.
-    return asyncio.run(_run(Path(argv[1]), origin_s=float(argv[2])))
+    return asyncio.run(_run(Path(argv[1]), int(argv[2])))
 
 
-async def _run(run_dir: Path, *, origin_s: float) -> int:
+async def _run(run_dir: Path, brief_fd: int) -> int:
     from harness import __version__
+    from harness.brief import read_brief
     from harness.clock import Clock
-    from harness.scenario.item import LOCK_NAME
-    from harness.scenario.lock import read_lock
     from harness.timeline import Timeline
 
-    began = datetime.now(UTC) - timedelta(seconds=time.monotonic() - origin_s)
-    clock = Clock(origin_s=origin_s, started_at=began)
+    brief = read_brief(brief_fd)
+    item = brief.item
+    began = datetime.now(UTC) - timedelta(seconds=time.monotonic() - brief.origin_s)
+    clock = Clock(origin_s=brief.origin_s, started_at=began)
     timeline = Timeline(run_dir / "timeline.jsonl", clock)
     timeline.subscribe(_tell)
-    item = read_lock(run_dir / LOCK_NAME)
     timeline.record(
         "run",
         "run.started",
@@ -50,7 +50,7 @@ async def _run(run_dir: Path, *, origin_s: float) -> int:
         wall=began.isoformat(),
         version=__version__,
     )
-    outcome = await _until_stopped(item, run_dir, timeline)
+    outcome = await _until_stopped(brief, run_dir, timeline)
     timeline.record("run", "run.finished", outcome=outcome)
     timeline.close()
     return 0
@@ -61,13 +61,13 @@ def _tell(event: Event) -> None:
     sys.stdout.flush()
 
 
-async def _until_stopped(item: Item, run_dir: Path, timeline: Timeline) -> str:
+async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str:
     """Run the lab until it ends or the life line does; return how it ended, in a word."""
     from harness.tasks import TaskKeeper
 
     keeper = TaskKeeper()
     stopped = keeper.spawn(life_line_ended(), name="life line")
-    driving = keeper.spawn(_drive(item, run_dir, timeline), name="run")
+    driving = keeper.spawn(_drive(brief, run_dir, timeline), name="run")
     await asyncio.wait({stopped, driving}, return_when=asyncio.FIRST_COMPLETED)
     if not driving.done():
         timeline.record("run", "run.interrupted", reason="the life line ended")
@@ -100,14 +100,14 @@ def _ended(error: BaseException | None, timeline: Timeline) -> str:
             return "error"
 
 
-async def _drive(item: Item, run_dir: Path, timeline: Timeline) -> None:
+async def _drive(brief: Brief, run_dir: Path, timeline: Timeline) -> None:
     from harness.lab import Lab
 
-    async with Lab(item, run_dir=run_dir, timeline=timeline) as lab:
-        if item.python:
+    async with Lab(brief, run_dir=run_dir, timeline=timeline) as lab:
+        if brief.item.python:
             from harness.scenario.python import call_test
 
-            await call_test(item.python, lab)
+            await call_test(brief.item.python, lab)
         else:
             await lab.machine.power_on()
             await lab.run_to_end()

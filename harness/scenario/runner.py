@@ -8,6 +8,7 @@ which was cut off still gets both.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from harness.brief import brief_of, write_brief
 from harness.clock import Deadline
 from harness.errors import SetupFailed
 from harness.scenario.expectations import Outcome as Finding
@@ -105,8 +107,12 @@ async def run_item(item: Item, *, runs: Path, listener: Listener | None = None) 
         if listener:
             listener(event)
 
-    argv = [sys.executable, "-m", "harness.sealed", str(run_dir), repr(started_s)]
-    process = await seal(argv, run_dir=run_dir, on_line=on_line)
+    brief = write_brief(brief_of(item, origin_s=started_s))
+    try:
+        argv = [sys.executable, "-m", "harness.sealed", str(run_dir), str(brief)]
+        process = await seal(argv, run_dir=run_dir, on_line=on_line, pass_fds=[brief])
+    finally:
+        os.close(brief)
     try:
         status = await process.wait()
     except asyncio.CancelledError:

@@ -1,0 +1,69 @@
+"""What the outer process hands to the sealed one: an item, and what its YAML means.
+
+Tinkerbell's objects are read and rendered outside, where a mistake is told before anything
+starts; the sealed process gets plain values and so needs neither pydantic nor a YAML parser,
+which together take longer to import than the lab to come up.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+
+from fake_tink_server.workflow import Workflow
+from harness.scenario.item import Item
+from harness.wire.netboot import Reservation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """Everything a lab is made from."""
+
+    item: Item
+    reservations: tuple[Reservation, ...]
+    workflows: tuple[Workflow, ...]
+    origin_s: float
+    """CLOCK_MONOTONIC seconds at which the run began."""
+
+
+def brief_of(item: Item, *, origin_s: float) -> Brief:
+    """Return the brief of ``item``. Raises ``ScenarioError`` for objects that don't fit."""
+    from fake_tink_server.catalog import Catalog
+    from harness.reservations import reservations_of
+
+    catalog = Catalog()
+    for text in (item.hardware_yaml, item.template_yaml, item.workflow_yaml):
+        if text:
+            catalog.add(text, file=item.source)
+    return Brief(
+        item=item,
+        reservations=tuple(
+            reservation
+            for loaded in catalog.hardware.values()
+            for reservation in reservations_of(loaded.object)
+        ),
+        workflows=tuple(job.run for job in catalog.jobs()),
+        origin_s=origin_s,
+    )
+
+
+def write_brief(brief: Brief) -> int:
+    """Return a file descriptor of an anonymous file that holds ``brief``; the caller closes it."""
+    fd = os.memfd_create("brief")
+    try:
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            pickle.dump(brief, file)
+        os.lseek(fd, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def read_brief(fd: int) -> Brief:
+    """Return the brief in ``fd`` and close it. The bytes come from the process that made us."""
+    with os.fdopen(fd, "rb") as file:
+        brief = pickle.load(file)
+    assert isinstance(brief, Brief)
+    return brief
