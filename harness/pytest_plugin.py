@@ -153,15 +153,19 @@ class ScenarioFailed(Exception):
     """Carries a result that is not as the scenario says; never shown itself."""
 
     def __init__(self, result: RunResult) -> None:
-        super().__init__(result.outcome.value)
+        super().__init__(str(result.outcome))
         self.result = result
 
 
 class ScenarioTest(pytest.Item):
     """One boot."""
 
-    def __init__(self, *, boot: Item, line: int = 1, **more: Any) -> None:
-        super().__init__(**more)
+    def __init__(
+        self, *, name: str, parent: pytest.Collector, boot: Item, line: int = 1, **more: Any
+    ) -> None:
+        # given as text: made from the name, pytest 9.2's own would not take [uefi] for parameters,
+        # and --lf would not know the item again (test_last_failed)
+        super().__init__(name=name, parent=parent, nodeid=f"{parent.nodeid}::{name}", **more)
         self.boot = boot
         self._line = line
         self.add_marker("scenario")

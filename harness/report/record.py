@@ -65,6 +65,11 @@ class RunRecord:
         met = all(finding.met for finding in self.findings)
         return "passed" if met and not self.differences else "failed"
 
+    @property
+    def passed(self) -> bool:
+        """Whether the run ended as its scenario says."""
+        return self.outcome == "passed"
+
 
 def read_run(run_dir: Path) -> RunRecord:
     """Return the record of a run folder.

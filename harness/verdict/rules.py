@@ -6,6 +6,7 @@ evidence", said with what was seen last.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -385,6 +386,38 @@ def _registry_answers(case: Case) -> Finding | None:
     return None
 
 
+_UNREACHED: Final = re.compile(
+    r"dial tcp [^\"\\]*?: (connect: [a-z ]+|i/o timeout)|lookup [^\"\\]*?: (no such host|[a-z ]+)"
+)
+
+
+def _registry_unreached(case: Case) -> Finding | None:
+    """Judge what docker said about a registry that never heard of it."""
+    if case.seen("registry.request.received", "registry.tls.failed"):
+        return None
+    said = [
+        (event, found)
+        for event in case.in_phase("guest.error.seen")
+        if (found := _UNREACHED.search(str(event.get("line"))))
+    ]
+    if not said:
+        return None
+    text = said[-1][1][0]
+    blame, hint = Party.NETWORK, "look for the SYN in the capture"
+    if "network is unreachable" in text:
+        blame, hint = Party.HOOK, "did Hook take its address and route? see dhcpcd on the console"
+    elif "connection refused" in text:
+        blame, hint = Party.REGISTRY, "does the registry listen where the kernel arguments say?"
+    elif text.startswith("lookup"):
+        blame, hint = Party.HOOK, "is the name in the lab's DNS, and did Hook take its name server?"
+    return Finding(
+        blame=blame,
+        because=f"docker never reached the registry, {_times(len(said))}: {text}",
+        evidence=[event for event, _ in said[-5:]],
+        hint=hint,
+    )
+
+
 def _worker_silent(case: Case) -> Finding | None:
     if not case.seen("registry.request.received"):
         return Finding(
@@ -492,7 +525,12 @@ _BY_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.IPXE: (_ipxe,),
     Phase.KERNEL_INITRAMFS: (_artifacts,),
     Phase.HOOK_BOOT: (_hook_boot,),
-    Phase.WORKER_PULL: (_registry_tls, _registry_answers, _worker_silent),
+    Phase.WORKER_PULL: (
+        _registry_tls,
+        _registry_answers,
+        _registry_unreached,
+        _worker_silent,
+    ),
     Phase.WORKFLOW: (_tink_connection, _action_failed, _no_work, _workflow_stuck),
 }
 

@@ -261,6 +261,41 @@ def wrong_password() -> Tape:
     return tape
 
 
+def unreached(why: str) -> Tape:
+    """Return a boot whose docker can't reach the registry."""
+    tape = good_boot().until("guest.docker.started")
+    line = f'hook-bootkit: {{"error":"Get \\"http://192.168.77.1:5000/v2/\\": {why}","x":1}}'
+    tape.add(40, "machine", "guest.error.seen", line=line, console="ttyS1")
+    return tape
+
+
+UNREACHED = "docker never reached the registry, once: "
+NO_ROUTE = "dial tcp 192.168.77.1:5000: connect: network is unreachable"
+REFUSED = "dial tcp 192.168.77.1:5000: connect: connection refused"
+SILENT = "dial tcp 192.168.77.1:5000: i/o timeout"
+NO_NAME = "lookup registry.lab on 192.168.77.1:53: no such host"
+
+
+@case("worker-pull", "hook", UNREACHED + NO_ROUTE)
+def no_route() -> Tape:
+    return unreached(NO_ROUTE)
+
+
+@case("worker-pull", "registry", UNREACHED + REFUSED)
+def refused() -> Tape:
+    return unreached(REFUSED)
+
+
+@case("worker-pull", "network", UNREACHED + SILENT)
+def syn_unanswered() -> Tape:
+    return unreached(SILENT)
+
+
+@case("worker-pull", "hook", UNREACHED + NO_NAME)
+def no_name() -> Tape:
+    return unreached(NO_NAME)
+
+
 @case("worker-pull", "hook", "the registry asked for credentials and Hook came with none")
 def no_password() -> Tape:
     tape = good_boot().until("guest.docker.started")
