@@ -52,6 +52,7 @@ from harness.wire.ipxe import ScriptConfig
 from harness.wire.netboot import NetbootConfig, Reservations
 from harness.wire.ntp import NtpPolicy
 from harness.wire.registry_auth import Auth, AuthKind
+from harness.wire.tftp_transfer import FAST
 
 HTTP_PORT: Final = 7080
 ZONE: Final = "tinkerbell.lab"
@@ -162,7 +163,15 @@ class Lab:
         reservations = Reservations(self._brief.reservations)
         fast = item.profile == "fast"
         http = f"http://{server}:{HTTP_PORT}"
-        config = NetbootConfig(server=server, http=http, syslog=server, no_pxedhcp=fast)
+        # Fast: no wait for a ProxyDHCP offer, and a NIC ROM's iPXE gets the script at once
+        # instead of Tinkerbell's iPXE first.
+        config = NetbootConfig(
+            server=server,
+            http=http,
+            syslog=server,
+            no_pxedhcp=fast,
+            user_class="iPXE" if fast else "",
+        )
         scripts = ScriptConfig(
             osie_url=f"{http}{HOOK_PREFIX}",
             syslog_host=server,
@@ -192,6 +201,7 @@ class Lab:
                 reservations=reservations,
                 binaries=binaries,
                 single_port=item.tftp_single_port,
+                policy=FAST if fast else None,
                 identify=identify,
             ),
             HttpService(
