@@ -8,6 +8,7 @@ changed component costs its own compilation, LinuxKit's run and one compressed s
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
 import re
 import shutil
@@ -50,7 +51,7 @@ from harness.oci.layer import (
 from harness.paths import source_root
 from harness.process import CommandFailed, run
 from harness.progress import Progress
-from harness.wire.oci import Platform
+from harness.wire.oci import Digest, Platform
 
 ARCH = "x86_64"
 _KERNEL_PACKAGE = "linux-image-amd64"
@@ -58,6 +59,9 @@ _BUSYBOX = "busybox-static"
 _ALWAYS = (_KERNEL_PACKAGE, "kmod", _BUSYBOX)
 _IMAGE = re.compile(r"\bhooklab/(?P<name>[a-z0-9-]+)\b")
 _KEPT_BUILDS = 6
+_BUILDERS = (
+    "build", "deb", "debian", "elf", "golang", "initramfs", "kernel", "rootfs", "store",
+)  # fmt: skip
 _HERE = Path(__file__).resolve().parent
 
 
@@ -128,7 +132,7 @@ async def _read_inputs(debian: DebianArchive) -> _Inputs:
         "images": digest_of_tree(root, images),
         "components": digest_of_tree(root / "components", sources_of(root / "components", "./...")),
         "linuxkit": digest_of_tree(root / "tools", (root / "tools" / "linuxkit").glob("go.*")),
-        "builder": digest_of_tree(builder, builder.glob("*.py")),
+        "builder": digest_of_tree(builder, (builder / f"{name}.py" for name in _BUILDERS)),
         "oci": digest_of_tree(oci, oci.glob("*.py")),
     }
     go = await find_go(required_version(root / "components"))
@@ -155,6 +159,7 @@ class _Build:
         self._debian = debian
         self._cache = cache
         self._progress = progress
+        self._from_debian: dict[str, frozenset[str]] = {}
 
     async def run(self, target: Path) -> None:
         """Make the folder ``target``: kernel, initramfs and manifest."""
@@ -168,7 +173,12 @@ class _Build:
         with new_folder(target) as scratch:
             tree = await self._assemble(linuxkit, tags, scratch)
             segments = await asyncio.to_thread(
-                write_segments, tree, self._component_of(), self._cache / "segments", self._progress
+                write_segments,
+                tree,
+                self._component_of(),
+                self._cache / "segments",
+                self._progress,
+                level_of=_level_of,
             )
             extract_file(tree, "boot/kernel", scratch / f"vmlinuz-{ARCH}")
             join_segments(segments, scratch / f"initramfs-{ARCH}")
@@ -235,8 +245,19 @@ class _Build:
                 cmd=recipe.command, env=recipe.env, platform=Platform(architecture="amd64")
             )
             entries = entries_of(recipe, trees, programs, applets)
+            self._from_debian[recipe.name] = self._debian_paths(entries)
             images[recipe.name] = self._image(recipe.name, entries, config)
         return images
+
+    def _debian_paths(self, entries: Mapping[str, Entry]) -> frozenset[str]:
+        debian = self._cache / "debian"
+        return frozenset(
+            path
+            for path, entry in entries.items()
+            if isinstance(entry, File)
+            and isinstance(entry.content, Path)
+            and entry.content.is_relative_to(debian)
+        )
 
     def _kernel_entries(self, kernel: Kernel) -> dict[str, Entry]:
         modules = self._layer(tree_entries(kernel.tree, "/"), Compression.NONE)
@@ -259,7 +280,44 @@ class _Build:
         """
         folder = self._cache / "layers"
         folder.mkdir(parents=True, exist_ok=True)
-        return layer_from_files(entries, into=folder, compression=compression, level=0)
+        remembered = folder / f"{digest_of(self._identity(entries), compression)}.json"
+        if remembered.is_file():
+            known = json.loads(remembered.read_text())
+            content = folder / known["content"]
+            if content.is_file():
+                return Layer(
+                    content=content,
+                    digest=Digest.parse(known["digest"]),
+                    diff_id=Digest.parse(known["diff_id"]),
+                    size=known["size"],
+                    compression=compression,
+                )
+        layer = layer_from_files(entries, into=folder, compression=compression, level=0)
+        assert isinstance(layer.content, Path)
+        write_json(
+            remembered,
+            {
+                "content": layer.content.name,
+                "digest": str(layer.digest),
+                "diff_id": str(layer.diff_id),
+                "size": layer.size,
+            },
+        )
+        return layer
+
+    def _identity(self, entries: Mapping[str, Entry]) -> list[list[str]]:
+        """Return what tells one set of entries from another without reading what is large.
+
+        A file in the cache lies under the digest of its origin, so that its path says it all.
+        """
+        found = []
+        for path, entry in sorted(entries.items()):
+            told = repr(entry)
+            if isinstance(entry, File) and isinstance(entry.content, Path):
+                in_cache = entry.content.is_relative_to(self._cache)
+                told += "" if in_cache else digest_of_file(entry.content)
+            found.append([path, told])
+        return found
 
     async def _import(self, linuxkit: Path, image: Image) -> None:
         """Put ``image`` into LinuxKit's cache, unless it is there."""
@@ -300,25 +358,26 @@ class _Build:
             raise BuildFailed(f"linuxkit {words[0]} failed\n{error.output.strip()}") from error
 
     def _component_of(self) -> Callable[[str], str | None]:
-        """Return the function that names the segment of a path: one for each image."""
-        owners: dict[str, str] = {}
-        name = ""
-        for line in (self._inputs.root / "hook.yaml").read_text().splitlines():
-            if match := re.match(r"\s+- name: (\S+)", line):
-                name = match[1]
-            elif name and (match := re.match(r"\s+image: hooklab/(\S+)", line)):
-                owners[name] = match[1]
+        """Return the function that names the segment of a path.
+
+        Debian's files seldom change and are compressed hard, docker's for themselves since they
+        are most of it; what is ours is in one segment that is compressed in a second.
+        """
+        owners = _owners((self._inputs.root / "hook.yaml").read_text())
 
         def component_of(path: str) -> str | None:
             parts = path.split("/")
             if parts[0] == "boot":
                 return None
-            if parts[:2] in (["lib", "modules"], ["usr", "lib"]) and parts[1] == "modules":
+            if path.startswith(("lib/modules/", "usr/lib/modules/")):
                 return "modules"
-            if parts[0] == "containers" and len(parts) > 2:
-                container = re.sub(r"^\d\d\d-", "", parts[2])
-                return owners.get(container, container)
-            return "root"
+            image, inside = "init", f"/{path}"
+            if parts[0] == "containers" and len(parts) > 4:
+                image = owners.get(re.sub(r"^\d\d\d-", "", parts[2]), "")
+                inside = "/" + "/".join(parts[4:])
+            if inside not in self._from_debian.get(image, ()):
+                return "hook"
+            return "docker" if image == "hook-docker" and inside != "/bin/busybox" else "debian"
 
         return component_of
 
@@ -363,6 +422,23 @@ class _Build:
                 "initramfs": describe(outputs / f"initramfs-{ARCH}", segments),
             },
         }
+
+
+def _owners(yaml: str) -> dict[str, str]:
+    """Return the image of each container that a LinuxKit YAML names."""
+    owners: dict[str, str] = {}
+    name = ""
+    for line in yaml.splitlines():
+        if match := re.match(r"\s+- name: (\S+)", line):
+            name = match[1]
+        elif name and (match := re.match(r"\s+image: hooklab/(\S+)", line)):
+            owners[name] = match[1]
+    return owners
+
+
+def _level_of(segment: str) -> int:
+    """Return zstd's level for a segment: what changes while somebody works on it must be quick."""
+    return 12 if segment == "hook" else 18
 
 
 def _go_modules(module: Path) -> dict[str, str]:

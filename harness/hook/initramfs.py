@@ -11,6 +11,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -19,8 +20,8 @@ from harness.errors import BuildFailed
 from harness.hook.store import digest_of_file, write_atomically
 from harness.progress import Progress
 
-_LEVEL = 19  # 10 % smaller than 12 and no slower to unpack; paid once a changed segment
-_THREADS = 2  # the bytes depend on "threads or not", not on how many
+_WINDOW_LOG = 27  # the widest that the kernel unpacks (lib/zstd: ZSTD_WINDOWSIZE_MAX)
+_THREADS = 2  # segments at a time; each by one thread, so that the bytes depend on the input only
 _KINDS = {
     tarfile.REGTYPE: 0o100000,
     tarfile.AREGTYPE: 0o100000,
@@ -62,33 +63,41 @@ class _Plan:
 
 
 def write_segments(
-    tree: Path, component_of: Callable[[str], str | None], folder: Path, progress: Progress
+    tree: Path,
+    component_of: Callable[[str], str | None],
+    folder: Path,
+    progress: Progress,
+    *,
+    level_of: Callable[[str], int] = lambda _: 18,
 ) -> list[Segment]:
     """Return the segments of the tar archive ``tree``, compressed into ``folder`` where new.
 
-    ``component_of`` names the segment a path (relative) belongs to; None leaves it out. Segments
-    come in the order in which the archive first mentions them. Raises ``BuildFailed``.
+    ``component_of`` names the segment a path (relative) belongs to; None leaves it out.
+    ``level_of`` says how hard zstd tries, 1 to 22. Raises ``BuildFailed``.
     """
     with tarfile.open(tree) as archive:
-        plans = _plan(archive, component_of)
-        segments = []
-        for name, plan in plans.items():
-            cpio = _cpio(archive, plan)
-            digest = hashlib.sha256(cpio).hexdigest()
-            path = folder / f"{digest}.cpio.zst"
-            if not path.is_file():
-                with progress.step(f"compressing {name}, {len(cpio) / 1e6:.0f} MB"):
-                    write_atomically(path, _compress(cpio))
-            segments.append(
-                Segment(
-                    name=name,
-                    path=path,
-                    size=path.stat().st_size,
-                    unpacked=len(cpio),
-                    sha256=digest,
-                )
-            )
-    return segments
+        archives = {
+            name: _cpio(archive, plan) for name, plan in _plan(archive, component_of).items()
+        }
+
+    def store(name: str) -> Segment:
+        cpio, level = archives.pop(name), level_of(name)
+        digest = hashlib.sha256(cpio).hexdigest()
+        path = folder / f"{digest}-{level}.cpio.zst"
+        if not path.is_file():
+            with progress.step(f"compressing {name}, {len(cpio) / 1e6:.0f} MB"):
+                write_atomically(path, _compress(cpio, level))
+        return Segment(
+            name=name,
+            path=path,
+            size=path.stat().st_size,
+            unpacked=len(cpio),
+            sha256=digest,
+        )
+
+    largest_first = sorted(archives, key=lambda name: -len(archives[name]))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return sorted(pool.map(store, largest_first), key=lambda segment: segment.name)
 
 
 def join_segments(segments: list[Segment], target: Path) -> None:
@@ -207,13 +216,13 @@ def _write(
     out.write(b"\0" * (-out.tell() % 4))
 
 
-def _compress(cpio: bytes) -> bytes:
+def _compress(cpio: bytes, level: int) -> bytes:
     import zstandard
 
-    compressor = zstandard.ZstdCompressor(
-        level=_LEVEL, threads=_THREADS, write_checksum=False, write_content_size=True
-    )
-    packed = compressor.compress(cpio)
+    # A window as wide as the archive finds what the programs of several components share.
+    window = min(_WINDOW_LOG, max(10, (len(cpio) - 1).bit_length()))
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=window)
+    packed = zstandard.ZstdCompressor(compression_params=parameters).compress(cpio)
     return packed + b"\0" * (-len(packed) % 4)
 
 
