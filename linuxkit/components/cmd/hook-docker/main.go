@@ -55,13 +55,7 @@ func run() error {
 	if err := configFor(args).write(configFile); err != nil {
 		return fmt.Errorf("failed to write docker config: %w", err)
 	}
-	// Only the socket: Hook's engine listens on TCP port 2376 as well, behind TLS certificates that
-	// nobody has, and spends seconds of every boot on making them.
-	engine := exec.Command("dockerd", "--host=unix:///var/run/docker.sock", "--storage-driver=overlay2")
-	engine.Stdout = os.Stdout
-	engine.Stderr = os.Stderr
-	engine.Env = append(os.Environ(), proxies(args)...)
-	return engine.Run()
+	return runEngine(append(os.Environ(), proxies(args)...))
 }
 
 // configFor builds daemon.json's contents. Without syslog_host the address is "udp://:514", as Hook's is.

@@ -199,10 +199,14 @@ func recordPid(name string, pid int) {
 	}
 }
 
-// consoleKey is the annotation that says how much of a container's output the consoles show.
+// consoleKey is the annotation that says how much of a container's output the consoles show, and the key of
+// the command line that says it for all containers at once.
 const consoleKey = "hook.console"
 
 func consolePolicy(b *bundle.Bundle, otherwise policy) policy {
+	if value := policy(kernelArgs().Get(consoleKey)); value != "" {
+		return value
+	}
 	if value := policy(b.Spec.Annotations[consoleKey]); value != "" {
 		return value
 	}
