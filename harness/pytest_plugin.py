@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from harness.scenario.item import Item
     from harness.scenario.python import Declaration
-    from harness.scenario.runner import RunResult  # type: ignore[import-not-found,unused-ignore]
+    from harness.scenario.runner import RunResult
 
 _SCENARIO_KEY: Final = re.compile(rb"^scenario[ \t]*:", re.MULTILINE)
 
@@ -46,8 +46,8 @@ class SealedRunner:
     def run(self, item: Item, runs: Path) -> RunResult:
         """Make ready what ``item`` needs and is not there yet, and boot it."""
         from harness.progress import PlainProgress
-        from harness.scenario.prepare import prepare  # type: ignore[import-not-found,unused-ignore]
-        from harness.scenario.runner import run_item  # type: ignore[import-not-found,unused-ignore]
+        from harness.scenario.prepare import prepare
+        from harness.scenario.runner import run_item
 
         async def boot() -> RunResult:
             [ready] = await prepare([item], progress=PlainProgress(), runs=runs)

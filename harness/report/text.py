@@ -241,11 +241,18 @@ def ranges(numbers: Sequence[int]) -> str:
 
 def event_line(event: Event) -> str:
     """Return an event as one line of a failure's excerpt."""
-    fields = "  ".join(f"{key}={_short(value)}" for key, value in event.fields.items())
+    fields = "  ".join(
+        f"{key}={_short(value, 200 if key in _WORDS else 60)}"
+        for key, value in event.fields.items()
+    )
     return f"#{event.seq:<5} {event.t:8.3f} s  {event.name:<26} {fields}".rstrip()
 
 
-def _short(value: object) -> str:
+_WORDS = ("line", "text", "message", "reason", "error", "last_lines", "found")
+"""Fields that say what went wrong: shown at length."""
+
+
+def _short(value: object, most: int) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     text = text.replace("\n", "⏎").replace("\r", "")
-    return text if len(text) <= 60 else text[:59] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"

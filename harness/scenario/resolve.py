@@ -160,7 +160,7 @@ def _hook(loaded: LoadedScenario) -> HookItem:
             ("hook",),
             hint="say 'embedded', or name a folder or tarball with a kernel and an initramfs",
         )
-    from harness.hook.files import find_hook  # type: ignore[import-not-found,unused-ignore]
+    from harness.hook.files import find_hook
 
     try:
         found = find_hook(place, cache=cache_root())

@@ -168,8 +168,9 @@ EDITS = {
     "image that is no layout": (
         "template:",
         "images: {mine:v1: template.yaml}\ntemplate:",
-        "mine.yaml:6:19: images: template.yaml is no OCI image layout\n"
-        "    a folder with oci-layout and index.json, as skopeo copy … oci:DIR makes",
+        "mine.yaml:6:19: images: template.yaml is no image, and nothing one is made of\n"
+        "    an OCI image layout, a tar of docker save or skopeo, a static program, or a folder "
+        "with a Go program or a root file system",
     ),
     "duration without a unit": (
         "template:",
