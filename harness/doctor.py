@@ -235,7 +235,7 @@ def check_disk(needs: Needs) -> Finding:
     if needs.builds:
         first = not (cache_root() / "hook").is_dir()
         wanted[cache_root()] = (needs.cache_bytes if first else needs.run_bytes, "HOOKLAB_CACHE")
-    rooms = []
+    rooms: dict[int, str] = {}
     for folder, (needed, variable) in wanted.items():
         place = next(path for path in (folder, *folder.parents) if path.is_dir())
         free = shutil.disk_usage(place).free
@@ -244,8 +244,8 @@ def check_disk(needs: Needs) -> Finding:
         if free < needed:
             found = f"{_size(free)} free in {place}, {_size(needed)} needed"
             return _fail("disk", found, f"make room there, or set {variable} to another folder")
-        rooms.append(f"{_size(free)} free in {place}")
-    return _ok("disk", "; ".join(dict.fromkeys(rooms)))
+        rooms.setdefault(place.stat().st_dev, f"{_size(free)} free in {place}")
+    return _ok("disk", "; ".join(rooms.values()))
 
 
 def check_accelerator(_: Needs) -> Finding:
