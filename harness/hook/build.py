@@ -35,7 +35,9 @@ from harness.hook.store import (
     digest_of_file,
     digest_of_tree,
     exclusive,
+    mark_used,
     new_folder,
+    remove_unused,
     write_json,
 )
 from harness.hook.tools import ensure_tool, pin_of
@@ -83,6 +85,21 @@ class _Inputs:
         )
 
     @property
+    def names(self) -> list[str]:
+        """What apt is asked for."""
+        return _package_names(self.recipes)
+
+    @property
+    def useful(self) -> list[Package]:
+        """The packages that files can come from: those named, libraries, and the kernel."""
+        return [
+            package
+            for package in self.packages
+            if package.name in self.names
+            or package.name.startswith(("lib", "zlib", "linux-image-"))
+        ]
+
+    @property
     def components(self) -> Path:
         return self.root / "components"
 
@@ -102,11 +119,20 @@ async def build_hook(cache: Path, *, progress: Progress) -> HookFiles:
     inputs = await _read_inputs(debian)
     target = cache / "hook" / inputs.digest[:32]
     if not target.is_dir():
+        try:
+            await debian.download(inputs.useful)
+        except BuildFailed:
+            # What was decided on another day may be gone from the archive: decide again, once.
+            debian.forget(inputs.names)
+            inputs = await _read_inputs(debian)
+            target = cache / "hook" / inputs.digest[:32]
         async with exclusive(cache / "hook" / "lock"):
             if not target.is_dir():
                 with progress.step("building Hook"):
                     await _Build(inputs, debian, cache, progress).run(target)
                 _forget_old_builds(target)
+                for folder in ("layers", "segments"):
+                    remove_unused(cache / folder)
     return HookFiles(
         kernel=target / f"vmlinuz-{ARCH}",
         initramfs=target / f"initramfs-{ARCH}",
@@ -122,7 +148,6 @@ async def _read_inputs(debian: DebianArchive) -> _Inputs:
     if not folders:
         raise BuildFailed(f"{root / 'images'} holds no image.yaml")
     recipes = tuple(read_recipe(folder) for folder in folders)
-    names = sorted({*_ALWAYS, *(name for r in recipes for name in r.debian_packages)})
     builder = _HERE
     images = [path for path in (root / "images").rglob("*") if path.is_file()]
     oci = builder.parent / "oci"
@@ -136,10 +161,14 @@ async def _read_inputs(debian: DebianArchive) -> _Inputs:
         "oci": digest_of_tree(oci, oci.glob("*.py")),
     }
     go = await find_go(required_version(root / "components"))
-    packages = await debian.resolve(names)
+    packages = await debian.resolve(_package_names(recipes))
     return _Inputs(
         root=root, recipes=recipes, packages=tuple(packages), sources=sources, go=go.name
     )
+
+
+def _package_names(recipes: Sequence[Recipe]) -> list[str]:
+    return sorted({*_ALWAYS, *(name for recipe in recipes for name in recipe.debian_packages)})
 
 
 def _forget_old_builds(newest: Path) -> None:
@@ -201,14 +230,7 @@ class _Build:
         return linuxkit, programs
 
     async def _prepare_debian(self) -> tuple[Trees, Kernel, list[str]]:
-        recipes = self._inputs.recipes
-        explicit = {*_ALWAYS, *(name for r in recipes for name in r.debian_packages)}
-        useful = [
-            package
-            for package in self._inputs.packages
-            if package.name in explicit or package.name.startswith(("lib", "zlib", "linux-image-"))
-        ]
-        debs = await self._debian.download(useful)
+        debs = await self._debian.download(self._inputs.useful)
         trees = Trees(
             {
                 name: await asyncio.to_thread(unpack, deb, self._cache)
@@ -239,14 +261,19 @@ class _Build:
         kernel: Kernel,
         applets: Sequence[str],
     ) -> dict[str, Image]:
-        images = {"kernel": self._image("kernel", self._kernel_entries(kernel), ImageConfig())}
+        images = {"kernel": self._image("kernel", [self._kernel_entries(kernel)], ImageConfig())}
         for recipe in self._inputs.recipes:
             config = ImageConfig(
                 cmd=recipe.command, env=recipe.env, platform=Platform(architecture="amd64")
             )
             entries = entries_of(recipe, trees, programs, applets)
-            self._from_debian[recipe.name] = self._debian_paths(entries)
-            images[recipe.name] = self._image(recipe.name, entries, config)
+            debian = self._from_debian[recipe.name] = self._debian_paths(entries)
+            # Two layers, so that a change of ours leaves Debian's megabytes alone.
+            layers = [
+                {path: entry for path, entry in entries.items() if (path in debian) is below}
+                for below in (True, False)
+            ]
+            images[recipe.name] = self._image(recipe.name, list(filter(None, layers)), config)
         return images
 
     def _debian_paths(self, entries: Mapping[str, Entry]) -> frozenset[str]:
@@ -264,11 +291,13 @@ class _Build:
         assert isinstance(modules.content, Path)
         return {"/kernel": File(content=kernel.image), "/kernel.tar": File(content=modules.content)}
 
-    def _image(self, name: str, entries: Mapping[str, Entry], config: ImageConfig) -> Image:
-        layer = self._layer(entries)
-        tag = digest_of(str(layer.diff_id), config.to_json([layer]))[:16]
+    def _image(
+        self, name: str, contents: Sequence[Mapping[str, Entry]], config: ImageConfig
+    ) -> Image:
+        layers = [self._layer(entries) for entries in contents]
+        tag = digest_of([str(layer.diff_id) for layer in layers], config.to_json(layers))[:16]
         # LinuxKit keeps the first image it saw under a tag, so a tag has to mean its content.
-        return Image(ref=f"docker.io/hooklab/{name}:{tag}", config=config, layers=[layer])
+        return Image(ref=f"docker.io/hooklab/{name}:{tag}", config=config, layers=layers)
 
     def _layer(
         self, entries: Mapping[str, Entry], compression: Compression = Compression.GZIP
@@ -285,6 +314,7 @@ class _Build:
             known = json.loads(remembered.read_text())
             content = folder / known["content"]
             if content.is_file():
+                mark_used(content)
                 return Layer(
                     content=content,
                     digest=Digest.parse(known["digest"]),
@@ -390,16 +420,11 @@ class _Build:
     ) -> dict[str, Any]:
         """Return every input with version and digest, and what came out."""
         vmlinuz = outputs / f"vmlinuz-{ARCH}"
-        used = {
-            package.sha256: package
-            for package in self._inputs.packages
-            if self._debian.path_of(package).is_file()
-        }
         pin = pin_of("linuxkit")
         return {
             "inputs_digest": self._inputs.digest,
             "inputs": {
-                "debian": [asdict(package) for package in used.values()],
+                "debian": [asdict(package) for package in self._inputs.useful],
                 "sources": dict(self._inputs.sources),
                 "go": self._inputs.go,
                 "go_modules": _go_modules(self._inputs.components),
@@ -407,7 +432,7 @@ class _Build:
                 "images": {
                     name: {
                         "tag": image.ref.rpartition(":")[2],
-                        "layer": str(image.layers[0].diff_id),
+                        "layers": [str(layer.diff_id) for layer in image.layers],
                     }
                     for name, image in sorted(images.items())
                 },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,14 @@ def open_data(deb: Path) -> Iterator[tarfile.TarFile]:
     with deb.open("rb") as stream:
         name, size = _find_data(stream, deb)
         part = _Part(stream, size)
-        with (
-            _decompressed(name, cast(IO[bytes], part), deb) as plain,
-            tarfile.open(fileobj=plain, mode="r|", bufsize=1 << 20) as archive,
-        ):
-            yield archive
+        try:
+            with (
+                _decompressed(name, cast(IO[bytes], part), deb) as plain,
+                tarfile.open(fileobj=plain, mode="r|", bufsize=1 << 20) as archive,
+            ):
+                yield archive
+        except (tarfile.TarError, lzma.LZMAError, zstandard.ZstdError, zlib.error, EOFError) as e:
+            raise DecodeError(f"{deb}: {name} is damaged: {e}", rfc="deb(5)") from e
 
 
 def _find_data(stream: IO[bytes], deb: Path) -> tuple[str, int]:

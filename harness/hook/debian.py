@@ -56,7 +56,24 @@ class DebianArchive:
         Raises ``BuildFailed`` when a name is unknown or a download fails, ``HostUnfit`` where
         there is no apt.
         """
-        return await self.download(await self.resolve(names))
+        try:
+            return await self.download(await self.resolve(names))
+        except BuildFailed:
+            if not self.forget(names):
+                raise
+            return await self.download(await self.resolve(names))
+
+    def forget(self, names: Sequence[str]) -> bool:
+        """Forget how ``names`` were resolved, and the lists they were resolved with.
+
+        The archive drops old versions: what was decided once may be gone when it is to be
+        downloaded. Returns whether there was anything to forget.
+        """
+        known = self.lock_path(names).is_file()
+        self.lock_path(names).unlink(missing_ok=True)
+        for path in (self._root / "lists").glob("*_Packages*"):
+            path.unlink(missing_ok=True)
+        return known
 
     def path_of(self, package: Package) -> Path:
         """Return where the ``.deb`` of ``package`` lies or will lie."""
@@ -93,12 +110,7 @@ class DebianArchive:
             total = sum(package.size for package in missing) / 1e6
             what = f"downloading {len(missing)} Debian packages, {total:.0f} MB"
             with self._progress.step(what):
-                try:
-                    await self._fetch(missing)
-                except BuildFailed:
-                    # The archive dropped a version since its lists were fetched: look again.
-                    await self._update()
-                    await self._fetch(missing)
+                await self._fetch(missing)
 
     async def _fetch(self, packages: Sequence[Package]) -> None:
         archives = self._root / "archives"

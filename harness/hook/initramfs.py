@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from harness.errors import BuildFailed
-from harness.hook.store import digest_of_file, write_atomically
+from harness.hook.store import digest_of_file, mark_used, write_atomically
 from harness.progress import Progress
 
 _WINDOW_LOG = 27  # the widest that the kernel unpacks (lib/zstd: ZSTD_WINDOWSIZE_MAX)
@@ -84,7 +84,9 @@ def write_segments(
         cpio, level = archives.pop(name), level_of(name)
         digest = hashlib.sha256(cpio).hexdigest()
         path = folder / f"{digest}-{level}.cpio.zst"
-        if not path.is_file():
+        if path.is_file():
+            mark_used(path)
+        else:
             with progress.step(f"compressing {name}, {len(cpio) / 1e6:.0f} MB"):
                 write_atomically(path, _compress(cpio, level))
         return Segment(

@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,19 @@ def new_folder(target: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def mark_used(path: Path) -> None:
+    """Remember that the cached ``path`` was of use today."""
+    os.utime(path)
+
+
+def remove_unused(folder: Path, *, unused_for: timedelta = timedelta(days=14)) -> None:
+    """Remove the files in ``folder`` that were of no use for that long."""
+    latest = time.time() - unused_for.total_seconds()
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_file() and path.stat().st_mtime < latest:
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
