@@ -157,7 +157,9 @@ class Trees:
             if needs.interpreter:
                 loader = PurePosixPath(needs.interpreter).name
                 names.append(loader)
-                self._link_interpreter(complete, needs.interpreter, loader)
+                at = self._library(loader, content)[0]
+                if needs.interpreter != at:
+                    complete[needs.interpreter] = Symlink(target=at)
             for name in names:
                 path, found = self._library(name, content)
                 if path in complete:
@@ -174,11 +176,6 @@ class Trees:
             raise BuildFailed(
                 f"{needed_by.name} needs {name}, which no package of the recipe brings"
             ) from None
-
-    def _link_interpreter(self, complete: dict[str, Entry], wanted: str, name: str) -> None:
-        at = self._library(name, Path(wanted))[0]
-        if wanted != at:
-            complete[wanted] = Symlink(target=at)
 
     def program(self, package: str, path: str) -> Path:
         """Return where a file of ``package`` lies on this host."""
