@@ -93,7 +93,9 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
     """Return the whole command.
 
     With ``channels`` the CPU is held until the monitor says ``cont``. Without, it is the command
-    for a person to run: it starts at once, the first serial port is on the terminal.
+    for a person to run: it starts at once, the first serial port is on the terminal, disks are
+    left as they are (writes go to a temporary file), and the network is QEMU's own, because the
+    lab's was private and is gone.
     """
     # fmt: off
     words = [
@@ -131,7 +133,8 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
         if spec.direct.initrd is not None:
             words += ["-initrd", str(spec.direct.initrd)]
     for number, nic in enumerate(spec.nics):
-        words += ["-netdev", nic.netdev, "-device", _nic_device(spec, nic, number)]
+        netdev = f"user,id=net{number}" if channels is None else nic.netdev
+        words += ["-netdev", netdev, "-device", _nic_device(spec, nic, number)]
     for number, disk in enumerate(spec.disks):
         words += _disk_words(disk, number, len(spec.nics))
     words += _standalone_words() if channels is None else _channel_words(channels)
@@ -184,6 +187,7 @@ def _standalone_words() -> list[str]:
         "-chardev", f"null,id={second}",
         "-device", f"isa-serial,chardev={second},index=1",
         "-mon", f"chardev={first}",
+        "-snapshot",
     ]
     # fmt: on
 

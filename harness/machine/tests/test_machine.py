@@ -10,8 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,6 +97,26 @@ async def test_the_cpu_is_held_until_power_on(tmp_path: Path) -> None:
     assert (tmp_path / "qemu.cmd").read_text().startswith("qemu-system-x86_64 -name m1")
 
 
+async def test_the_command_in_the_run_folder_can_be_run_by_hand(tmp_path: Path) -> None:
+    disk = create_disk(tmp_path / "vda.img", 1 << 20)
+    files = find_uefi()
+    flash = FlashFiles(code=files.code, variables=make_variables(files, tmp_path / "vars.fd"))
+    nics = [Nic(mac=MAC, netdev="user,id=net0")]
+    async with bench(tmp_path, disks=[disk], nics=nics, flash=flash) as made:
+        await made.machine.start()
+    script = (tmp_path / "qemu.cmd").read_text()
+    process = await asyncio.create_subprocess_shell(
+        f"exec setpriv --pdeathsig KILL {script}",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"\x01x")  # Ctrl-A x: end QEMU
+    await process.stdin.drain()
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert disk.path.read_bytes() == bytes(1 << 20)
+
+
 async def test_serial_logs_hold_every_octet(tmp_path: Path) -> None:
     heard = bytearray()
     async with bench(tmp_path) as made:
@@ -159,6 +179,22 @@ async def test_a_panic_ends_every_wait(tmp_path: Path) -> None:
             await made.soon(asyncio.Event().wait())
 
 
+@contextmanager
+def started(argv: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a program of ours, which is killed at the end of the block at the latest."""
+    sources = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(
+        argv,
+        env={**os.environ, "PYTHONPATH": str(sources)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 ENDS_WITH_US = """
 import asyncio, sys
 from pathlib import Path
@@ -173,13 +209,7 @@ asyncio.run(main())
 
 
 def test_qemu_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
-    sources = Path(__file__).resolve().parents[3]
-    with subprocess.Popen(
-        [sys.executable, "-c", ENDS_WITH_US, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(sources)},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as parent:
+    with started([sys.executable, "-c", ENDS_WITH_US, str(tmp_path)]) as parent:
         assert parent.stdout is not None
         qemu = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
@@ -212,7 +242,8 @@ asyncio.run(main())
 async def sealed_lab(run_dir: Path) -> None:
     """Run a segment, a capture and a machine until somebody ends it."""
     nics = [Nic(mac=MAC, netdev="user,id=net0")]
-    made = Bench(run_dir, private_dir=PRIVATE_DIR, nics=nics)
+    disks = [create_disk(run_dir / "vda.img", 1 << 20)]
+    made = Bench(run_dir, private_dir=PRIVATE_DIR, nics=nics, disks=disks)
     lan = Segment(timeline=made.timeline, tasks=made.tasks, private_dir=PRIVATE_DIR)
     await lan.start()
     capture = Capture(
@@ -240,13 +271,7 @@ def owners(marker: str) -> list[str]:
 
 
 def test_kill_9_of_a_run_takes_qemu_and_capture_along(tmp_path: Path) -> None:
-    sources = Path(__file__).resolve().parents[3]
-    with subprocess.Popen(
-        [sys.executable, "-c", SEALER, str(tmp_path), SEALED],
-        env={**os.environ, "PYTHONPATH": str(sources)},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as outer:
+    with started([sys.executable, "-c", SEALER, str(tmp_path), SEALED]) as outer:
         assert outer.stdout is not None
         assert outer.stdout.readline() == "up\n", (tmp_path / "lab.log").read_text()
         alive = owners(str(tmp_path))

@@ -97,4 +97,6 @@ def test_the_command_for_people_starts_at_once_on_their_terminal() -> None:
     words = qemu_command(SPEC)
     assert "-S" not in words
     assert "stdio,id=ttyS0,mux=on,signal=off" in words
-    assert not any("fd=" in word for word in words)
+    assert "-snapshot" in words
+    assert words[words.index("-netdev") + 1] == "user,id=net0"
+    assert not any(",fd=" in word for word in words)
