@@ -9,7 +9,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -123,25 +124,23 @@ def open_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@contextmanager
 def start_outer(
     user: Sequence[str], run_dir: Path, marker: str, mode: str = "polite"
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            *user,
-            SYSTEM_PYTHON if user else sys.executable,
-            "-c",
-            OUTER,
-            str(run_dir),
-            textwrap.dedent(INNER),
-            marker,
-            mode,
-        ],
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the outer program, which is killed at the end of the block at the latest."""
+    python = SYSTEM_PYTHON if user else sys.executable
+    with subprocess.Popen(
+        [*user, python, "-c", OUTER, str(run_dir), INNER, marker, mode],
         env={**os.environ, "PYTHONPATH": str(SOURCES)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def read_until(outer: subprocess.Popen[str], word: str, run_dir: Path) -> str:
