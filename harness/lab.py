@@ -30,7 +30,7 @@ from harness.machine.machine import Machine
 from harness.machine.qemu import Disk, MachineSpec, Nic
 from harness.net.capture import Capture
 from harness.net.neighbours import identify
-from harness.net.segment import Segment, SegmentKind, choose
+from harness.net.segment import Port, Segment, SegmentKind, choose
 from harness.oci.content import Mount
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
@@ -56,6 +56,7 @@ from harness.wire.tftp_transfer import FAST
 
 HTTP_PORT: Final = 7080
 ZONE: Final = "tinkerbell.lab"
+_PORT_READY: Final = timedelta(seconds=20)
 _STOP_STEP: Final = timedelta(seconds=5)
 """How long one part of the lab may take to stop."""
 
@@ -71,6 +72,7 @@ class Lab:
     tink: TinkPart
     registry: RegistryPart
     segment: Segment
+    _port: Port
 
     def __init__(self, brief: Brief, *, run_dir: Path, timeline: Timeline) -> None:
         self._brief = brief
@@ -142,6 +144,9 @@ class Lab:
         )
         await self._start("tink", self.tink)
         await asyncio.gather(*starting)
+        # A bridge drops what is sent before the kernel told it of the new carrier.
+        deadline = Deadline.after(_PORT_READY)
+        await self.tasks.race(self._port.ready(), deadline, waiting_for="the machine's port")
 
     async def _start(self, name: str, part: Service | Segment | Capture | TinkPart) -> None:
         self._stack.push_async_callback(self._bounded, name, part.stop)
@@ -269,14 +274,14 @@ class Lab:
     async def _make_machine(self) -> Machine:
         item = self.item
         firmware = Firmware(item.firmware)
-        port = await self.segment.plug_in("machine")
+        port = self._port = await self.segment.plug_in("machine")
         for disk in item.disks:
             path = self.run_dir / f"{disk.name}.img"
             self.disks[disk.name] = create_disk(path, disk.size_bytes, serial=disk.serial)
         flash = None
         if firmware.is_uefi:
             found = find_uefi()
-            variables = make_variables(found, PRIVATE_DIR / "machine-vars.fd")
+            variables = make_variables(found, self.run_dir / "uefi-vars.fd")
             flash = replace(found, variables=variables)
         spec = MachineSpec(
             name="machine",
