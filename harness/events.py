@@ -30,7 +30,8 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     # -- the run and the lab
     "run.started": _kind("A run began", "scenario item run_dir wall version"),
     "run.finished": _kind("A run ended", "outcome"),
-    "run.interrupted": _kind("Somebody asked the run to stop", "reason"),
+    "expectations.met": _kind("All that a run without a workflow waits for was seen"),
+    "run.interrupted": _kind("The run was stopped before its end", "reason"),
     "lab.started": _kind("Segment and services are up", "duration_s"),
     "lab.stopped": _kind("Everything of the lab is gone", "duration_s"),
     "lab.failed": _kind("The lab can't go on", "error kind"),

@@ -316,14 +316,21 @@ class Lab:
             await self.tasks.race(
                 self._until_expectations_hold(), deadline, waiting_for="what the scenario expects"
             )
+            self.timeline.record("run", "expectations.met")
 
     async def _until_expectations_hold(self) -> None:
-        """Return once every expectation holds; looked at after each event that is no console's."""
-        seen = 0
-        while not all(
-            finding.met for finding in check_expectations(self.item, self.timeline.events)
-        ):
-            seen = (await self.timeline.wait_for(lambda _event: True, since=seen)).seq
+        """Return once every event and console line that is expected was seen, in any order."""
+        waited = [each for each in self.item.expectations if each.key in ("event", "console")]
+        for expectation in waited:
+            one = replace(self.item, expectations=(expectation,))
+            name = (
+                "console.line.seen"
+                if expectation.key == "console"
+                else str(expectation.value["name"])
+            )
+            while not check_expectations(one, self.timeline.events)[0].met:
+                seen = len(self.timeline.events)
+                await self.timeline.wait_for(partial(_is_named, name), since=seen)
 
     async def wait_for(
         self, name: str, /, *, within: timedelta | None = None, **fields: Any
@@ -368,3 +375,7 @@ class Lab:
             if disk is not None:
                 found = await asyncio.to_thread(check_disk, name, expectation.value, disk.path)
                 self.timeline.record("machine", "disk.checked", **found)
+
+
+def _is_named(name: str, event: Event) -> bool:
+    return event.name == name

@@ -9,6 +9,7 @@ asks for a clean stop. Exit status: 0 when the run came to an end, whatever it w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,27 +20,34 @@ from harness.seal import life_line_ended, settle_in
 
 if TYPE_CHECKING:
     from harness.brief import Brief
+    from harness.clock import Clock
     from harness.timeline import Event, Timeline
 
 
 def main(argv: list[str]) -> int:
     """Become the lab's process tree, then run the item of the run folder in ``argv``."""
-    settle_in()
-    # Heavy imports come after the fork, so that PID 1 stays small.
-    return asyncio.run(_run(Path(argv[1]), int(argv[2])))
+    from harness.errors import LabError
+
+    try:
+        settle_in()
+        # Heavy imports come after the fork, so that PID 1 stays small.
+        return asyncio.run(_run(Path(argv[1]), int(argv[2])))
+    except (LabError, OSError) as error:
+        with contextlib.suppress(OSError):
+            print(error, file=sys.stderr, flush=True)  # to lab.log
+        return 1
 
 
 async def _run(run_dir: Path, brief_fd: int) -> int:
     from harness import __version__
     from harness.brief import read_brief
     from harness.clock import Clock
-    from harness.timeline import Timeline
 
     brief = read_brief(brief_fd)
     item = brief.item
     began = datetime.now(UTC) - timedelta(seconds=time.monotonic() - brief.origin_s)
     clock = Clock(origin_s=brief.origin_s, started_at=began)
-    timeline = Timeline(run_dir / "timeline.jsonl", clock)
+    timeline, unwritable = _open_timeline(run_dir / "timeline.jsonl", clock)
     timeline.subscribe(_tell)
     timeline.record(
         "run",
@@ -50,10 +58,23 @@ async def _run(run_dir: Path, brief_fd: int) -> int:
         wall=began.isoformat(),
         version=__version__,
     )
-    outcome = await _until_stopped(brief, run_dir, timeline)
+    if unwritable is None:
+        outcome = await _until_stopped(brief, run_dir, timeline)
+    else:
+        outcome = _ended(unwritable, timeline)
     timeline.record("run", "run.finished", outcome=outcome)
     timeline.close()
     return 0
+
+
+def _open_timeline(file: Path, clock: Clock) -> tuple[Timeline, OSError | None]:
+    """Return the timeline; one that is only told, and why, when ``file`` can't be written."""
+    from harness.timeline import Timeline
+
+    try:
+        return Timeline(file, clock), None
+    except OSError as error:
+        return Timeline(None, clock), error
 
 
 def _tell(event: Event) -> None:
@@ -70,7 +91,7 @@ async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str
     driving = keeper.spawn(_drive(brief, run_dir, timeline), name="run")
     await asyncio.wait({stopped, driving}, return_when=asyncio.FIRST_COMPLETED)
     if not driving.done():
-        timeline.record("run", "run.interrupted", reason="the life line ended")
+        timeline.record("run", "run.interrupted", reason="somebody asked for it")
     await keeper.close()
     if driving.cancelled():
         return "interrupted"

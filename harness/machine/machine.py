@@ -221,8 +221,19 @@ class Machine:
             # The reset a machine begins with is not one that it did.
             self._milestones.reboot()
             self._record_stop("machine.reset", data)
+        elif event == "BLOCK_IO_ERROR" and data.get("action") == "stop":
+            self._disk_failed(data)
         elif event == "SHUTDOWN" and not self._expected_end:
             self._record_stop("machine.shutdown", data)
+
+    def _disk_failed(self, data: Mapping[str, Any]) -> None:
+        """QEMU has paused the machine: the host can't store what the guest wrote."""
+        self._tasks.fail(
+            SetupFailed(
+                f"the image of {self.name}'s disk can't be written: {data.get('reason')}",
+                hint=f"is the disk full? the images are in {self._run_dir}",
+            )
+        )
 
     def _record_stop(self, name: str, data: Mapping[str, Any]) -> None:
         self._timeline.record(

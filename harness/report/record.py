@@ -12,7 +12,7 @@ from harness.scenario.expectations import Outcome, check_expectations, check_ver
 from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import read_lock
 from harness.timeline import Event, named, read_timeline
-from harness.verdict import PhaseTracker, Verdict, judge, track
+from harness.verdict import PhaseTracker, Verdict, judge, told_to_the_end, track
 
 _CONSOLE_BYTES: Final = 400_000
 """How much of a console's end is shown; the file has all of it."""
@@ -83,7 +83,7 @@ def read_run(run_dir: Path) -> RunRecord:
             hint="hooklab run makes run folders below runs/",
         )
     try:
-        events = read_timeline(timeline)
+        events = told_to_the_end(read_timeline(timeline))
     except ValueError as error:
         raise LabError(str(error)) from error
     item = read_lock(run_dir / LOCK_NAME)

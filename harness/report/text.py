@@ -57,7 +57,7 @@ def wants_colour(out: TextIO, environ: Mapping[str, str] | None = None) -> bool:
 class LiveProgress:
     """Shows one boot while it runs. Feed it every event; it never waits for one.
 
-    ``now`` is only used to redraw at most ten times a second.
+    ``now`` moves the elapsed time on between events; it is redrawn ten times a second at most.
     """
 
     item: Item
@@ -70,6 +70,7 @@ class LiveProgress:
     _begun: bool = False
     _drawn: bool = False
     _drawn_at: float = 0.0
+    _fed_at: float = 0.0
     _shown: set[Phase] = field(default_factory=set)
 
     @classmethod
@@ -84,20 +85,26 @@ class LiveProgress:
     def feed(self, event: Event) -> None:
         """Take in the next event."""
         ended = self.tracker.feed(event)
+        if self.live:
+            self._fed_at = self.now()
         if not self._begun and event.name == "machine.powered_on":
             self._begun = True
             self._line(heading(self.item, event, self.style))
         if ended:
             self._final(ended)
         elif self.live and self.now() - self._drawn_at >= _REDRAW_S:
-            self.tick()
+            self._draw(self.tracker.last_s)
 
     def tick(self) -> None:
         """Redraw the running phase; call it now and then so that the elapsed time moves on."""
+        if self.live:
+            self._draw(self.tracker.last_s + (self.now() - self._fed_at))
+
+    def _draw(self, elapsed_s: float) -> None:
         span = self.tracker.span
-        if not self.live or span is None or span.phase is Phase.DONE:
+        if span is None or span.phase is Phase.DONE:
             return
-        text = phase_line(span, self.tracker.last_s, self.style, self.tracker.transfer)
+        text = phase_line(span, elapsed_s, self.style, self.tracker.transfer)
         self._erase()
         self.out.write(_cut(text, shutil.get_terminal_size().columns - 1))
         self.out.flush()

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from harness.errors import Position, ScenarioError, ScenarioErrors
 from harness.hook.images import known_images
 from harness.paths import runs_root
 from harness.progress import PlainProgress
-from harness.report.text import LiveProgress, Style, final_block, wants_colour
+from harness.report.text import LiveProgress, Style, final_block, relative, wants_colour
 from harness.scenario.item import Item
 from harness.scenario.lock import is_lock, read_lock
 from harness.scenario.prepare import prepare
 from harness.scenario.resolve import load_items
-from harness.scenario.runner import Outcome, RunResult, run_item
+from harness.scenario.runner import Outcome, RunInterrupted, RunResult, run_item
+from harness.tasks import TaskKeeper
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
+_TICK_S: Final = 0.2
+"""How often the elapsed time moves on while nothing happens."""
 
 
 def run_command(paths: Sequence[Path], *, json_file: Path | None, only: str | None) -> int:
@@ -30,12 +35,15 @@ def run_command(paths: Sequence[Path], *, json_file: Path | None, only: str | No
 
     Raises ``ScenarioError`` before anything starts, ``HostUnfit`` and ``BuildFailed``.
     """
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise ScenarioError(f"--json: there is no folder {json_file.parent}")
     items = load_all(paths, only=only)
     results: list[RunResult] = []
     try:
-        asyncio.run(_run_all(items, runs_root(), results))
-    except KeyboardInterrupt:
-        where = f"; what there is of it: {results[-1].run_dir}" if results else ""
+        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results)))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        cut_off = [result for result in results if result.outcome is Outcome.INTERRUPTED]
+        where = f"; what there is of it: {relative(cut_off[0].run_dir)}" if cut_off else ""
         print(f"hooklab: interrupted{where}", file=sys.stderr)
         return EXIT_INTERRUPTED
     finally:
@@ -43,6 +51,39 @@ def run_command(paths: Sequence[Path], *, json_file: Path | None, only: str | No
             text = json.dumps([result.to_data() for result in results], indent=2)
             json_file.write_text(text + "\n", encoding="utf-8")
     return EXIT_OK if all(result.passed for result in results) else EXIT_FAILED
+
+
+async def _until_a_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Await ``work``; Ctrl-C, SIGTERM and SIGHUP cancel it, a second one less patiently.
+
+    The third has its usual effect: everything of a lab ends with this process, however it ends.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup, a shell's background job
+    ]
+    got: list[int] = []
+
+    def stop(number: int) -> None:
+        got.append(number)
+        task.cancel()
+        if len(got) == 2:
+            for each in numbers:
+                loop.remove_signal_handler(each)
+                signal.signal(each, signal.SIG_DFL)
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await work
+    except Exception:
+        if got:  # a program that got the same Ctrl-C from the terminal and said so first
+            raise asyncio.CancelledError from None
+        raise
 
 
 def load_all(paths: Sequence[Path], *, only: str | None = None) -> list[Item]:
@@ -96,15 +137,24 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 async def _run_all(items: Sequence[Item], runs: Path, results: list[RunResult]) -> None:
     progress = PlainProgress()
     for item in await prepare(items, progress=progress, runs=runs):
-        results.append(await _run_shown(item, runs))
+        try:
+            results.append(await _run_shown(item, runs))
+        except RunInterrupted as interrupted:
+            results.append(interrupted.result)
+            raise
 
 
 async def _run_shown(item: Item, runs: Path) -> RunResult:
     """Run one item with its progress on the terminal."""
     style = Style(colour=wants_colour(sys.stdout))
     live = LiveProgress.on(sys.stdout, item)
-    result = await run_item(item, runs=runs, listener=live.feed)
-    live.finish()
+    tasks = TaskKeeper()
+    tasks.spawn(_tick(live), name="elapsed time")
+    try:
+        result = await run_item(item, runs=runs, listener=live.feed)
+    finally:
+        await tasks.close()
+        live.finish()
     print(
         final_block(
             item=item,
@@ -118,6 +168,13 @@ async def _run_shown(item: Item, runs: Path) -> RunResult:
         )
     )
     return result
+
+
+async def _tick(live: LiveProgress) -> None:
+    while live.live:
+        await asyncio.sleep(_TICK_S)
+        with contextlib.suppress(OSError):  # a terminal that went away
+            live.tick()
 
 
 __all__ = ["Outcome", "load_all", "run_command"]

@@ -382,8 +382,9 @@ class Scenario(_Model):
     """The machine that boots."""
     worker: str = "tink-worker@v0.12.2"
     """The worker Hook starts: ``tink-worker@VERSION``, or a reference listed in ``images``."""
-    template: str
-    """File with a Tinkerbell Template."""
+    template: str | None = None
+    """File with a Tinkerbell Template. Left out: no workflow; the run ends once all that
+    ``expect`` says of events and consoles holds."""
     hardware: str | None = None
     """File with Tinkerbell Hardware; left out: derived from ``machine``."""
     workflow: str | None = None
@@ -417,3 +418,19 @@ class Scenario(_Model):
         Discriminator(_form),
     ] = "passed"
     """How the boot must end: ``passed``, or a failure with phase and blame."""
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> Scenario:
+        if self.template is not None:
+            return self
+        if self.workflow is not None:
+            raise Mistake("a workflow needs its template", hint="template: FILE")
+        if not any(entry.console or entry.event for entry in self.expect):
+            raise Mistake(
+                "without a template, 'expect' says when the run ends",
+                hint="name a template, or expect a console line or an event",
+            )
+        for entry in self.expect:
+            if entry.actions is not None or entry.workflow is not None:
+                raise Mistake("there is no workflow without a template", hint="template: FILE")
+        return self

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -20,16 +20,26 @@ from typing import Any, Final
 
 from harness.brief import brief_of, write_brief
 from harness.clock import Deadline
-from harness.errors import SetupFailed
+from harness.errors import LabError
+from harness.report.html import write_report
 from harness.scenario.expectations import Outcome as Finding
 from harness.scenario.expectations import check_expectations, check_verdict
 from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import write_lock
 from harness.seal import SealedProcess, seal
 from harness.timeline import Event, named
-from harness.verdict import PhaseTracker, Verdict, judge, track
+from harness.verdict import PhaseTracker, Verdict, judge, told_to_the_end, track
 
 Listener = Callable[[Event], None]
+
+
+class RunInterrupted(asyncio.CancelledError):
+    """A run was cancelled; carries what it had come to."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__()
+        self.result = result
+
 
 _STOP_WITHIN: Final = timedelta(seconds=10)
 """How long a lab may take to stop before its tree is killed."""
@@ -90,8 +100,8 @@ async def run_item(item: Item, *, runs: Path, listener: Listener | None = None) 
     """Run ``item`` in a new folder below ``runs`` and return what it came to.
 
     ``listener`` gets every event as it happens. When this is cancelled, the lab is stopped
-    cleanly, the run folder completed, and ``CancelledError`` raised on. Raises ``SetupFailed``
-    when the sealed child could not begin, and ``OSError`` when the run folder can't be written.
+    cleanly, the run folder completed, and ``RunInterrupted`` raised. Raises ``OSError`` when the
+    run folder can't be made.
     """
     started_s = time.monotonic()
     run_dir = new_run_dir(runs, item)
@@ -107,26 +117,27 @@ async def run_item(item: Item, *, runs: Path, listener: Listener | None = None) 
         if listener:
             listener(event)
 
+    process: SealedProcess | None = None
     brief = write_brief(brief_of(item, origin_s=started_s))
     try:
         argv = [sys.executable, "-m", "harness.sealed", str(run_dir), str(brief)]
         process = await seal(argv, run_dir=run_dir, on_line=on_line, pass_fds=[brief])
-    finally:
-        os.close(brief)
-    try:
         status = await process.wait()
     except asyncio.CancelledError:
-        await _stop(process)
-        conclude(item, events, run_dir, time.monotonic() - started_s, interrupted=True)
-        raise
-    if not events or not named(events, "run.finished", "lab.failed"):
+        if process is not None:
+            await _stop(process)
+        duration_s = time.monotonic() - started_s
+        raise RunInterrupted(
+            conclude(item, events, run_dir, duration_s, interrupted=True)
+        ) from None
+    finally:
+        os.close(brief)
+    error = None
+    if not named(events, "run.finished"):
         words = process.last_words()
-        raise SetupFailed(
-            f"the lab ended with status {status} before the run did"
-            + (f":\n{words}" if words else ""),
-            hint=f"see {run_dir / 'lab.log'}",
-        )
-    return conclude(item, events, run_dir, time.monotonic() - started_s)
+        error = f"the lab ended with status {status} before the run did"
+        error += f":\n{words}" if words else f"; see {run_dir / 'lab.log'}"
+    return conclude(item, events, run_dir, time.monotonic() - started_s, error=error)
 
 
 async def _stop(process: SealedProcess) -> None:
@@ -138,7 +149,7 @@ async def _stop(process: SealedProcess) -> None:
         await asyncio.shield(stopping)
     except asyncio.CancelledError:
         process.kill()
-        await stopping
+        await asyncio.shield(stopping)
 
 
 def conclude(
@@ -148,8 +159,17 @@ def conclude(
     duration_s: float,
     *,
     interrupted: bool = False,
+    error: str | None = None,
 ) -> RunResult:
-    """Judge ``events`` and write ``verdict.json`` and ``report.html`` into ``run_dir``."""
+    """Judge ``events`` and write ``verdict.json`` and ``report.html`` into ``run_dir``.
+
+    ``error`` is what went wrong with the lab when its events don't tell. A folder that can't be
+    written is an error of the lab, too, and not raised.
+    """
+    if error is not None and not named(events, "lab.failed"):
+        events = [*events, _lab_failed(events, error)]
+    elif interrupted:
+        events = told_to_the_end(events)
     tracker = track(events)
     verdict = judge(events, tracker)
     findings = check_expectations(item, events)
@@ -180,8 +200,40 @@ def conclude(
         run_dir=run_dir,
         events=tuple(events),
     )
-    verdict.write(run_dir / "verdict.json")
+    try:
+        verdict.write(run_dir / "verdict.json")
+        write_report(run_dir)
+    except (LabError, OSError, ValueError) as problem:
+        if result.outcome in (Outcome.INTERRUPTED, Outcome.ERROR):
+            return result  # there is something better to say
+        return _unwritten(result, problem)
     return result
+
+
+def _lab_failed(events: list[Event], error: str) -> Event:
+    """Return the event that a lab which was cut off could not record itself."""
+    last = events[-1] if events else None
+    return Event(
+        seq=last.seq + 1 if last else 1,
+        t=last.t if last else 0.0,
+        source="lab",
+        name="lab.failed",
+        fields={"error": error, "kind": "SetupFailed"},
+    )
+
+
+def _unwritten(result: RunResult, problem: Exception) -> RunResult:
+    """Return ``result`` as one of a lab whose last files could not be written."""
+    reason = problem.strerror if isinstance(problem, OSError) else str(problem)
+    error = f"the verdict can't be written to {result.run_dir}: {reason}"
+    events = [*result.events, _lab_failed(list(result.events), error)]
+    return replace(
+        result,
+        outcome=Outcome.ERROR,
+        error=error,
+        verdict=replace(result.verdict, because=error, hint="is the disk full?"),
+        events=tuple(events),
+    )
 
 
 def new_run_dir(runs: Path, item: Item) -> Path:

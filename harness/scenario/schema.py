@@ -64,6 +64,8 @@ def _allow_base(schema: dict[str, Any]) -> None:
     schema["then"] = {
         "required": required,
         "properties": {"machine": {"required": machine_required}},
+        # without a workflow, what is expected says when the run ends
+        "anyOf": [{"required": ["template"]}, {"required": ["expect"]}],
     }
 
 

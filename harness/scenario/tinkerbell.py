@@ -20,6 +20,7 @@ class TinkerbellFiles:
     hardware: str
     template: str
     workflow: str
+    """Empty, as ``template`` is, when the scenario runs no workflow."""
     actions: tuple[str, ...]
     """Names, in order."""
     images: tuple[str, ...]
@@ -45,12 +46,16 @@ def resolve_tinkerbell(
         for key in ("hardware", "template", "workflow")
         if getattr(loaded.scenario, key)
     }
-    template = _one_template(loaded, catalog)
     if "hardware" not in texts:
         derived = _derived_hardware(loaded, name=name, firmware=firmware, network=network)
         catalog.add_object(derived)
         texts["hardware"] = as_yaml(derived)
     hardware = _machine_hardware(loaded, catalog)
+    if "template" not in texts:
+        return TinkerbellFiles(
+            hardware=texts["hardware"], template="", workflow="", actions=(), images=()
+        )
+    template = _one_template(loaded, catalog)
     if "workflow" not in texts:
         workflow = workflow_for(name=name, template=template, hardware=hardware)
         catalog.add_object(workflow)

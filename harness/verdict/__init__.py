@@ -6,7 +6,7 @@ fails, ``judge`` says one sentence.
 
 from __future__ import annotations
 
-from harness.verdict.judge import Verdict, judge
+from harness.verdict.judge import Verdict, judge, told_to_the_end
 from harness.verdict.phases import PhaseTracker, Span, track
 
-__all__ = ["PhaseTracker", "Span", "Verdict", "judge", "track"]
+__all__ = ["PhaseTracker", "Span", "Verdict", "judge", "told_to_the_end", "track"]

@@ -51,6 +51,21 @@ class Verdict:
         file.write_text(json.dumps(self.to_data(), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
+def told_to_the_end(events: Sequence[Event]) -> list[Event]:
+    """Return ``events`` with a last one that says so when the run was cut off: by SIGKILL, say."""
+    if named(events, "run.finished", "run.interrupted", "lab.failed"):
+        return list(events)
+    last = events[-1] if events else None
+    ending = Event(
+        seq=last.seq + 1 if last else 1,
+        t=last.t if last else 0.0,
+        source="run",
+        name="run.interrupted",
+        fields={"reason": "it was killed before its end"},
+    )
+    return [*events, ending]
+
+
 def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdict:
     """Return the verdict on a run, or on what is left of one that was cut off."""
     tracker = tracker or track(events)
@@ -63,6 +78,15 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
             blame=None,
             because=f"workflow {changes[-1].get('workflow_id')} ended {workflow_state(events)}",
             evidence=(changes[-1].seq,),
+        )
+    met = named(events, "expectations.met")
+    if met and not named(events, "lab.failed"):
+        return Verdict(
+            reached=reached,
+            failed_in=None,
+            blame=None,
+            because="everything that the scenario expects was seen",
+            evidence=(met[-1].seq,),
         )
     finding = _from_outside(events) or find(Case(events=events, tracker=tracker, phase=reached))
     return Verdict(

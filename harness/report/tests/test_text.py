@@ -159,3 +159,17 @@ def test_a_failure_in_full(tmp_path: Path) -> None:
     ):
         assert words in text
     assert "Traceback" not in text
+
+
+def test_the_elapsed_time_moves_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    now = [0.0]
+    out = Terminal()
+    progress = LiveProgress(item=hello(), out=out, live=True, style=PLAIN, now=lambda: now[0])
+    for event in good_boot().events[:4]:
+        progress.feed(event)
+    before = progress.tracker.last_s
+    now[0] += 2.5
+    progress.tick()
+    drawn = out.getvalue().rpartition("\r\x1b[2K")[2]
+    assert f"→ {before + 2.5:4.1f} s" in drawn, drawn
