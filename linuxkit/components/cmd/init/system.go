@@ -60,6 +60,7 @@ func runInit() {
 
 // boot runs everything up to the last service's start.
 func (s *system) boot() {
+	s.settle()
 	s.coldplug()
 	if err := prepareNetwork(); err != nil {
 		s.log.Printf("hook: loopback: %v", err)
