@@ -20,7 +20,7 @@ const StaticFile = "/run/network/ntp-servers"
 const Pool = "pool.ntp.org"
 
 // timeout bounds one server's answer, name lookup included.
-const timeout = 4 * time.Second
+const timeout = 2 * time.Second
 
 // Find returns host names or addresses, best first.
 func Find(staticFile, leaseFolder string) []string {
