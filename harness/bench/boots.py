@@ -154,14 +154,13 @@ async def boot_by_hand(like: Boot, work: Path) -> float:
 def kernel_arguments(script: str) -> str:
     """Return the kernel's arguments from the iPXE script that the lab served.
 
-    What only iPXE knows (``${mac}``-like settings) has been filled in by Hook's makers with
-    values from the hardware; what is left of it would not matter to the milestone.
+    ``initrd=`` is left out: it names a file by iPXE's settings, and by hand the file is another.
     """
-    found = re.search(r"^\s*kernel\s+\S+\s+(.*?)\s*(?:\|\|.*)?$", script, re.M)
+    found = re.search(r"^\s*kernel\s+\S+\s+(.*)$", script.replace("\\\n", ""), re.M)
     if found is None:
         raise BuildFailed("the lab's boot script has no kernel line")
-    words = [word for word in found[1].split() if not word.startswith("initrd=")]
-    return " ".join(words)
+    command = re.split(r"\s(?:&&|\|\|)(?:\s|$)", found[1])[0]
+    return " ".join(word for word in command.split() if not word.startswith("initrd="))
 
 
 def _lock(run_dir: Path) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from harness.timeline import Event
 
 SCRIPT = """\
 #!ipxe
-set x 1
-kernel http://192.168.77.1:7080/vmlinuz-x86_64 \
-console=ttyS0 tink_worker_image=a/b:v1 initrd=initramfs-x86_64 || shell
-initrd http://192.168.77.1:7080/initramfs-x86_64
-boot
+set kernel vmlinuz-${arch}
+:retry_kernel
+kernel ${download-url}/${kernel} \\
+console=ttyS0 tink_worker_image=a/b:v1 \\
+iommu=pt initrd=${initrd} modules=loop,squashfs && goto next || goto kernel-error
+initrd ${download-url}/${initrd} && goto boot
 """
 
 
@@ -61,7 +62,10 @@ def test_a_run_without_the_milestone_is_refused() -> None:
 
 
 def test_the_kernel_line_is_taken_from_the_script() -> None:
-    assert kernel_arguments(SCRIPT) == "console=ttyS0 tink_worker_image=a/b:v1"
+    assert kernel_arguments(SCRIPT) == (
+        "console=ttyS0 tink_worker_image=a/b:v1 iommu=pt modules=loop,squashfs"
+    )
+    assert kernel_arguments("kernel http://x/vmlinuz quiet || shell") == "quiet"
     with pytest.raises(BuildFailed):
         kernel_arguments("#!ipxe\nexit\n")
 
