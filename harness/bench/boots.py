@@ -26,7 +26,7 @@ BY_HAND_GOAL = 1.0
 
 _BY_HAND = Path(__file__).resolve().parent / "by_hand.sh"
 _AT_MOST_S = 300
-_NEEDS = ("dnsmasq", "busybox", "ip", "qemu-system-x86_64")
+_NEEDS = ("dnsmasq", "ip", "qemu-system-x86_64")
 
 
 async def measure_boots(*, times: int, scratch: Path, progress: Progress) -> list[Row]:
