@@ -43,7 +43,8 @@ func (s *system) coldplug() {
 func newAliases(seen map[string]bool) []string {
 	var fresh []string
 	paths, _ := filepath.Glob("/sys/bus/*/devices/*/modalias")
-	for _, path := range paths {
+	inputs, _ := filepath.Glob("/sys/class/input/*/modalias") // the power button among them
+	for _, path := range append(paths, inputs...) {
 		alias := readWord(path)
 		if alias == "" || seen[alias] {
 			continue

@@ -52,6 +52,7 @@ func (s *system) shutdown(a action) {
 	s.runFolder("/etc/shutdown.d")
 	s.runOnboot("onshutdown")
 	_ = syscall.Kill(-1, syscall.SIGTERM)
+	_ = syscall.Kill(-1, syscall.SIGHUP) // shells at a terminal heed this one only
 	s.waitForAll(grace)
 	_ = syscall.Kill(-1, syscall.SIGKILL)
 	s.waitForAll(time.Second)
