@@ -1,0 +1,225 @@
+"""A ``hooklab run`` that a test ends, and everything that it had: nothing of it may be left."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from harness.clock import Deadline
+from harness.paths import cache_root, source_root
+from harness.timeline import Event
+
+SOON = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """What a process tree has of the kernel's, by names that stay the same after its death."""
+
+    processes: frozenset[tuple[int, str]]
+    """Id and start time."""
+    namespaces: frozenset[str]
+    """Those that are not our own, as ``net:[4026532345]``."""
+    sockets: frozenset[str]
+    """Inodes."""
+    files: frozenset[str]
+    """Open files outside the run folder, the sources and the system's folders."""
+
+    @classmethod
+    def of(cls, root: int) -> Belongings:
+        """Return what ``root`` and its descendants have now."""
+        own = set(_namespaces("self"))
+        pids = [root, *_descendants(root)]
+        links = [link for pid in pids for link in _open_files(pid)]
+        return cls(
+            processes=frozenset((pid, started) for pid in pids if (started := _started(pid))),
+            namespaces=frozenset(space for pid in pids for space in _namespaces(pid)) - own,
+            sockets=frozenset(link[8:-1] for link in links if link.startswith("socket:[")),
+            files=frozenset(link for link in links if link.startswith(("/tmp/", "/var/tmp/"))),
+        )
+
+    def left(self) -> list[str]:
+        """Return what of it still exists anywhere on this host."""
+        pids = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+        spaces = {space for pid in pids for space in _namespaces(pid)}
+        sockets = {inode for pid in pids for inode in _sockets(pid)}
+        return [
+            *(f"process {pid}" for pid, started in self.processes if _started(pid) == started),
+            *sorted(self.namespaces & spaces),
+            *sorted(f"socket {inode}" for inode in self.sockets & sockets),
+        ]
+
+    def wait_until_gone(self) -> None:
+        """Wait for the kernel to have taken all of it back.
+
+        The death signals travel through three generations, so this is a bounded poll of /proc:
+        there is no event to wait for from outside.
+        """
+        deadline = Deadline.after(SOON)
+        while left := self.left():
+            assert not deadline.expired, left
+            os.sched_yield()
+
+
+def _descendants(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and (fields := _stat(int(path.name))):
+            children.setdefault(int(fields[1]), []).append(int(path.name))
+    found: list[int] = []
+    todo = [root]
+    while todo:
+        mine = children.get(todo.pop(), [])
+        found += mine
+        todo += mine
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of ``/proc/PID/stat`` from the third on; none when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _started(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[19] if fields and fields[0] != "Z" else ""
+
+
+def _namespaces(pid: int | str) -> list[str]:
+    try:
+        return [str(path.readlink()) for path in Path(f"/proc/{pid}/ns").iterdir()]
+    except OSError:
+        return []
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    try:
+        names = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return
+    for name in names:
+        try:
+            yield str(name.readlink())
+        except OSError:
+            continue
+
+
+def _sockets(pid: str) -> set[str]:
+    """Return the inodes of all sockets in the network namespace of ``pid``."""
+    found: set[str] = set()
+    for name, column in (("unix", 6), ("tcp", 9), ("udp", 9), ("packet", 8)):
+        try:
+            lines = Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        found.update(line.split()[column] for line in lines)
+    return found
+
+
+class Run:
+    """``hooklab run FILE`` with folders of its own, read as it happens."""
+
+    def __init__(
+        self,
+        file: Path,
+        folder: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        before: str = "",
+    ) -> None:
+        """Start it. ``folder`` gets the run folders and its temporary files.
+
+        ``before`` is what a shell does first, in user and mount namespaces of the run's own.
+        """
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.run_dir = folder / "runs" / f"{file.stem}-uefi-0001"
+        self.json_file = folder / "out.json"
+        environment = {
+            **os.environ,
+            "HOOKLAB_CACHE": str(cache_root()),
+            "HOOKLAB_RUNS": str(folder / "runs"),
+            "TMPDIR": str(self.temporary),
+            "PYTHONPATH": str(source_root()),
+            "PYTHONUNBUFFERED": "1",
+            **(env or {}),
+        }
+        argv = [sys.executable, "-m", "harness", "run", str(file), "--json", str(self.json_file)]
+        if before:
+            spaces = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+            argv = [*spaces, f'{before} && exec "$@"', "sh", *argv]
+        self.process = subprocess.Popen(
+            argv,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._tail: subprocess.Popen[bytes] | None = None
+        self._rest = b""
+        self._events: list[Event] = []
+
+    def wait_for(self, name: str, *, within: timedelta, **fields: Any) -> Event:
+        """Return the first event ``name`` with ``fields``, as the file on disk tells it."""
+        deadline = Deadline.after(within)
+        seen = 0
+        while True:
+            for event in self._events[seen:]:
+                if event.name == name and all(event.get(key) == fields[key] for key in fields):
+                    return event
+            seen = len(self._events)
+            assert not deadline.expired, f"no {name} {fields} within {within}; {self._events[-5:]}"
+            assert self.process.poll() is None, self.words()
+            self._read_on(deadline)
+
+    def _read_on(self, deadline: Deadline) -> None:
+        if self._tail is None:
+            file = self.run_dir / "timeline.jsonl"
+            # GNU tail sleeps on inotify
+            words = ["tail", "-n", "+1", "-F", "-s", "0.2", str(file)]
+            self._tail = subprocess.Popen(
+                words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            )
+        assert self._tail.stdout is not None
+        if select.select([self._tail.stdout], [], [], min(1.0, deadline.remaining_s))[0]:
+            data = os.read(self._tail.stdout.fileno(), 1 << 16)
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self._events += [Event.from_json(line) for line in lines]
+
+    def wait_for_output(self, wanted: str, *, within: timedelta) -> None:
+        """Return once the run printed ``wanted``."""
+        deadline = Deadline.after(within)
+        assert self.process.stdout is not None
+        seen = ""
+        while wanted not in seen:
+            assert not deadline.expired, seen
+            if select.select([self.process.stdout], [], [], deadline.remaining_s)[0]:
+                data = os.read(self.process.stdout.fileno(), 1 << 16).decode(errors="replace")
+                assert data, f"it ended with {self.process.wait()}: {seen}"
+                seen += data
+
+    def words(self) -> str:
+        """Return what it printed, once it ended."""
+        return self.process.communicate(timeout=SOON.total_seconds())[0]
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for process in (self._tail, self.process):
+            if process is not None and process.poll() is None:
+                process.kill()
+            if process is not None:
+                process.wait()
+                if process.stdout:
+                    process.stdout.close()
