@@ -23,7 +23,7 @@ qemu-system-x86_64
 -name m1,debug-threads=on
 -machine q35,usb=off,vmport=off,graphics=off,dump-guest-core=off
 -accel tcg,tb-size=512
--cpu max
+-cpu max,-erms,-fsrm
 -smp 1
 -m 2048M
 -nodefaults
