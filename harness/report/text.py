@@ -22,6 +22,8 @@ from harness.verdict.phases import Transfer, megabytes
 
 _REDRAW_S = 0.1
 _NAME_WIDTH = 17
+_LONGEST_REASON = 80
+"""A longer one is cut to its first part; ``hooklab doctor`` says all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +152,21 @@ def _cut(text: str, width: int) -> str:
 
 
 def heading(item: Item, powered_on: Event | None, style: Style) -> str:
-    """Return ``hello [uefi]   52:54:00:12:34:56   tcg, 1 vCPU``."""
+    """Return ``hello [uefi]   52:54:00:12:34:56   tcg, 1 vCPU (KVM opens but does not run)``."""
     words = [style(f"{item.name} [{item.variant}]", "1"), item.mac]
     if powered_on:
         cpus = powered_on.get("cpus")
-        words.append(f"{powered_on.get('accel', '?')}, {cpus} vCPU")
+        accel = powered_on.get("accel", "?")
+        words.append(f"{accel}, {cpus} vCPU" + (_why_slow(item) if accel == "tcg" else ""))
     return "   ".join(words)
+
+
+def _why_slow(item: Item) -> str:
+    """Return why the machine is emulated, in brackets; nothing when that was asked for."""
+    reason = item.accel_because
+    if reason in ("", "asked for"):
+        return ""
+    return f" ({reason if len(reason) <= _LONGEST_REASON else reason.partition(': ')[0]})"
 
 
 def phase_line(span: Span, last_s: float, style: Style, transfer: Transfer | None = None) -> str:

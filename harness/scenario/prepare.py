@@ -40,6 +40,7 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             memory_mib=max(item.memory_mib for item in items),
             runs=runs,
             segments=frozenset(item.segment for item in items),
+            builds=any(item.hook.origin == _EMBEDDED for item in items),
         )
     )
     cache = cache_root()

@@ -11,10 +11,11 @@ import pytest
 from harness.report.failure import failure_text
 from harness.report.record import read_run
 from harness.report.tests.folders import failed_boot, make_run
-from harness.report.text import LiveProgress, Style, final_block, ranges, wants_colour
+from harness.report.text import LiveProgress, Style, final_block, heading, ranges, wants_colour
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import VerdictItem
 from harness.scenario.tests.samples import Tape, good_boot, hello
+from harness.timeline import Event
 from harness.verdict import judge
 
 PLAIN = Style(colour=False)
@@ -173,3 +174,23 @@ def test_the_elapsed_time_moves_on_while_nothing_happens(monkeypatch: pytest.Mon
     progress.tick()
     drawn = out.getvalue().rpartition("\r\x1b[2K")[2]
     assert f"→ {before + 2.5:4.1f} s" in drawn, drawn
+
+
+def test_the_heading_says_why_a_machine_is_emulated() -> None:
+    powered_on = Event(
+        seq=1,
+        t=0.0,
+        source="machine",
+        name="machine.powered_on",
+        fields={"accel": "tcg", "cpus": 1},
+    )
+    denied = "/dev/kvm: Permission denied (sudo usermod -aG kvm $USER, then log in again)"
+    long = "KVM opens but does not run: QEMU ended before Linux began: " + "x" * 50
+    for because, said in (
+        (denied, f"tcg, 1 vCPU ({denied})"),
+        (long, "tcg, 1 vCPU (KVM opens but does not run)"),
+        ("asked for", "tcg, 1 vCPU"),
+        ("", "tcg, 1 vCPU"),
+    ):
+        item = replace(hello(), accel_because=because)
+        assert heading(item, powered_on, PLAIN).endswith(f"   {said}")
