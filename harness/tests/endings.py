@@ -187,8 +187,10 @@ class Run:
     def _read_on(self, deadline: Deadline) -> None:
         if self._tail is None:
             file = self.run_dir / "timeline.jsonl"
-            # GNU tail sleeps on inotify
-            words = ["tail", "-n", "+1", "-F", "-s", "0.2", str(file)]
+            if not file.exists():
+                select.select([], [], [], 0.05)  # its folder may not even be mounted yet
+                return
+            words = ["tail", "-n", "+1", "-f", str(file)]  # GNU tail sleeps on inotify
             self._tail = subprocess.Popen(
                 words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
             )

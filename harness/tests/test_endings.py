@@ -42,7 +42,7 @@ template: template.yaml
 profile: fast
 """
 BOOTS = timedelta(minutes=8)
-"""From power-on to the action, on a busy host without KVM."""
+"""Hook may have to be built, then boots to the action, on a busy host without KVM."""
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_run_that_is_interrupted_says_where_its_folder_is(
     start: Callable[..., Run], moment: str, signals: list[signal.Signals]
 ) -> None:
     run = start()
-    run.wait_for(MOMENTS[moment], within=timedelta(minutes=2))
+    run.wait_for(MOMENTS[moment], within=BOOTS)
     had = Belongings.of(run.process.pid)
     for number in signals:
         run.process.send_signal(number)
