@@ -15,6 +15,7 @@ from harness.bench.measured import Boot, boot
 from harness.bench.table import Row, ratio
 from harness.errors import BuildFailed, HostUnfit
 from harness.machine.firmware import Firmware, find_uefi
+from harness.machine.qemu import cpu_model
 from harness.paths import source_root
 from harness.process import minimal_environment
 from harness.progress import Progress
@@ -122,6 +123,7 @@ async def boot_by_hand(like: Boot, work: Path) -> float:
         "CMDLINE": kernel_arguments(script),
         "MAC": powered_on["mac"],
         "ACCEL": powered_on["accel"],
+        "CPU": cpu_model(powered_on["accel"]),
         "CPUS": str(powered_on["cpus"]),
         "MEMORY_MIB": str(powered_on["memory_mib"]),
         "CODE": str(flash.code),

@@ -8,7 +8,7 @@
 #   WORK      an empty folder for its files          KERNEL INITRAMFS   Hook's files
 #   CMDLINE   the kernel's arguments                 IPXE               Tinkerbell's ipxe.efi
 #   MAC       the machine's address                  CODE VARIABLES     the UEFI flash files
-#   ACCEL CPUS MEMORY_MIB                            SECONDS_AT_MOST    when to give up
+#   ACCEL CPU CPUS MEMORY_MIB                        SECONDS_AT_MOST    when to give up
 set -eu
 
 cd "$WORK"
@@ -55,8 +55,6 @@ while True:
 cp "$VARIABLES" variables.fd
 chmod 600 variables.fd
 truncate -s 64M disk
-cpu=max
-[ "$ACCEL" = tcg ] || cpu=host
 [ "$ACCEL" != tcg ] || ACCEL=tcg,tb-size=512
 
 now() {
@@ -64,7 +62,7 @@ now() {
 }
 now
 started=$uptime
-qemu-system-x86_64 -machine q35,usb=off,vmport=off,graphics=off -accel "$ACCEL" -cpu "$cpu" \
+qemu-system-x86_64 -machine q35,usb=off,vmport=off,graphics=off -accel "$ACCEL" -cpu "$CPU" \
     -smp "$CPUS" -m "$MEMORY_MIB" -nodefaults -no-user-config -display none -device virtio-rng-pci \
     -drive "if=pflash,unit=0,format=raw,readonly=on,file=$CODE" \
     -drive if=pflash,unit=1,format=raw,file=variables.fd \
