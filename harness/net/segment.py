@@ -54,17 +54,20 @@ def probe_tun() -> str | None:
 
 
 def choose(wanted: SegmentKind | None = None) -> Choice:
-    """Return the segment kind to use; ``wanted`` None means: the fast one where it works.
+    """Return the segment kind to use; ``wanted`` None means: taps where this user may make them.
 
-    Raises ``HostUnfit`` when taps were asked for and can't be made.
+    Raises ``HostUnfit`` when taps were asked for and can't be made, and when nothing was asked
+    for and the host has no tun device at all: a slower segment is then somebody's choice.
     """
     reason = probe_tun()
-    if wanted is SegmentKind.WIRE or (wanted is None and reason is not None):
+    forbidden = reason is not None and Path(netlink.TUN_DEVICE).exists()
+    if wanted is SegmentKind.WIRE or (wanted is None and forbidden):
         return Choice(kind=SegmentKind.WIRE, because=reason)
     if reason is not None:
         raise HostUnfit(
             f"no taps on this host: {reason}",
-            hint="sudo modprobe tun; sudo chmod 0666 /dev/net/tun; or choose segment: wire",
+            hint="sudo modprobe tun; sudo chmod 0666 /dev/net/tun; "
+            "or say segment: wire in the scenario, which needs none",
         )
     return Choice(kind=SegmentKind.BRIDGE)
 

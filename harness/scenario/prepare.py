@@ -34,7 +34,7 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
     """
     if not items:
         return []
-    require(
+    limits = require(
         Needs(
             firmwares=frozenset(Firmware(item.firmware) for item in items),
             memory_mib=max(item.memory_mib for item in items),
@@ -43,6 +43,9 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             builds=any(item.hook.origin == _EMBEDDED for item in items),
         )
     )
+    for limit in limits:
+        if limit.check == "tun" and any(item.segment == "auto" for item in items):
+            progress.say(f"note: {limit.found}; machines are wired in user space")
     cache = cache_root()
     embedded: HookFiles | None = None
     if any(item.hook.origin == _EMBEDDED for item in items):

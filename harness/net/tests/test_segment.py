@@ -205,13 +205,14 @@ async def test_a_bug_in_the_pump_fails_the_lab(tmp_path: Path) -> None:
     await lan.stop()
 
 
-def test_without_tun_the_wire_is_chosen_and_says_why(
+def test_without_tun_the_wire_is_for_who_asks_for_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(netlink, "TUN_DEVICE", str(tmp_path / "tun"))
-    choice = segment.choose()
-    assert choice.kind is SegmentKind.WIRE
-    assert choice.because == f"{tmp_path / 'tun'}: No such file or directory"
+    assert segment.choose(SegmentKind.WIRE).kind is SegmentKind.WIRE
+    with pytest.raises(HostUnfit, match="tun: No such file") as unasked:
+        segment.choose()
+    assert "segment: wire" in str(unasked.value.hint)
     with pytest.raises(HostUnfit, match="tun: No such file") as caught:
         segment.check(SegmentKind.BRIDGE)
     assert "modprobe tun" in str(caught.value.hint)
@@ -233,3 +234,13 @@ def test_queues_are_lengthened_where_the_kernel_lets_us() -> None:
     path = Path("/proc/sys/net/unix/max_dgram_qlen")
     if path.exists() and os.access(path, os.W_OK):
         assert int(path.read_text()) == 1024
+
+
+def test_a_tun_that_this_user_may_not_open_means_the_wire(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tun").mkdir()  # opens for writing for nobody, root included
+    monkeypatch.setattr(netlink, "TUN_DEVICE", str(tmp_path / "tun"))
+    choice = segment.choose()
+    assert choice.kind is SegmentKind.WIRE
+    assert choice.because == f"{tmp_path / 'tun'}: Is a directory"
