@@ -12,6 +12,7 @@ import errno
 import ipaddress
 import os
 import socket
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -164,21 +165,22 @@ class Segment:
                 kernel.delete(index)
 
 
-class Port:
+class Port(ABC):
     """Where a NIC is plugged in."""
 
     def __init__(self, name: str, bridge: str) -> None:
         self.name = name
         self.bridge = bridge
 
+    @abstractmethod
     def netdev(self, netdev_id: str) -> str:
         """Return the value of QEMU's ``-netdev`` option."""
-        raise NotImplementedError
 
     async def ready(self) -> None:
         """Return once frames pass: after QEMU was started. Has no deadline of its own."""
         await netlink.wait_for_forwarding(self.name, self.bridge)
 
+    @abstractmethod
     async def stop(self) -> None:
         """Unplug it."""
 

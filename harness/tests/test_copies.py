@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.paths import cache_root, source_root
+from harness.hook.files import HookFiles
+from harness.paths import source_root
 from harness.report.record import RunRecord, read_run
 from harness.tests.endings import Run
 from harness.timeline import named
@@ -74,17 +75,12 @@ def test_what_is_changed_in_a_copy_is_what_happens(run: Run) -> None:
 
 
 @pytest.fixture
-def somebodys(tmp_path: Path) -> Path:
+def somebodys(tmp_path: Path, embedded_hook: HookFiles) -> Path:
     """Return a folder with a kernel and an initramfs under the names of a released Hook."""
-    found = sorted(
-        (cache_root() / "hook").glob("*/vmlinuz-x86_64"), key=lambda path: path.stat().st_mtime
-    )
-    if not found:
-        pytest.skip("no Hook was built yet: hooklab build")
     folder = tmp_path / "released"
     folder.mkdir()
     for name in ("vmlinuz-x86_64", "initramfs-x86_64"):
-        shutil.copy(found[-1].parent / name, folder)
+        shutil.copy(embedded_hook.kernel.parent / name, folder)
     return folder
 
 

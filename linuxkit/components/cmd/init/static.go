@@ -38,8 +38,8 @@ func parseIpam(value string) (ipam, error) {
 			value, len(parts), len(fields))
 	}
 	copy(fields[:], parts)
-	for i, name := range map[int]string{0: "MAC address", 2: "IP address", 3: "netmask", 6: "DNS"} {
-		if fields[i] == "" {
+	for i, name := range []string{0: "MAC address", 2: "IP address", 3: "netmask", 6: "DNS"} {
+		if name != "" && fields[i] == "" {
 			return ipam{}, fmt.Errorf("ipam=%s lacks the %s", value, name)
 		}
 	}
