@@ -118,7 +118,9 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found = [
-                file for file in sorted(path.rglob("*.y*ml")) if "scenario:" in file.read_text()
+                file
+                for file in sorted(path.rglob("*.y*ml"))
+                if "scenario:" in file.read_text(errors="replace")
             ]
             if not found:
                 raise ScenarioError(f"{path}: no scenario in this folder")
