@@ -125,14 +125,16 @@ async def _drive(brief: Brief, run_dir: Path, timeline: Timeline) -> None:
     from harness.lab import Lab
 
     async with Lab(brief, run_dir=run_dir, timeline=timeline) as lab:
-        if brief.item.python:
-            from harness.scenario.python import call_test
+        try:
+            if brief.item.python:
+                from harness.scenario.python import call_test
 
-            await call_test(brief.item.python, lab)
-        else:
-            await lab.machine.power_on()
-            await lab.run_to_end()
-        await lab.check_disks()
+                await call_test(brief.item.python, lab)
+            else:
+                await lab.machine.power_on()
+                await lab.run_to_end()
+        finally:
+            await lab.check_disks()  # however the run ends: what is on them is evidence
 
 
 if __name__ == "__main__":

@@ -23,20 +23,13 @@ def disk_expectations(item: Item) -> Iterator[tuple[str, ExpectationItem]]:
 
 
 def check_disk(name: str, value: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the fields of a ``disk.checked`` event. Raises ``OSError``; blocks while it reads."""
+    """Return the fields of a ``disk.checked`` event; blocks while it reads the disk."""
     at_bytes = int(value.get("at", 0))
     wanted = expected_bytes(value)
-    if "sha256" in value:
-        found = f"sha256:{_digest(path, at_bytes, int(value['length']))}/{value['length']}"
-        matched = found == wanted
-    else:
-        raw = (
-            str(value["text"]).encode()
-            if "text" in value
-            else bytes.fromhex("".join(str(value["hex"]).split()))
-        )
-        check = check_bytes(path, at_bytes, raw)
-        found, matched = check.found, check.matched
+    try:
+        found, matched = _compare(value, wanted, path, at_bytes)
+    except OSError as error:
+        found, matched = f"can't be read: {error.strerror}", False
     return {
         "disk": name,
         "at_bytes": at_bytes,
@@ -44,6 +37,19 @@ def check_disk(name: str, value: dict[str, Any], path: Path) -> dict[str, Any]:
         "found": found,
         "matched": matched,
     }
+
+
+def _compare(value: dict[str, Any], wanted: str, path: Path, at_bytes: int) -> tuple[str, bool]:
+    if "sha256" in value:
+        found = f"sha256:{_digest(path, at_bytes, int(value['length']))}/{value['length']}"
+        return found, found == wanted
+    raw = (
+        str(value["text"]).encode()
+        if "text" in value
+        else bytes.fromhex("".join(str(value["hex"]).split()))
+    )
+    check = check_bytes(path, at_bytes, raw)
+    return check.found, check.matched
 
 
 def _digest(path: Path, at_bytes: int, length: int) -> str:

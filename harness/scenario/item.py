@@ -81,6 +81,14 @@ class ImageItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PinItem:
+    """What an image reference meant when the item was made ready."""
+
+    reference: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationItem:
     """One thing that must be true at the end."""
 
@@ -157,6 +165,8 @@ class Item:
     """The scenario's own images."""
     layouts: tuple[Path, ...] = ()
     """OCI layouts with the lab's images: filled in once they are built."""
+    pins: tuple[PinItem, ...] = ()
+    """The digest of each image in the registry: for people, and to tell that one changed."""
     ipxe: Path | None = None
     """The folder of Tinkerbell's iPXE binaries: filled in once they are there."""
     action_images: tuple[str, ...]

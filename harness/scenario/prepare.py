@@ -7,7 +7,7 @@ costs a look at the cache.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,12 +16,14 @@ from harness.doctor import Needs, require
 from harness.hook.build import build_hook
 from harness.hook.files import HookFiles
 from harness.hook.images import build_images, ensure_image
+from harness.hook.store import digest_of_file
 from harness.hook.tools import ensure_ipxe_binaries
 from harness.machine.accelerator import choose_accelerator
 from harness.machine.firmware import Firmware
+from harness.oci.content import Mount, load_content
 from harness.paths import cache_root
 from harness.progress import Progress
-from harness.scenario.item import HookItem, Item
+from harness.scenario.item import HookItem, ImageItem, Item, PinItem
 
 _EMBEDDED: Final = "embedded"
 
@@ -55,37 +57,73 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
     )
     prepared = []
     for item in items:
-        hook = _hook(item.hook, embedded)
+        hook = await asyncio.to_thread(_hook, item.hook, embedded)
         assert hook.kernel is not None
         wanted = None if item.accel == "auto" else item.accel
         chosen = await choose_accelerator(kernel=hook.kernel, cache=cache, wanted=wanted)
-        prepared.append(
+        own = [
             replace(
-                item,
-                hook=hook,
-                ipxe=ipxe,
-                layouts=(images,),
-                images=tuple(
-                    [
-                        replace(
-                            image,
-                            layout=await ensure_image(
-                                image.reference, image.layout, cache=cache, progress=progress
-                            ),
-                        )
-                        for image in item.images
-                    ]
+                image,
+                layout=await ensure_image(
+                    image.reference, image.layout, cache=cache, progress=progress
                 ),
-                accel=chosen.accel,
-                accel_because=chosen.because,
-                cpus=item.cpus or (1 if chosen.accel == "tcg" else 2),
             )
+            for image in item.images
+        ]
+        ready = replace(
+            item,
+            hook=hook,
+            ipxe=ipxe,
+            layouts=(images,),
+            images=tuple(own),
+            pins=_pins([Mount(layout=images), *map(_mount, own)]),
+            accel=chosen.accel,
+            accel_because=chosen.because,
+            cpus=item.cpus or (1 if chosen.accel == "tcg" else 2),
         )
+        for change in _changes(item, ready):
+            progress.say(f"note: {item.id}: {change}")
+        prepared.append(ready)
     return prepared
 
 
 def _hook(hook: HookItem, embedded: HookFiles | None) -> HookItem:
-    if hook.origin != _EMBEDDED:
-        return hook
-    assert embedded is not None
-    return replace(hook, kernel=embedded.kernel, initramfs=embedded.initramfs)
+    """Return ``hook`` with its files and their digests."""
+    if hook.origin == _EMBEDDED:
+        assert embedded is not None
+        hook = replace(hook, kernel=embedded.kernel, initramfs=embedded.initramfs)
+    assert hook.kernel is not None
+    assert hook.initramfs is not None
+    return replace(
+        hook,
+        kernel_sha256=digest_of_file(hook.kernel),
+        initramfs_sha256=digest_of_file(hook.initramfs),
+    )
+
+
+def _mount(image: ImageItem) -> Mount:
+    return Mount(layout=image.layout, reference=image.reference)
+
+
+def _pins(mounts: Sequence[Mount]) -> tuple[PinItem, ...]:
+    """Return what every tag in the registry will mean; a later layout's tag wins."""
+    repositories = load_content(mounts).repositories
+    return tuple(
+        PinItem(reference=f"{name}:{tag}", digest=str(digest))
+        for name, repository in sorted(repositories.items())
+        for tag, digest in sorted(repository.tags.items())
+    )
+
+
+def _changes(before: Item, now: Item) -> Iterator[str]:
+    """Yield what a locked scenario was made of and what has changed since."""
+    for what, old, new in (
+        ("kernel", before.hook.kernel_sha256, now.hook.kernel_sha256),
+        ("initramfs", before.hook.initramfs_sha256, now.hook.initramfs_sha256),
+    ):
+        if old and old != new:
+            yield f"its {what} is another one than the locked run's"
+    pinned = {pin.reference: pin.digest for pin in before.pins}
+    for pin in now.pins:
+        if pinned.get(pin.reference, pin.digest) != pin.digest:
+            yield f"the image {pin.reference} is another one than the locked run's"

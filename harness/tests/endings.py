@@ -30,7 +30,7 @@ class Belongings:
     sockets: frozenset[str]
     """Inodes."""
     files: frozenset[str]
-    """Open files outside the run folder, the sources and the system's folders."""
+    """Open temporary files; the checkout and its cache may well lie below ``/tmp`` too."""
 
     @classmethod
     def of(cls, root: int) -> Belongings:
@@ -42,7 +42,7 @@ class Belongings:
             processes=frozenset((pid, started) for pid in pids if (started := _started(pid))),
             namespaces=frozenset(space for pid in pids for space in _namespaces(pid)) - own,
             sockets=frozenset(link[8:-1] for link in links if link.startswith("socket:[")),
-            files=frozenset(link for link in links if link.startswith(("/tmp/", "/var/tmp/"))),
+            files=frozenset(link for link in links if _is_temporary(link)),
         )
 
     def left(self) -> list[str]:
@@ -66,6 +66,11 @@ class Belongings:
         while left := self.left():
             assert not deadline.expired, left
             os.sched_yield()
+
+
+def _is_temporary(file: str) -> bool:
+    kept = (f"{source_root()}/", f"{cache_root()}/")
+    return file.startswith(("/tmp/", "/var/tmp/")) and not file.startswith(kept)
 
 
 def _descendants(root: int) -> list[int]:

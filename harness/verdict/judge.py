@@ -89,11 +89,13 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
             evidence=(met[-1].seq,),
         )
     finding = _from_outside(events) or find(Case(events=events, tracker=tracker, phase=reached))
+    ended = named(events, "run.finished")
+    late = bool(ended) and ended[-1].get("outcome") == "deadline"
     return Verdict(
         reached=reached,
         failed_in=reached,
         blame=finding.blame,
-        because=finding.because,
+        because=f"{finding.because}; then the deadline passed" if late else finding.because,
         evidence=tuple(event.seq for event in finding.evidence[-_MOST_EVIDENCE:]),
         hint=finding.hint,
     )

@@ -26,6 +26,15 @@ def test_no_events_at_all_is_judged() -> None:
     assert verdict.because == "not enough evidence for what went wrong in power on"
 
 
+def test_a_deadline_that_passed_is_told() -> None:
+    tape = good_boot().until("dhcp.offer.sent")
+    before = judge(tape.events)
+    tape.add(600, "run", "run.finished", outcome="deadline")
+    after = judge(tape.events)
+    assert after.because == f"{before.because}; then the deadline passed"
+    assert (after.failed_in, after.blame) == (before.failed_in, before.blame)
+
+
 def test_the_file_is_as_the_contract_says(tmp_path: Path) -> None:
     judge(good_boot().until("dhcp.offer.sent").events).write(tmp_path / "verdict.json")
     data = json.loads((tmp_path / "verdict.json").read_text())
