@@ -47,6 +47,8 @@ _STDIN: Final = 0
 _MS_NOSUID_NODEV: Final = 2 | 4
 _CAP_SYS_ADMIN: Final = 21
 _NAMESPACES: Final = ("--net", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child")
+_STOP: Final = b"stop\n"
+"""What goes over the life line before it is closed on purpose."""
 _GRACE: Final = timedelta(seconds=15)
 """How long the main process may take to stop after the life line ended."""
 
@@ -201,6 +203,9 @@ class SealedProcess:
 
     async def stop(self, deadline: Deadline) -> int:
         """Ask the program to stop by ending its life line; kill it at the deadline."""
+        if self._life_line is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has just ended by itself
+                os.write(self._life_line, _STOP)
         self._close_life_line()
         done, _ = await asyncio.wait({self._ending}, timeout=deadline.remaining_s)
         if not done:
@@ -345,15 +350,14 @@ def _reap(main: int) -> int | None:
     return 1
 
 
-async def life_line_ended(stream: BinaryIO | None = None) -> None:
-    """Return when the outer process closed the life line or died."""
+async def life_line_ended(stream: BinaryIO | None = None) -> bool:
+    """Return when the life line ended: True when it was asked for, False when its holder died."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), stream or sys.stdin.buffer
     )
     try:
-        while await reader.read(4096):
-            pass
+        return await reader.read() == _STOP
     finally:
         transport.close()

@@ -78,8 +78,10 @@ def _open_timeline(file: Path, clock: Clock) -> tuple[Timeline, OSError | None]:
 
 
 def _tell(event: Event) -> None:
-    sys.stdout.write(event.to_json() + "\n")
-    sys.stdout.flush()
+    # When the outer process was killed there is nobody to tell; the life line's end says so, too.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(event.to_json() + "\n")
+        sys.stdout.flush()
 
 
 async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str:
@@ -91,7 +93,9 @@ async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str
     driving = keeper.spawn(_drive(brief, run_dir, timeline), name="run")
     await asyncio.wait({stopped, driving}, return_when=asyncio.FIRST_COMPLETED)
     if not driving.done():
-        timeline.record("run", "run.interrupted", reason="somebody asked for it")
+        asked = not stopped.cancelled() and stopped.exception() is None and stopped.result()
+        reason = "somebody asked for it" if asked else "it was killed before its end"
+        timeline.record("run", "run.interrupted", reason=reason)
     await keeper.close()
     if driving.cancelled():
         return "interrupted"

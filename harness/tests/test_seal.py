@@ -283,3 +283,12 @@ def test_settle_in_refuses_to_run_unsealed() -> None:
 def test_this_host_can_seal() -> None:
     seals.check()
     assert seals.probe_namespaces() is None
+
+
+@pytest.mark.parametrize(("last_words", "asked"), [(b"stop\n", True), (b"", False)])
+async def test_a_life_line_tells_a_request_from_a_death(last_words: bytes, asked: bool) -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, last_words)
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as stream:
+        assert await seals.life_line_ended(stream) is asked
