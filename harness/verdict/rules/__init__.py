@@ -1,0 +1,43 @@
+"""What each phase looks like when it fails: small rules over the events, the surest first.
+
+A rule returns a ``Finding`` only when the events prove it; what no rule proves is "not enough
+evidence", said with what was seen last.
+
+* ``case`` — what a rule looks at and what it says.
+* ``anywhere`` — panics, QEMU's end, and what a console said last.
+* ``firmware``, ``ipxe``, ``hook``, ``registry``, ``workflow`` — one module a part of the boot.
+* ``dhcp``, ``http`` — what several of them share.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.phases import Party, Phase
+from harness.verdict.rules import anywhere, firmware, hook, ipxe, registry, workflow
+from harness.verdict.rules.case import Case, Finding, Rule
+
+__all__ = ["Case", "Finding", "Rule", "find"]
+
+_BY_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = {
+    **firmware.RULES,
+    **ipxe.RULES,
+    **hook.RULES,
+    **registry.RULES,
+    **workflow.RULES,
+}
+
+
+def find(case: Case) -> Finding:
+    """Return the first finding of the rules for the phase the boot ended in."""
+    for rule in (*anywhere.FIRST, *_BY_PHASE.get(case.phase, ()), *anywhere.LAST):
+        finding = rule(case)
+        if finding:
+            return finding
+    last = [event for event in case.events if not event.name.startswith(("lab.", "run."))][-3:]
+    seen = f"; last seen: {last[-1].name}" if last else ""
+    return Finding(
+        blame=Party.UNKNOWN,
+        because=f"not enough evidence for what went wrong in {case.phase.words}{seen}",
+        evidence=last,
+    )

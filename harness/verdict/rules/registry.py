@@ -1,0 +1,129 @@
+"""The pull of the worker: TLS, credentials, what is missing, what never arrived."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from harness.phases import Party, Phase
+from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
+
+
+def _registry_tls(case: Case) -> Finding | None:
+    said = [
+        event
+        for event in case.seen("guest.error.seen")
+        if "server gave HTTP response to HTTPS client" in str(event.get("line"))
+    ]
+    if said:
+        return Finding(
+            blame=Party.REGISTRY,
+            because=f"the registry has no TLS and Hook was not told: {quoted(said[-1]['line'])}",
+            evidence=said[-5:],
+            hint="add the registry to insecure_registries, or serve TLS",
+        )
+    failed = case.seen("registry.tls.failed")
+    requests = case.seen("registry.request.received")
+    # An engine with an insecure registry tries TLS first and then falls back: no failure.
+    if failed and not (requests and requests[-1].seq > failed[-1].seq):
+        return Finding(
+            blame=Party.REGISTRY,
+            because=f"no TLS connection to the registry came about: {failed[-1].get('reason')}",
+            evidence=failed[-5:],
+            hint="does Hook trust the registry's certificate, or list it in insecure_registries?",
+        )
+    return None
+
+
+def _registry_answers(case: Case) -> Finding | None:
+    refused = case.seen("registry.auth.refused")
+    if refused:
+        return Finding(
+            blame=Party.REGISTRY,
+            because=f"the registry refused the credentials for {refused[-1].get('path')}",
+            evidence=refused[-5:],
+            hint="compare registry_username and registry_password with the registry's",
+        )
+    failed = [e for e in case.seen("registry.request.failed") if e.get("status") != 401]
+    if failed:
+        last = failed[-1]
+        return Finding(
+            blame=Party.REGISTRY,
+            because=(
+                f"the registry answered {last.get('status')} {last.get('code') or ''}".rstrip()
+                + f" for {last.get('path')}, {times(len(failed))}"
+            ),
+            evidence=failed[-5:],
+        )
+    challenged = case.seen("registry.auth.challenged")
+    if challenged and not case.seen("registry.manifest.served"):
+        return Finding(
+            blame=Party.HOOK,
+            because="the registry asked for credentials and Hook came with none",
+            evidence=challenged[-5:],
+            hint="say registry_username and registry_password on the kernel command line",
+        )
+    return None
+
+
+_UNREACHED: Final = re.compile(
+    r"dial tcp [^\"\\]*?: (connect: [a-z ]+|i/o timeout)|lookup [^\"\\]*?: (no such host|[a-z ]+)"
+)
+
+
+def _registry_unreached(case: Case) -> Finding | None:
+    """Judge what docker said about a registry that never heard of it."""
+    if case.seen("registry.request.received", "registry.tls.failed"):
+        return None
+    said = [
+        (event, found)
+        for event in case.in_phase("guest.error.seen")
+        if (found := _UNREACHED.search(str(event.get("line"))))
+    ]
+    if not said:
+        return None
+    text = said[-1][1][0]
+    blame, hint = Party.NETWORK, "look for the SYN in the capture"
+    if "network is unreachable" in text:
+        blame, hint = Party.HOOK, "did Hook take its address and route? see dhcpcd on the console"
+    elif "connection refused" in text:
+        blame, hint = Party.REGISTRY, "does the registry listen where the kernel arguments say?"
+    elif text.startswith("lookup"):
+        blame, hint = Party.HOOK, "is the name in the lab's DNS, and did Hook take its name server?"
+    return Finding(
+        blame=blame,
+        because=f"docker never reached the registry, {times(len(said))}: {text}",
+        evidence=[event for event, _ in said[-5:]],
+        hint=hint,
+    )
+
+
+def _worker_silent(case: Case) -> Finding | None:
+    if not case.seen("registry.request.received"):
+        return Finding(
+            blame=Party.HOOK,
+            because="docker is up, but nobody asked the registry for the worker",
+            evidence=case.seen("guest.docker.started", "guest.bootkit.started")[-2:],
+            hint="are docker_registry or tink_worker_image on the kernel command line?",
+        )
+    blobs = case.seen("registry.manifest.served", "registry.blob.served")
+    if blobs:
+        return Finding(
+            blame=Party.UNKNOWN,
+            because=(
+                "the worker's image was served, but no worker started and none called Tinkerbell:"
+                " not enough evidence why"
+            ),
+            evidence=blobs[-5:],
+        )
+    return None
+
+
+RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
+    Phase.WORKER_PULL: (
+        _registry_tls,
+        _registry_answers,
+        _registry_unreached,
+        _worker_silent,
+    ),
+}
