@@ -1,14 +1,13 @@
-"""The composition root: the only module that constructs things.
+"""The composition root: what a lab is made of, in which order it comes up, what a run waits for.
 
 A ``Lab`` is everything one machine meets, built from one brief: segment, capture, services,
-Tinkerbell's server, the machine itself. It lives inside the seal, in one asyncio process.
+Tinkerbell's server, the machine itself. It lives inside the seal, in one asyncio process. Only it
+and ``harness.lab_services``, which makes the services, construct things.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
-import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,44 +17,25 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
-from fake_tink_server.engine import Engine
-from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
 from harness.clock import Clock, Deadline
 from harness.errors import ExpectationFailed, LabError
 from harness.lab_parts import RegistryPart, TinkPart
+from harness.lab_services import Surroundings
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, find_uefi, make_variables
 from harness.machine.machine import Machine
 from harness.machine.qemu import Disk, MachineSpec, Nic
 from harness.net.capture import Capture
-from harness.net.neighbours import identify
 from harness.net.segment import Port, Segment, SegmentKind, choose
-from harness.oci.content import Mount
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import Item
 from harness.seal import PRIVATE_DIR
 from harness.services import Service
-from harness.services.authority import Authority
-from harness.services.dhcp import DhcpService
-from harness.services.dns import DnsService
-from harness.services.http import HOOK_PREFIX, HttpService
-from harness.services.ntp import NtpService
-from harness.services.radv import RadvService
-from harness.services.registry import RegistryService
-from harness.services.syslog import SyslogService
-from harness.services.tftp import TftpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
-from harness.wire.ipxe import ScriptConfig
-from harness.wire.netboot import NetbootConfig, Reservations
-from harness.wire.ntp import NtpPolicy
-from harness.wire.registry_auth import Auth, AuthKind
-from harness.wire.tftp_transfer import FAST
 
-HTTP_PORT: Final = 7080
-ZONE: Final = "tinkerbell.lab"
 _PORT_READY: Final = timedelta(seconds=20)
 _STOP_STEP: Final = timedelta(seconds=5)
 """How long one part of the lab may take to stop."""
@@ -83,7 +63,6 @@ class Lab:
         self.services: dict[str, Service] = {}
         self.disks: dict[str, Disk] = {}
         self._stack = AsyncExitStack()
-        self._ca: Authority | None = None
 
     @property
     def clock(self) -> Clock:
@@ -133,11 +112,19 @@ class Lab:
             self.tasks.spawn(self._start("capture", capture), name="start of the capture"),
             self.tasks.spawn(self.machine.start(), name="start of QEMU"),
         ]
-        for service in self._make_services():
+        around = Surroundings(
+            self._brief,
+            run_dir=self.run_dir,
+            timeline=self.timeline,
+            tasks=self.tasks,
+            interface=self.segment.bridge,
+        )
+        for service in around.make_services():
             self.services[service.name] = service
             await self._start(service.name, service)
+        self.registry = around.registry
         self.tink = TinkPart(
-            self._make_tink,
+            around.make_tink,
             timeline=self.timeline,
             tasks=self.tasks,
             patience=timedelta(seconds=self.item.deadline_s),
@@ -161,115 +148,6 @@ class Lab:
             self.timeline.record("lab", "service.crashed", service=name, error=repr(error))
 
     # -- construction
-
-    def _make_services(self) -> list[Service]:
-        item, server = self.item, self.item.network.server
-        common: dict[str, Any] = {"timeline": self.timeline, "tasks": self.tasks}
-        reservations = Reservations(self._brief.reservations)
-        fast = item.profile == "fast"
-        http = f"http://{server}:{HTTP_PORT}"
-        # Fast: no wait for a ProxyDHCP offer, and a NIC ROM's iPXE gets the script at once
-        # instead of Tinkerbell's iPXE first.
-        config = NetbootConfig(
-            server=server,
-            http=http,
-            syslog=server,
-            no_pxedhcp=fast,
-            user_class="iPXE" if fast else "",
-        )
-        scripts = ScriptConfig(
-            osie_url=f"{http}{HOOK_PREFIX}",
-            syslog_host=server,
-            grpc_authority=item.tink.address,
-            tls=item.tink.tls,
-            insecure_tls=item.tink.tls,
-            extra_kernel_args=item.kernel_args,
-        )
-        assert item.hook.kernel is not None
-        assert item.hook.initramfs is not None
-        artifacts = {
-            "vmlinuz-x86_64": item.hook.kernel,
-            "initramfs-x86_64": item.hook.initramfs,
-        }
-        assert item.ipxe is not None
-        binaries = {path.name: path for path in sorted(item.ipxe.iterdir())}
-        names = {f"{name}.{ZONE}": server for name in ("registry", "tink", "smee")}
-        return [
-            DhcpService(
-                **common,
-                reservations=reservations,
-                config=config,
-                interface=self.segment.bridge,
-            ),
-            TftpService(
-                **common,
-                reservations=reservations,
-                binaries=binaries,
-                single_port=item.tftp_single_port,
-                policy=FAST if fast else None,
-                identify=identify,
-            ),
-            HttpService(
-                **common,
-                reservations=reservations,
-                scripts=scripts,
-                binaries=binaries,
-                artifacts=artifacts,
-                identify=identify,
-            ),
-            RadvService(**common, interface=self.segment.bridge),
-            DnsService(**common, zone={**names, "pool.ntp.org": server}),
-            NtpService(**common, policy=NtpPolicy(offset_s=item.ntp_offset_s), identify=identify),
-            SyslogService(**common, identify=identify),
-            self._make_registry(common),
-        ]
-
-    def _make_registry(self, common: dict[str, Any]) -> RegistryService:
-        registry, server = self.item.registry, self.item.network.server
-        tls = None
-        if registry.scheme == "https":
-            issued = self._authority().issue("registry", server, f"registry.{ZONE}")
-            tls = (issued.chain, issued.key)
-        kinds = {"anonymous": AuthKind.NONE, "basic": AuthKind.BASIC, "bearer": AuthKind.BEARER}
-        users = {registry.username: registry.password or ""} if registry.username else {}
-        service = RegistryService(
-            **common,
-            layouts=[
-                *self.item.layouts,
-                *(
-                    Mount(layout=image.layout, reference=image.reference)
-                    for image in self.item.images
-                ),
-            ],
-            port=registry.port,
-            tls=tls,
-            auth=Auth(kind=kinds[registry.auth], users=users),
-            identify=identify,
-        )
-        self.registry = RegistryPart(service, self.timeline, self.item.mac)
-        return service
-
-    def _make_tink(self) -> TinkServer:
-        item = self.item
-        tls = None
-        if item.tink.tls:
-            issued = self._authority().issue("tink", item.network.server, f"tink.{ZONE}")
-            tls = ServerTls(
-                certificate_chain=issued.chain.read_bytes(), private_key=issued.key.read_bytes()
-            )
-        return TinkServer(
-            engine=Engine(copy.deepcopy(self._brief.workflows)),
-            record=partial(self.timeline.record, "tink"),
-            bind=item.network.server,
-            port=item.tink.port,
-            tls=tls,
-        )
-
-    def _authority(self) -> Authority:
-        if self._ca is None:
-            self._ca = Authority(PRIVATE_DIR)
-            shutil.copy(self._ca.certificate, self.run_dir / "ca.pem")
-        return self._ca
 
     async def _make_machine(self) -> Machine:
         item = self.item

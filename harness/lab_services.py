@@ -1,0 +1,169 @@
+"""What stands around the machine: the construction of every service from a brief."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from fake_tink_server.engine import Engine
+from fake_tink_server.server import ServerTls, TinkServer
+from harness.brief import Brief
+from harness.lab_parts import RegistryPart
+from harness.net.neighbours import identify
+from harness.oci.content import Mount
+from harness.seal import PRIVATE_DIR
+from harness.services import Service
+from harness.services.authority import Authority
+from harness.services.dhcp import DhcpService
+from harness.services.dns import DnsService
+from harness.services.http import HOOK_PREFIX, HttpService
+from harness.services.ntp import NtpService
+from harness.services.radv import RadvService
+from harness.services.registry import RegistryService
+from harness.services.syslog import SyslogService
+from harness.services.tftp import TftpService
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline
+from harness.wire.ipxe import ScriptConfig
+from harness.wire.netboot import NetbootConfig, Reservations
+from harness.wire.ntp import NtpPolicy
+from harness.wire.registry_auth import Auth, AuthKind
+from harness.wire.tftp_transfer import FAST
+
+HTTP_PORT: Final = 7080
+ZONE: Final = "tinkerbell.lab"
+
+
+class Surroundings:
+    """Makes the services of one lab; starting and stopping them is the lab's.
+
+    ``interface`` is where the machine's frames arrive: the segment's bridge.
+    """
+
+    registry: RegistryPart
+
+    def __init__(
+        self, brief: Brief, *, run_dir: Path, timeline: Timeline, tasks: TaskKeeper, interface: str
+    ) -> None:
+        self.item = brief.item
+        self.timeline = timeline
+        self._brief = brief
+        self._run_dir = run_dir
+        self._interface = interface
+        self._common: dict[str, Any] = {"timeline": timeline, "tasks": tasks}
+        self._ca: Authority | None = None
+
+    def make_services(self) -> list[Service]:
+        """Return the services in the order in which they start."""
+        item, server = self.item, self.item.network.server
+        reservations = Reservations(self._brief.reservations)
+        fast = item.profile == "fast"
+        http = f"http://{server}:{HTTP_PORT}"
+        # Fast: no wait for a ProxyDHCP offer, and a NIC ROM's iPXE gets the script at once
+        # instead of Tinkerbell's iPXE first.
+        config = NetbootConfig(
+            server=server,
+            http=http,
+            syslog=server,
+            no_pxedhcp=fast,
+            user_class="iPXE" if fast else "",
+        )
+        scripts = ScriptConfig(
+            osie_url=f"{http}{HOOK_PREFIX}",
+            syslog_host=server,
+            grpc_authority=item.tink.address,
+            tls=item.tink.tls,
+            insecure_tls=item.tink.tls,
+            extra_kernel_args=item.kernel_args,
+        )
+        assert item.hook.kernel is not None
+        assert item.hook.initramfs is not None
+        artifacts = {
+            "vmlinuz-x86_64": item.hook.kernel,
+            "initramfs-x86_64": item.hook.initramfs,
+        }
+        assert item.ipxe is not None
+        binaries = {path.name: path for path in sorted(item.ipxe.iterdir())}
+        names = {f"{name}.{ZONE}": server for name in ("registry", "tink", "smee")}
+        return [
+            DhcpService(
+                **self._common,
+                reservations=reservations,
+                config=config,
+                interface=self._interface,
+            ),
+            TftpService(
+                **self._common,
+                reservations=reservations,
+                binaries=binaries,
+                single_port=item.tftp_single_port,
+                policy=FAST if fast else None,
+                identify=identify,
+            ),
+            HttpService(
+                **self._common,
+                reservations=reservations,
+                scripts=scripts,
+                binaries=binaries,
+                artifacts=artifacts,
+                identify=identify,
+            ),
+            RadvService(**self._common, interface=self._interface),
+            DnsService(**self._common, zone={**names, "pool.ntp.org": server}),
+            NtpService(
+                **self._common, policy=NtpPolicy(offset_s=item.ntp_offset_s), identify=identify
+            ),
+            SyslogService(**self._common, identify=identify),
+            self._make_registry(),
+        ]
+
+    def _make_registry(self) -> RegistryService:
+        registry, server = self.item.registry, self.item.network.server
+        tls = None
+        if registry.scheme == "https":
+            issued = self._authority().issue("registry", server, f"registry.{ZONE}")
+            tls = (issued.chain, issued.key)
+        kinds = {"anonymous": AuthKind.NONE, "basic": AuthKind.BASIC, "bearer": AuthKind.BEARER}
+        users = {registry.username: registry.password or ""} if registry.username else {}
+        service = RegistryService(
+            **self._common,
+            layouts=[
+                *self.item.layouts,
+                *(
+                    Mount(layout=image.layout, reference=image.reference)
+                    for image in self.item.images
+                ),
+            ],
+            port=registry.port,
+            tls=tls,
+            auth=Auth(kind=kinds[registry.auth], users=users),
+            identify=identify,
+        )
+        self.registry = RegistryPart(service, self.timeline, self.item.mac)
+        return service
+
+    def make_tink(self) -> TinkServer:
+        """Return Tinkerbell's gRPC server, its workflows as at power-on."""
+        item = self.item
+        tls = None
+        if item.tink.tls:
+            issued = self._authority().issue("tink", item.network.server, f"tink.{ZONE}")
+            tls = ServerTls(
+                certificate_chain=issued.chain.read_bytes(), private_key=issued.key.read_bytes()
+            )
+        return TinkServer(
+            engine=Engine(copy.deepcopy(self._brief.workflows)),
+            record=partial(self.timeline.record, "tink"),
+            bind=item.network.server,
+            port=item.tink.port,
+            tls=tls,
+        )
+
+    def _authority(self) -> Authority:
+        if self._ca is None:
+            self._ca = Authority(PRIVATE_DIR)
+            shutil.copy(self._ca.certificate, self._run_dir / "ca.pem")
+        return self._ca

@@ -1,0 +1,50 @@
+"""What a scenario says of the network and of the small services on it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+from pydantic import field_validator
+
+from harness.scenario.models.forms import Model, Offset
+
+
+class Network(Model):
+    """Addresses of the lab's own, isolated network."""
+
+    subnet: IPv4Network = IPv4Network("192.168.77.0/24")
+    """IPv4 network, at most /29."""
+    server: IPv4Address | None = None
+    """Where every service listens; default: the subnet's first address."""
+    machine: IPv4Address | None = None
+    """What DHCP gives the machine; default: the subnet's tenth address."""
+
+    @field_validator("subnet")
+    @classmethod
+    def _room_for_two(cls, value: IPv4Network) -> IPv4Network:
+        if value.prefixlen > 29:
+            raise ValueError(f"{value} is too small: at most /29")
+        return value
+
+
+class Tink(Model):
+    """Tinkerbell's gRPC server."""
+
+    tls: bool = False
+    """Whether it speaks TLS (certificate of the lab's own CA)."""
+
+
+class Tftp(Model):
+    """The TFTP server."""
+
+    ports: Literal["single", "multi"] = "single"
+    """``single``: data leaves from port 69, as smee's default; ``multi``: RFC 1350's way."""
+
+
+class Ntp(Model):
+    """The time server."""
+
+    offset: Offset = timedelta(0)
+    """How far its clock is off: ``2 h`` ahead, ``-30 s`` behind."""

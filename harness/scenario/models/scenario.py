@@ -1,0 +1,85 @@
+"""The scenario itself: every key at the top of the file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from harness.documents import Mistake
+from harness.scenario.models.expect import Expect, Verdict
+from harness.scenario.models.forms import Duration, Model, form_of
+from harness.scenario.models.kernel_args import KernelArg, KernelValue
+from harness.scenario.models.machine import Machine
+from harness.scenario.models.network import Network, Ntp, Tftp, Tink
+from harness.scenario.models.registry import Registry
+
+
+class Scenario(Model):
+    """A netboot scenario: what is booted, by what network, and what must be true at the end."""
+
+    scenario: Annotated[str, Field(min_length=1)]
+    """One sentence: what happens here."""
+    report: str | None = None
+    """Where this was seen in the field: ``F50, tinkerbell/hook#178``."""
+    base: str | None = None
+    """Another scenario file that this one changes; mappings merge, all else is replaced."""
+    hook: str = "embedded"
+    """``embedded`` (built here), or a folder or tarball with a kernel and an initramfs."""
+    machine: Machine
+    """The machine that boots."""
+    worker: str = "tink-worker@v0.12.2"
+    """The worker Hook starts: ``tink-worker@VERSION``, or a reference listed in ``images``."""
+    template: str | None = None
+    """File with a Tinkerbell Template. Left out: no workflow; the run ends once all that
+    ``expect`` says of events and consoles holds."""
+    hardware: str | None = None
+    """File with Tinkerbell Hardware; left out: derived from ``machine``."""
+    workflow: str | None = None
+    """File with a Tinkerbell Workflow; left out: this template on this machine."""
+    registry: Registry = Registry()
+    """The OCI registry."""
+    tink: Tink = Tink()
+    """Tinkerbell's gRPC server."""
+    tftp: Tftp = Tftp()
+    """The TFTP server."""
+    network: Network = Network()
+    """Addresses."""
+    ntp: Ntp = Ntp()
+    """The time server."""
+    profile: Literal["faithful", "fast"] = "faithful"
+    """``faithful`` answers DHCP as smee does; ``fast`` adds options that end firmware waits."""
+    kernel_args: dict[KernelArg, KernelValue] = Field(default={}, alias="kernel args")
+    """Extra kernel arguments; null takes a default one away. ``{{ registry.address }}``,
+    ``{{ server.address }}``, ``{{ tink.address }}`` and ``{{ machine.mac }}`` are filled in."""
+    images: dict[str, str] = {}
+    """More images for the registry: reference → an OCI image layout, a tar of ``docker save``, a
+    static program, a folder with a Go program, or a folder that becomes the root file system."""
+    segment: Literal["auto", "bridge", "wire"] = "auto"
+    """How the machine is wired: ``bridge`` is a tap on a bridge, ``wire`` a pump in user space."""
+    deadline: Duration = timedelta(minutes=10)
+    """When the run is given up, from power-on."""
+    expect: list[Expect] = []
+    """What must be true at the end."""
+    verdict: Annotated[
+        Annotated[Literal["passed"], Tag("plain")] | Annotated[Verdict, Tag("mapping")],
+        Discriminator(form_of),
+    ] = "passed"
+    """How the boot must end: ``passed``, or a failure with phase and blame."""
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> Scenario:
+        if self.template is not None:
+            return self
+        if self.workflow is not None:
+            raise Mistake("a workflow needs its template", hint="template: FILE")
+        if not any(entry.console or entry.event for entry in self.expect):
+            raise Mistake(
+                "without a template, 'expect' says when the run ends",
+                hint="name a template, or expect a console line or an event",
+            )
+        for entry in self.expect:
+            if entry.actions is not None or entry.workflow is not None:
+                raise Mistake("there is no workflow without a template", hint="template: FILE")
+        return self
