@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +10,12 @@ from typing import Any, Final
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
+from harness.certificates import Authority
 from harness.lab_parts import RegistryPart
 from harness.net.neighbours import identify
 from harness.oci.content import Mount
 from harness.seal import PRIVATE_DIR
 from harness.services import Service
-from harness.services.authority import Authority
 from harness.services.dhcp import DhcpService
 from harness.services.dns import DnsService
 from harness.services.http import HOOK_PREFIX, HttpService
@@ -124,8 +123,9 @@ class Surroundings:
         registry, server = self.item.registry, self.item.network.server
         tls = None
         if registry.scheme == "https":
-            issued = self._authority().issue("registry", server, f"registry.{ZONE}")
-            tls = (issued.chain, issued.key)
+            issued = self._authority().issue(server, f"registry.{ZONE}")
+            files = issued.write(PRIVATE_DIR, "registry")
+            tls = (files.chain, files.key)
         kinds = {"anonymous": AuthKind.NONE, "basic": AuthKind.BASIC, "bearer": AuthKind.BEARER}
         users = {registry.username: registry.password or ""} if registry.username else {}
         service = RegistryService(
@@ -150,10 +150,8 @@ class Surroundings:
         item = self.item
         tls = None
         if item.tink.tls:
-            issued = self._authority().issue("tink", item.network.server, f"tink.{ZONE}")
-            tls = ServerTls(
-                certificate_chain=issued.chain.read_bytes(), private_key=issued.key.read_bytes()
-            )
+            issued = self._authority().issue(item.network.server, f"tink.{ZONE}")
+            tls = ServerTls(certificate_chain=issued.chain, private_key=issued.key)
         return TinkServer(
             engine=Engine(copy.deepcopy(self._brief.workflows)),
             record=partial(self.timeline.record, "tink"),
@@ -164,6 +162,6 @@ class Surroundings:
 
     def _authority(self) -> Authority:
         if self._ca is None:
-            self._ca = Authority(PRIVATE_DIR)
-            shutil.copy(self._ca.certificate, self._run_dir / "ca.pem")
+            self._ca = Authority()
+            (self._run_dir / "ca.pem").write_bytes(self._ca.certificate)
         return self._ca
