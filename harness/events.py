@@ -140,6 +140,17 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "id workflow_id worker_id task action state seconds message accepted",
     ),
     "tink.workflow.changed": _kind("A workflow's state changed", "workflow_id state before"),
+    # -- the docker engine's stand-in, which runs nothing (fake_tink_server's conformance kit)
+    "docker.call.answered": _kind("A call of the docker API", "method path status"),
+    "docker.image.pulled": _kind("A worker pulled an image", "image user password registry error"),
+    "docker.container.created": _kind(
+        "A container was made, or refused",
+        "container image command entrypoint environment binds privileged pid network error",
+    ),
+    "docker.container.started": _kind("A container started", "container image"),
+    "docker.container.ended": _kind("A container ended", "container image code"),
+    "docker.container.stopped": _kind("A stop or kill was asked for", "container signal"),
+    "docker.container.removed": _kind("A container was removed", "container force"),
     # -- judgement
     "expectation.met": _kind("An expectation holds", "expectation detail"),
     "expectation.failed": _kind("An expectation does not hold", "expectation expected found"),
