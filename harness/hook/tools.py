@@ -58,12 +58,14 @@ def tool_package(go_mod: str, name: str) -> str | None:
 async def ensure_tool(name: str, cache: Path, progress: Progress) -> Path:
     """Return the program ``name``, compiled from the module that ``linuxkit/tools/<name>`` pins.
 
-    Known here: ``linuxkit``, ``tink-worker``. Raises ``BuildFailed`` or ``HostUnfit``.
+    Known here: ``linuxkit``, ``tink-worker``, and ``smee``, whose main package is our own and lies
+    beside its ``go.mod``. Raises ``BuildFailed`` or ``HostUnfit``.
     """
     folder = source_root() / "linuxkit" / "tools" / name
     if not (folder / "go.mod").is_file():
         raise BuildFailed(f"no tool {name!r}: {folder} has no go.mod")
-    tool = tool_package((folder / "go.mod").read_text(), name)
+    own = (folder / "main.go").is_file()
+    tool = "." if own else tool_package((folder / "go.mod").read_text(), name)
     if tool is None:
         raise BuildFailed(f"{folder / 'go.mod'} has no tool line")
     return await go_build(folder, tool, name, cache=cache, progress=progress)
