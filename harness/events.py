@@ -99,6 +99,8 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "http.response.aborted": _kind("The client left early", "id mac path bytes length"),
     "http.malformed": _kind("Bytes on the HTTP port that are no HTTP", "peer reason"),
     "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
+    # -- the real smee, where it stands in for the lab's own servers
+    "smee.line.logged": _kind("smee said something in its log", "level message details"),
     # -- router advertisements, DNS, NTP, syslog
     "radv.solicitation.received": _kind("Router Solicitation", "mac peer"),
     "radv.advertisement.sent": _kind("Router Advertisement", "destination"),
