@@ -71,8 +71,8 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "dhcp.request.received": _kind(
         "REQUEST", f"{_DHCP} vendor_class user_class arch requested giaddr"
     ),
-    "dhcp.offer.sent": _kind("OFFER", f"{_DHCP} address file next_server destination"),
-    "dhcp.ack.sent": _kind("ACK", f"{_DHCP} address file next_server destination"),
+    "dhcp.offer.sent": _kind("OFFER", f"{_DHCP} address file next_server destination server"),
+    "dhcp.ack.sent": _kind("ACK", f"{_DHCP} address file next_server destination server"),
     "dhcp.release.received": _kind("RELEASE", f"{_DHCP} address"),
     "dhcp.decline.received": _kind("DECLINE", f"{_DHCP} address message"),
     "dhcp.inform.received": _kind("INFORM", f"{_DHCP} address"),

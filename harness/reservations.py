@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
 from fake_tink_server.objects import Hardware, Interface
 from harness.wire.netboot import Reservation
 
-_WEEK_S = 604_800
+_WEEK_S: Final = 604_800
+_MAX_LEASE_S: Final = 0xFFFF_FFFF
+_ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def reservations_of(hardware: Hardware) -> list[Reservation]:
     """Return one reservation for each interface that smee would answer.
 
-    As in smee, an interface without ``dhcp`` or ``netboot`` has none.
+    As in smee, an interface without ``dhcp`` or ``netboot`` has none, nor has one with an address
+    but no netmask, or with what is no address, network or URL where one must be.
     """
-    return [
-        _reservation(hardware, interface)
-        for interface in hardware.spec.interfaces
-        if interface.dhcp is not None and interface.netboot is not None and interface.dhcp.mac
-    ]
+    found = []
+    for interface in hardware.spec.interfaces:
+        if interface.dhcp and interface.netboot and interface.dhcp.mac:
+            with contextlib.suppress(ValueError):
+                found.append(_reservation(hardware, interface))
+    return found
 
 
 def _reservation(hardware: Hardware, interface: Interface) -> Reservation:
+    """Raises ``ValueError`` for values that smee fails to convert: it stays silent then."""
     dhcp, netboot = interface.dhcp, interface.netboot
     assert dhcp is not None
     assert netboot is not None
-    ip, ipxe, osie = dhcp.ip, netboot.ipxe, netboot.osie
+    ip, ipxe, osie, rpi = dhcp.ip, netboot.ipxe, netboot.osie, netboot.rpi
     metadata = hardware.spec.metadata
     facility = metadata.facility.facility_code if metadata and metadata.facility else ""
+    if ip:
+        IPv4Address(ip.address)
+        IPv4Address(ip.netmask)
+        if ip.gateway:
+            IPv4Address(ip.gateway)
+    for route in dhcp.classless_static_routes:
+        IPv4Network(route.destination_descriptor, strict=False)
+        IPv4Address(route.router)
+    if ipxe and ipxe.url and not _ABSOLUTE.match(ipxe.url):
+        raise ValueError(f"{ipxe.url!r} is no absolute URL")
     return Reservation(
         mac=dhcp.mac.lower(),
         address=ip.address if ip else "",
-        netmask=(ip.netmask if ip else "") or "255.255.255.0",
+        netmask=ip.netmask if ip else "",
         gateway=ip.gateway if ip else "",
-        name_servers=tuple(dhcp.name_servers),
-        time_servers=tuple(dhcp.time_servers),
+        name_servers=_addresses(dhcp.name_servers),
+        time_servers=_addresses(dhcp.time_servers),
         hostname=dhcp.hostname,
         domain=dhcp.domain_name,
-        lease_s=dhcp.lease_time or _WEEK_S,
+        lease_s=dhcp.lease_time if 0 <= dhcp.lease_time <= _MAX_LEASE_S else _WEEK_S,
         routes=tuple((r.destination_descriptor, r.router) for r in dhcp.classless_static_routes),
         allow_pxe=bool(netboot.allow_pxe),
         allow_workflow=bool(netboot.allow_workflow),
@@ -56,4 +77,17 @@ def _reservation(hardware: Hardware, interface: Interface) -> Reservation:
         osie_initrd=osie.initrd if osie else "",
         kernel_params=tuple(osie.kernel_params) if osie else (),
         pxelinux_config=netboot.pxelinux.config if netboot.pxelinux else "",
+        pi_serial=rpi.serial_num if rpi else "",
+        pi_firmware_path=rpi.firmware_path if rpi else "",
+        pi_config=rpi.config_txt if rpi else "",
+        source_iso=interface.isoboot.source_iso if interface.isoboot else "",
     )
+
+
+def _addresses(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the IPv4 addresses among ``values``; smee passes over what is no address."""
+    found = []
+    for value in values:
+        with contextlib.suppress(ValueError):
+            found.append(str(IPv4Address(value)))
+    return tuple(found)

@@ -1,14 +1,17 @@
-"""DHCP on the lab's interface, answered as smee answers."""
+"""DHCP on the lab's interface, answered as smee answers, and the address server beside a proxy."""
 
 from __future__ import annotations
 
-from harness.services.udp import Rewrite
+import socket
+
+from harness.services.udp import Rewrite, UdpShell, udp_socket
 from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire.dhcp4 import SERVER_PORT
 from harness.wire.dhcp_server import DhcpServer
 from harness.wire.netboot import NetbootConfig, Reservations
+from harness.wire.proxy_dhcp import Mode
 
 
 class DhcpService(UdpService):
@@ -25,12 +28,13 @@ class DhcpService(UdpService):
         bind: str = "0.0.0.0",
         port: int = SERVER_PORT,
         rewrite: Rewrite | None = None,
+        mode: Mode = Mode.RESERVATION,
     ) -> None:
         # Bound to 0.0.0.0 even though the lab has one address: a socket that is bound to an
         # address never hears a broadcast.
         super().__init__(
             name="dhcp",
-            core=DhcpServer(config=config, reservations=reservations),
+            core=DhcpServer(config=config, reservations=reservations, mode=mode),
             timeline=timeline,
             tasks=tasks,
             bind=bind,
@@ -38,4 +42,78 @@ class DhcpService(UdpService):
             interface=interface,
             broadcast=True,
             rewrite=rewrite,
+            shared=mode is not Mode.RESERVATION,
         )
+
+
+class AddressService:
+    """The DHCP server beside a proxy: hands out addresses, knows nothing of netboot.
+
+    It shares port 67 with the proxy on the same interface. What is sent to its own ``address``
+    (which the interface must have) reaches it alone, broadcasts reach both.
+    """
+
+    name = "addresses"
+
+    def __init__(
+        self,
+        *,
+        timeline: Timeline,
+        tasks: TaskKeeper,
+        reservations: Reservations,
+        address: str,
+        interface: str | None,
+        port: int = SERVER_PORT,
+    ) -> None:
+        self._timeline = timeline
+        self._tasks = tasks
+        self._core = DhcpServer(
+            config=NetbootConfig(server=address, enabled=False), reservations=reservations
+        )
+        self._address = address
+        self._interface = interface
+        self._port = port
+        self._shells: list[UdpShell] = []
+
+    async def start(self) -> None:
+        """Listen. Raises ``SetupFailed``."""
+        own = self._socket(self._address)
+        # A socket that is bound to 255.255.255.255 hears broadcasts and takes no unicast from
+        # anybody. It would send from the interface's first address: its answers leave by ``own``.
+        everybody = self._socket("255.255.255.255")
+        for sock, answers in ((own, None), (everybody, own)):
+            shell = UdpShell(
+                service="dhcp",
+                core=self._core,
+                sock=sock,
+                timeline=self._timeline,
+                tasks=self._tasks,
+                answers=answers,
+            )
+            self._shells.append(shell)
+        self._timeline.record(
+            self.name,
+            "service.started",
+            service=self.name,
+            address=self._address,
+            port=self._shells[0].port,
+            transport="udp",
+        )
+
+    def _socket(self, bind: str) -> socket.socket:
+        return udp_socket(
+            service=self.name,
+            bind=bind,
+            port=self._port,
+            interface=self._interface,
+            broadcast=True,
+            shared=True,
+        )
+
+    async def stop(self) -> None:
+        """Stop listening; may be called twice."""
+        if self._shells:
+            for shell in reversed(self._shells):
+                shell.close()
+            self._shells.clear()
+            self._timeline.record(self.name, "service.stopped", service=self.name)

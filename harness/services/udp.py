@@ -45,10 +45,13 @@ class UdpShell:
         timeline: Timeline,
         tasks: TaskKeeper,
         rewrite: Rewrite | None = None,
+        answers: socket.socket | None = None,
     ) -> None:
+        """``answers``: another shell's socket that datagrams leave by instead of ``sock``."""
         self.core = core
         self._service = service
         self._sock = sock
+        self._out = answers or sock
         self._timeline = timeline
         self._tasks = tasks
         self._rewrite = rewrite
@@ -73,7 +76,8 @@ class UdpShell:
         if self.closed:
             return
         self._loop.remove_reader(self._sock.fileno())
-        self._loop.remove_writer(self._sock.fileno())
+        if self._out.fileno() >= 0:
+            self._loop.remove_writer(self._out.fileno())
         for handle in self._timers.values():
             handle.cancel()
         self._timers.clear()
@@ -144,20 +148,20 @@ class UdpShell:
             self._unsent.append(command)
         elif not self._sent(command):
             self._unsent.append(command)
-            self._loop.add_writer(self._sock.fileno(), self._writable)
+            self._loop.add_writer(self._out.fileno(), self._writable)
 
     def _writable(self) -> None:
         while self._unsent and self._sent(self._unsent[0]):
             self._unsent.popleft()
         if not self._unsent and not self.closed:
-            self._loop.remove_writer(self._sock.fileno())
+            self._loop.remove_writer(self._out.fileno())
 
     def _sent(self, command: Send) -> bool:
         """Tell whether ``command`` is dealt with; False: the socket's buffer is full."""
         if self.closed:
             return True
         try:
-            self._sock.sendto(command.data, command.destination)
+            self._out.sendto(command.data, command.destination)
         except BlockingIOError:
             return False
         except OSError as error:  # no route to it, or it is too long: a fact, not a crash
@@ -180,15 +184,22 @@ def crash(service: str, error: Exception, *, timeline: Timeline, tasks: TaskKeep
 
 
 def udp_socket(
-    *, service: str, bind: str, port: int, interface: str | None = None, broadcast: bool = False
+    *,
+    service: str,
+    bind: str,
+    port: int,
+    interface: str | None = None,
+    broadcast: bool = False,
+    shared: bool = False,
 ) -> socket.socket:
     """Return a bound UDP socket. Raises ``SetupFailed``.
 
     ``interface`` ties it to a device, so that broadcasts leave there and nothing else is heard.
+    ``shared`` lets another socket that is shared too have the port on an overlapping address.
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(shared))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         if broadcast:

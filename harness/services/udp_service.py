@@ -22,6 +22,7 @@ class UdpService:
         interface: str | None = None,
         broadcast: bool = False,
         rewrite: Rewrite | None = None,
+        shared: bool = False,
     ) -> None:
         self.name = name
         self._core = core
@@ -32,6 +33,7 @@ class UdpService:
         self._interface = interface
         self._broadcast = broadcast
         self._rewrite = rewrite
+        self._shared = shared
         self._shell: UdpShell | None = None
 
     @property
@@ -47,6 +49,7 @@ class UdpService:
             port=self._port,
             interface=self._interface,
             broadcast=self._broadcast,
+            shared=self._shared,
         )
         self._shell = UdpShell(
             service=self.name,

@@ -1,19 +1,20 @@
-"""A DHCP server that answers as Tinkerbell's smee v0.25.0 does in reservation mode.
+"""A DHCP server that answers as Tinkerbell's smee v0.25.0 does, in each of its modes.
 
 Every address is a reservation. There is never a NAK; a client without a reservation, or whose
-DHCP is disabled, hears nothing.
+DHCP is disabled, hears nothing. The proxy modes give no addresses.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address
 from typing import Any, Final
 
 from harness.wire import dhcp4
 from harness.wire.commands import Address, Command, Note, Send
 from harness.wire.dhcp4 import Code, Message, MessageType, Option
+from harness.wire.dhcp_reply import reply_to
 from harness.wire.netboot import (
     Client,
     NetbootConfig,
@@ -23,21 +24,27 @@ from harness.wire.netboot import (
     classify,
     netboot_refusal,
 )
+from harness.wire.proxy_dhcp import Mode, proxy_reply
 
 _ANSWERS: Final[Mapping[int, MessageType]] = {
     MessageType.DISCOVER: MessageType.OFFER,
     MessageType.REQUEST: MessageType.ACK,
 }
-_FILE_BYTES: Final = 127
-"""smee's library keeps the last octet of ``file`` for a NUL."""
 
 
 class DhcpServer:
     """``receive`` turns a datagram into what to send and what to note. Keeps no leases."""
 
-    def __init__(self, *, config: NetbootConfig, reservations: Reservations) -> None:
+    def __init__(
+        self,
+        *,
+        config: NetbootConfig,
+        reservations: Reservations,
+        mode: Mode = Mode.RESERVATION,
+    ) -> None:
         self.config = config
         self.reservations = reservations
+        self.mode = mode
 
     def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
         """Answer one datagram from ``peer``. Raises ``DecodeError`` for what is no DHCP."""
@@ -59,21 +66,20 @@ class DhcpServer:
             }
             | ({"requested": _requested(message)} if kind == MessageType.REQUEST else {}),
         )
-        reservation = self.reservations.by_mac(client.mac)
-        if reservation is None or reservation.disabled:
-            reason = "no Hardware has this MAC" if reservation is None else "DHCP is disabled"
-            ignored = {**who, "message": MessageType(kind).name, "reason": reason}
+        reply = self.answer(message, client, _ANSWERS[kind])
+        if isinstance(reply, str):
+            ignored = {**who, "message": MessageType(kind).name, "reason": reply}
             return [received, Note(name="dhcp.ignored", fields=ignored)]
-        reply = self.reply(message, reservation, _ANSWERS[kind])
         destination = reply_destination(message, peer)
         sent = Note(
             name=f"dhcp.{_ANSWERS[kind].name.lower()}.sent",
             fields={
                 **who,
-                "address": reply.yiaddr,
+                "address": reply.yiaddr if self.mode is Mode.RESERVATION else None,
                 "file": reply.boot_file or None,
                 "next_server": reply.siaddr,
                 "destination": f"{destination[0]}:{destination[1]}",
+                "server": reply.address(Code.SERVER_IDENTIFIER),
             },
         )
         return [received, Send(data=dhcp4.encode(reply), destination=destination), sent]
@@ -82,6 +88,24 @@ class DhcpServer:
         """Do nothing: this server sets no timers."""
         del name, now
         return []
+
+    def answer(self, request: Message, client: Client, kind: MessageType) -> Message | str:
+        """Return the OFFER or ACK for ``request``, or why there is none."""
+        if self.mode is not Mode.RESERVATION:
+            return proxy_reply(
+                request,
+                client,
+                kind,
+                config=self.config,
+                reservations=self.reservations,
+                auto=self.mode is Mode.AUTO_PROXY,
+            )
+        reservation = self.reservations.by_mac(client.mac)
+        if reservation is None:
+            return "no Hardware has this MAC"
+        if reservation.disabled:
+            return "DHCP is disabled"
+        return self.reply(request, reservation, kind)
 
     def reply(self, request: Message, reservation: Reservation, kind: MessageType) -> Message:
         """Return the OFFER or ACK for ``request``, options in order of their code."""
@@ -93,9 +117,6 @@ class DhcpServer:
         }
         if config.syslog:
             options[Code.LOG_SERVER] = dhcp4.packed(config.syslog)
-        for echoed in (Code.RELAY_AGENT, Code.CLIENT_IDENTIFIER):  # RFC 3046 §2.2, RFC 6842 §3
-            if (value := request.option(echoed)) is not None:
-                options[echoed] = value
         file, next_server = reservation.boot_file_name, config.server
         users_own = reservation.tftp_server_name or reservation.boot_file_name
         if config.enabled and not users_own and netboot_refusal(request) is None:
@@ -108,18 +129,8 @@ class DhcpServer:
                 options[Code.VENDOR_SPECIFIC] = boot.vendor_specific
             if config.no_pxedhcp:
                 options[Code.IPXE] = dhcp4.encode_options([Option(176, b"\x01")])
-        relay_agent_last = sorted(options, key=lambda code: (code == Code.RELAY_AGENT, code))
-        return Message(
-            op=2,
-            htype=request.htype,
-            xid=request.xid,
-            flags=request.flags,
-            yiaddr=reservation.address,
-            siaddr=next_server,
-            giaddr=request.giaddr,
-            chaddr=request.chaddr,
-            file=file.encode()[:_FILE_BYTES],
-            options=tuple(Option(code, options[code]) for code in relay_agent_last),
+        return reply_to(
+            request, options, file=file, siaddr=next_server, yiaddr=reservation.address or "0.0.0.0"
         )
 
 
@@ -137,12 +148,12 @@ def reply_destination(request: Message, peer: Address) -> Address:
 
 
 def _reserved_options(reservation: Reservation) -> dict[int, bytes]:
-    interface = IPv4Interface(f"{reservation.address}/{reservation.netmask}")
-    options: dict[int, bytes] = {
-        Code.LEASE_TIME: struct.pack("!I", reservation.lease_s),
-        Code.SUBNET_MASK: dhcp4.packed(reservation.netmask),
-        Code.BROADCAST_ADDRESS: interface.network.broadcast_address.packed,
-    }
+    options: dict[int, bytes] = {Code.LEASE_TIME: struct.pack("!I", reservation.lease_s)}
+    if reservation.address:  # the mask may have holes: Go does not mind
+        address, mask = int(IPv4Address(reservation.address)), dhcp4.packed(reservation.netmask)
+        host_bits = ~int.from_bytes(mask, "big") & 0xFFFF_FFFF
+        options[Code.SUBNET_MASK] = mask
+        options[Code.BROADCAST_ADDRESS] = (address | host_bits).to_bytes(4, "big")
     if reservation.gateway:
         options[Code.ROUTER] = dhcp4.packed(reservation.gateway)
     if reservation.name_servers:

@@ -1,7 +1,7 @@
 """What a netbooting client is told: who it is, and which file comes next.
 
-The rules are those of Tinkerbell's smee v0.25.0 in reservation mode, quirks included; where smee
-and an RFC differ, smee is followed and the place says so.
+The rules are those of Tinkerbell's smee v0.25.0, quirks included; where smee and an RFC differ,
+smee is followed and the place says so.
 """
 
 from __future__ import annotations
@@ -78,6 +78,14 @@ class Reservation:
     osie_initrd: str = ""
     kernel_params: tuple[str, ...] = ()
     pxelinux_config: str = ""
+    pi_serial: str = ""
+    """A Raspberry Pi's serial number: the folder of all it asks TFTP for."""
+    pi_firmware_path: str = ""
+    """The folder among the TFTP assets that stands for ``<pi_serial>/``."""
+    pi_config: str = ""
+    """``<pi_serial>/config.txt``"""
+    source_iso: str = ""
+    """URL of the ISO to patch instead of the configured one."""
 
     @property
     def worker_id(self) -> str:
@@ -292,36 +300,49 @@ def boot_file(client: Client, reservation: Reservation, config: NetbootConfig) -
         return BootFile(file=NOT_ALLOWED, next_server="0.0.0.0", vendor_specific=None)
     if config.traceparent:
         binary = f"{binary}-{config.traceparent}"
-    in_path = formatted_mac(client.mac, config.mac_format)
-    path = f"{in_path}/{binary}" if in_path else binary
-    tftp_address, tftp_port = config.tftp_server
-    if client.wants_script:
-        file = config.script_url_for(reservation, client.mac) or NO_SCRIPT
-    elif client.kind is ClientKind.HTTP:
-        file = f"{config.http_base}/ipxe/binary/{path}"
-    elif client.stage is Stage.IPXE:
-        file = f"tftp://{tftp_address}:{tftp_port}/{path}"
-    else:
-        file = binary
-    next_server = tftp_address
-    if client.kind is ClientKind.HTTP:
-        host = config.http_base.split("//", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0]
-        next_server = host if _IPV4.fullmatch(host) else config.server
+    script = config.script_url_for(reservation, client.mac)
     return BootFile(
-        file=file,
-        next_server=next_server,
+        file=file_of(client, binary, script, config),
+        next_server=next_server(client, config),
         vendor_specific=vendor_specific(client.mac, config.traceparent),
     )
 
 
-def vendor_specific(mac: str, traceparent: str = "") -> bytes:
+def file_of(client: Client, binary: str, script: str, config: NetbootConfig) -> str:
+    """Return ``file`` for a client that may netboot: its script, or where ``binary`` is."""
+    in_path = formatted_mac(client.mac, config.mac_format)
+    path = f"{in_path}/{binary}" if in_path else binary
+    if client.wants_script:
+        return script or NO_SCRIPT
+    if client.kind is ClientKind.HTTP:
+        return f"{config.http_base}/ipxe/binary/{path}"
+    if client.stage is Stage.IPXE:
+        address, port = config.tftp_server
+        return f"tftp://{address}:{port}/{path}"
+    return binary
+
+
+def next_server(client: Client, config: NetbootConfig) -> str:
+    """Return siaddr: the TFTP server, or for an HTTP client the HTTP server if that is an address.
+
+    0.0.0.0, which smee's command line allows for both, becomes the server's own address.
+    """
+    address = config.tftp_server[0]
+    if client.kind is ClientKind.HTTP:
+        host = config.http_base.split("//", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0]
+        address = host if _IPV4.fullmatch(host) else config.server
+    return config.server if address == "0.0.0.0" else address
+
+
+def vendor_specific(mac: str, traceparent: str = "", *, trace: bool = True) -> bytes:
     """Return option 43: skip PXE's own discovery, the trace, and a Pi's menu.
 
-    Sub-option 69 is a binary traceparent of 26 octets; smee sends it, zeroed, with OTEL off too.
+    Sub-option 69 is a binary traceparent of 26 octets; in reservation mode smee sends it, zeroed,
+    with OTEL off too.
     """
-    trace = bytes.fromhex(traceparent.replace("-", "")) if traceparent else bytes(26)
     pi = _PI_SUBOPTIONS if is_raspberry_pi(mac) else ()
-    return encode_options((Option(6, b"\x08"), *pi, Option(69, trace)))
+    octets = bytes.fromhex(traceparent.replace("-", "")) if traceparent else bytes(26)
+    return encode_options((Option(6, b"\x08"), *pi, *((Option(69, octets),) if trace else ())))
 
 
 def formatted_mac(mac: str, how: MacFormat) -> str:
