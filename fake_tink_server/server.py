@@ -16,9 +16,12 @@ import grpc
 import grpc.aio
 
 from fake_tink_server import codec
+from fake_tink_server.conduct import Decide
 from fake_tink_server.engine import AllowPxe, Code, Engine, Note, Refused, Report
+from fake_tink_server.front import Front, Issue
 from fake_tink_server.proto import workflow_pb2 as pb
 from fake_tink_server.workflow import TERMINAL, State
+from harness.certificates import Certificate
 from harness.errors import SetupFailed
 
 Record = Callable[..., object]
@@ -69,11 +72,14 @@ class TinkServer:
         tls: ServerTls | None = None,
         allow_pxe: Callable[[str, bool], None] | None = None,
         wall: Callable[[], float] = time.time,
+        decide: Decide | None = None,
+        issue: Issue | None = None,
     ) -> None:
         """Prepare to listen on ``bind``:``port`` (0: any free port).
 
         ``allow_pxe`` is called with a Hardware's name when the controller would toggle its
-        ``allowPXE``; ``wall`` gives seconds since the epoch.
+        ``allowPXE``; ``wall`` gives seconds since the epoch. ``decide`` says how each connection
+        is to misbehave, and ``issue`` makes the wrong certificates for that.
         """
         self.engine = engine
         self.port = port
@@ -83,6 +89,9 @@ class TinkServer:
         self._allow_pxe = allow_pxe
         self._wall = wall
         self._server: grpc.aio.Server | None = None
+        self._front: Front | None = None
+        self._decide = decide
+        self._issue = issue
         self._calls = 0
         self._moved = asyncio.Event()
 
@@ -91,23 +100,21 @@ class TinkServer:
 
         Raises ``SetupFailed`` when the port can't be had or the certificate is none.
         """
+        front = self._make_front()
         server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((self._handlers(),))
-        wanted = f"{self._bind}:{self.port}"
         try:
-            if self._tls is None:
-                port = server.add_insecure_port(wanted)
-            else:
-                port = server.add_secure_port(wanted, _credentials(self._tls))
+            server.add_insecure_port(f"unix-abstract:{front.inner}")
         except RuntimeError as error:
-            raise SetupFailed(
-                f"the Tinkerbell server can't listen on {wanted}: {error}",
-                hint="is the port taken, or the certificate not PEM?",
-            ) from error
-        if port == 0:
-            raise SetupFailed(f"the Tinkerbell server can't listen on {wanted}")
+            raise SetupFailed(f"the Tinkerbell server can't listen: {error}") from error
         await server.start()
-        self.port, self._server = port, server
+        try:
+            await front.start()
+        except SetupFailed:
+            await server.stop(0)
+            raise
+        port = front.port
+        self.port, self._server, self._front = port, server, front
         self._record(
             "service.started",
             service=self.name,
@@ -120,8 +127,10 @@ class TinkServer:
     async def stop(self) -> None:
         """Close every connection. Idempotent; takes no longer than a second."""
         server, self._server = self._server, None
-        if server is not None:
+        front, self._front = self._front, None
+        if server is not None and front is not None:
             await server.stop(0)
+            await front.stop()
             self._record("service.stopped", service=self.name)
 
     async def __aenter__(self) -> TinkServer:
@@ -229,13 +238,29 @@ class TinkServer:
 
     def _call(self, rpc: str, context: Context) -> _Call:
         self._calls += 1
-        return _Call(self._calls, rpc, context, self._record)
+        peer = self._front.peer_of(context.peer()) if self._front else context.peer()
+        return _Call(self._calls, rpc, context, self._record, peer)
+
+    def _make_front(self) -> Front:
+        tls, certificate = self._tls, None
+        if tls is not None:
+            certificate = Certificate(chain=tls.certificate_chain, key=tls.private_key)
+        return Front(
+            bind=self._bind,
+            port=self.port,
+            record=self._record,
+            certificate=certificate,
+            client_ca=tls.client_ca if tls else None,
+            decide=self._decide,
+            issue=self._issue,
+        )
 
 
 class _Call:
     """One RPC: its number, its events, its errors."""
 
-    def __init__(self, number: int, rpc: str, context: Context, record: Record) -> None:
+    def __init__(self, number: int, rpc: str, context: Context, record: Record, peer: str) -> None:
+        self._peer = peer
         self.id = number
         self._rpc = rpc
         self._context = context
@@ -261,7 +286,7 @@ class _Call:
             rpc=self._rpc,
             worker_id=worker_id,
             workflow_id=workflow_id,
-            peer=_peer(self._context.peer()),
+            peer=self._peer,
         )
 
     async def answer(self, work: Callable[[], T]) -> T:
@@ -285,19 +310,3 @@ class _Call:
     async def _abort(self, code: grpc.StatusCode, details: str) -> None:
         self.finished(code, details)
         await self._context.abort(code, details)
-
-
-def _credentials(tls: ServerTls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.private_key, tls.certificate_chain)],
-        root_certificates=tls.client_ca,
-        require_client_auth=tls.client_ca is not None,
-    )
-
-
-def _peer(text: str) -> str:
-    """Turn grpc's ``ipv4:1.2.3.4:5`` and ``ipv6:%5B::1%5D:5`` into ``address:port``."""
-    kind, _, rest = text.partition(":")
-    if kind not in ("ipv4", "ipv6"):
-        return text
-    return rest.replace("%5B", "[").replace("%5D", "]")

@@ -132,7 +132,12 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "registry.malformed": _kind("Bytes on the registry's port that are no HTTP", "peer reason"),
     "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),
     # -- Tinkerbell's gRPC server
-    "tink.connection.failed": _kind("A connection that never became gRPC", "peer reason"),
+    "tink.connection.accepted": _kind("A TCP connection came about", "id peer"),
+    "tink.connection.opened": _kind("It became gRPC", "id peer transport client"),
+    "tink.connection.closed": _kind(
+        "It ended", "id peer reason duration_s received_bytes sent_bytes"
+    ),
+    "tink.connection.failed": _kind("A connection that never became gRPC", "id peer reason"),
     "tink.rpc.received": _kind("A call", "id rpc worker_id workflow_id peer"),
     "tink.rpc.finished": _kind("A call was answered", "id rpc code details duration_s"),
     "tink.contexts.sent": _kind("GetWorkflowContexts streamed", "id worker_id workflows"),

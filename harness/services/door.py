@@ -9,18 +9,16 @@ handshake, with the alert that the client sent.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from harness.admission import HANDSHAKE_WITHIN_S, TLS_HANDSHAKE, handshake_failure, peek
 from harness.errors import SetupFailed
 from harness.tasks import TaskKeeper
 
-_HANDSHAKE_WITHIN_S: Final = 20.0  # a guest under TCG may need seconds
-_TLS_HANDSHAKE: Final = 0x16  # RFC 8446 §5.1, ContentType.handshake
 _ANSWER_TO_TLS: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Connection: close\r\n\r\n400 Bad Request"
@@ -104,10 +102,10 @@ class Door:
         handed_on = False
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            first = await _peek(connection)
+            first = await peek(connection)
             if first is None:  # a port check: connected and closed
                 return
-            if self._tls is None and first == _TLS_HANDSHAKE:
+            if self._tls is None and first == TLS_HANDSHAKE:
                 self._on_failure(peer, "TLS on the plain HTTP port")
                 await _refuse(connection, _ANSWER_TO_TLS)
             elif self._tls is not None and chr(first).isalpha():
@@ -119,34 +117,14 @@ class Door:
                     self._protocol,
                     connection,
                     ssl=self._tls,
-                    ssl_handshake_timeout=_HANDSHAKE_WITHIN_S if self._tls else None,
+                    ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._tls else None,
                 )
         except OSError as error:  # ssl.SSLError and ConnectionError are kinds of it
             if self._tls:
-                self._on_failure(peer, _reason(error))
+                self._on_failure(peer, handshake_failure(error))
         finally:
             if not handed_on:
                 connection.close()
-
-
-async def _peek(connection: socket.socket) -> int | None:
-    """Return the first octet without taking it, None when the peer sent none and closed."""
-    loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-
-    def ready() -> None:
-        if not readable.done():
-            readable.set_result(None)
-
-    descriptor = os.dup(connection.fileno())
-    loop.add_reader(descriptor, ready)
-    try:
-        await readable
-        first = connection.recv(1, socket.MSG_PEEK)
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-    return first[0] if first else None
 
 
 async def _refuse(connection: socket.socket, answer: bytes) -> None:
@@ -154,19 +132,3 @@ async def _refuse(connection: socket.socket, answer: bytes) -> None:
     loop = asyncio.get_running_loop()
     connection.recv(1 << 16)
     await loop.sock_sendall(connection, answer)
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        words = error.reason.lower().replace("_", " ")
-        for prefix in ("tlsv1 alert ", "tlsv13 alert ", "sslv3 alert "):
-            if words.startswith(prefix):
-                return f"the client sent alert: {words.removeprefix(prefix)}"
-        return words
-    if isinstance(error, TimeoutError):
-        return f"no handshake within {_HANDSHAKE_WITHIN_S:.0f} s"
-    if isinstance(error, ConnectionError):
-        return "the client closed the connection during the handshake"
-    return str(error) or type(error).__name__
