@@ -25,7 +25,12 @@ EXIT_UNFIT: Final = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["conformance"]:
+        from fake_tink_server.conformance.command import main as conformance
+
+        return conformance(words[1:])
+    options = _parser().parse_args(words)
     try:
         jobs = _load(options)
         tls = _tls(options)
@@ -49,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fake_tink_server",
         description="Serve Tinkerbell workflows to tink-worker v1, without a cluster.",
-        epilog="Exit: 0 stopped or all workflows succeeded, 1 one did not (with --until-done), "
+        epilog="`conformance -- COMMAND` judges a worker program instead: `conformance --help`. "
+        "Exit: 0 stopped or all workflows succeeded, 1 one did not (with --until-done), "
         "2 bad input, 3 the port can't be had.",
     )
     for kind in ("hardware", "template", "workflow"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -72,14 +72,16 @@ class TinkServer:
         tls: ServerTls | None = None,
         allow_pxe: Callable[[str, bool], None] | None = None,
         wall: Callable[[], float] = time.time,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         decide: Decide | None = None,
         issue: Issue | None = None,
     ) -> None:
         """Prepare to listen on ``bind``:``port`` (0: any free port).
 
         ``allow_pxe`` is called with a Hardware's name when the controller would toggle its
-        ``allowPXE``; ``wall`` gives seconds since the epoch. ``decide`` says how each connection
-        is to misbehave, and ``issue`` makes the wrong certificates for that.
+        ``allowPXE``; ``wall`` gives seconds since the epoch. ``interceptors`` see every call first.
+        ``decide`` says how each connection is to misbehave, and ``issue`` makes the wrong
+        certificates for that.
         """
         self.engine = engine
         self.port = port
@@ -88,6 +90,7 @@ class TinkServer:
         self._tls = tls
         self._allow_pxe = allow_pxe
         self._wall = wall
+        self._interceptors = tuple(interceptors)
         self._server: grpc.aio.Server | None = None
         self._front: Front | None = None
         self._decide = decide
@@ -101,7 +104,7 @@ class TinkServer:
         Raises ``SetupFailed`` when the port can't be had or the certificate is none.
         """
         front = self._make_front()
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(interceptors=self._interceptors, options=_OPTIONS)
         server.add_generic_rpc_handlers((self._handlers(),))
         try:
             server.add_insecure_port(f"unix-abstract:{front.inner}")
