@@ -158,6 +158,14 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "docker.container.ended": _kind("A container ended", "container image code"),
     "docker.container.stopped": _kind("A stop or kill was asked for", "container signal"),
     "docker.container.removed": _kind("A container was removed", "container force"),
+    # -- faults; a verdict does not see these
+    "fault.fired": _kind(
+        "A declared fault did what it says", "fault place occasion deed text where mac facts"
+    ),
+    "fault.unfired": _kind(
+        "The run ended before a declared fault fired",
+        "fault place occasion deed text where nearest",
+    ),
     # -- judgement
     "expectation.met": _kind("An expectation holds", "expectation detail"),
     "expectation.failed": _kind("An expectation does not hold", "expectation expected found"),

@@ -20,11 +20,15 @@ M = TypeVar("M", bound="BaseModel")
 
 
 class Mistake(ValueError):
-    """What a model's validator raises to give the user a hint as well."""
+    """What a model's validator raises to give the user a hint as well.
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    ``key`` says that it is the key that is wrong, not its value.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, key: bool = False) -> None:
         super().__init__(message)
         self.hint = hint
+        self.key = key
 
 
 def suggest(word: object, known: Iterable[object]) -> str | None:
@@ -128,7 +132,9 @@ def _say(document: Document, model: type[BaseModel], group: list[_Located]) -> S
         )
     if kind == "value_error":
         cause = context.get("error")
-        return document.error(f"{where}: {cause}", path, hint=getattr(cause, "hint", None))
+        if isinstance(cause, Mistake):
+            return document.error(f"{where}: {cause}", path, key=cause.key, hint=cause.hint)
+        return document.error(f"{where}: {cause}", path)
     if kind == "union_tag_invalid":
         tag = str(context.get("discriminator", "")).strip("'")
         expected = str(context.get("expected_tags", "")).replace("'", "").split(", ")

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
-from harness.scenario.values import parse_duration, parse_mac, parse_size
+from harness.values import parse_duration, parse_mac, parse_size
 
 _DURATION_PATTERN: Final = r"^\d+(\.\d+)?\s*(ms|s|min|m|h|d)$"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.scenario.values import format_size, parse_duration, parse_mac, parse_size
+from harness.values import format_size, parse_duration, parse_mac, parse_size
 
 
 @pytest.mark.parametrize(

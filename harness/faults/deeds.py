@@ -1,0 +1,306 @@
+"""What a fault can do: one frozen dataclass a deed, plain values only.
+
+A service asks ``strike`` and gets deeds; which of them mean something at its place, and what, is
+said by the place (``harness.faults.places``). A deed's parameters are its fields. Their form, so
+that YAML can be read and documented, is in each field's metadata: see ``parameter``.
+
+To add a deed: write its class here and list it in ``DEEDS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from harness.faults.forms import Form
+
+_KEY: Final = "parameter"
+_NEEDED: Final = "needed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """What a person can write about one field of a deed."""
+
+    name: str
+    form: Form
+    meaning: str
+    primary: bool
+    """``delay: 3 s`` is short for ``delay: {seconds: 3 s}``."""
+    needed: bool
+    default: Any
+    choices: tuple[str, ...]
+
+
+def parameter(
+    form: Form,
+    meaning: str,
+    *,
+    default: Any = _NEEDED,
+    primary: bool = False,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Return a dataclass field that YAML may set. Without a ``default`` it must be said."""
+    metadata = {_KEY: (form, meaning, primary, choices)}
+    if default == _NEEDED:
+        return dataclasses.field(metadata=metadata)
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Deed:
+    """What is done to a moment a fault fires on."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop(Deed):
+    """It is lost on the way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delay(Deed):
+    """It is held back."""
+
+    seconds: float = parameter("duration", "how long", primary=True)
+    jitter: float = parameter("duration", "at most this much more, at random", default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate(Deed):
+    """It comes more than once."""
+
+    times: int = parameter("count", "how many more", default=1, primary=True)
+    seconds: float = parameter("duration", "time between two of them", default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reorder(Deed):
+    """It comes after those that follow it."""
+
+    behind: int = parameter("count", "how many overtake it", default=1, primary=True)
+    seconds: float = parameter("duration", "it comes then in any case", default=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrupt(Deed):
+    """Some of its octets are changed; which, and into what, follows from the seed."""
+
+    octets: int = parameter("count", "how many octets", default=1, primary=True)
+    at: int | None = parameter("size", "offset of the first; left out: anywhere", default=None)
+    seed: int = 0
+    """Filled in by the plan each time."""
+
+    def apply(self, data: bytes) -> bytes:
+        """Return ``data`` with as many of its octets changed as it has."""
+        if not data:
+            return data
+        chance = random.Random(self.seed)
+        spoilt = bytearray(data)
+        first = None if self.at is None else min(self.at, len(data) - 1)
+        for number in range(min(self.octets, len(data))):
+            where = chance.randrange(len(data)) if first is None else first + number
+            if where < len(spoilt):
+                spoilt[where] ^= chance.randrange(1, 256)
+        return bytes(spoilt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncate(Deed):
+    """What comes after so many octets is cut off."""
+
+    octets: int = parameter("size", "how many are left", primary=True)
+
+    def apply(self, data: bytes) -> bytes:
+        """Return what is left of ``data``."""
+        return data[: self.octets]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace(Deed):
+    """Fields of it say something else; one that is not there is added."""
+
+    fields: Mapping[str, Any] = parameter("fields", "field → value", primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove(Deed):
+    """Fields of it are missing."""
+
+    fields: tuple[str, ...] = parameter("names", "which fields", primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Deed):
+    """The answer is this refusal, in the protocol's own terms."""
+
+    code: str | int = parameter("code", "number or name of the code", primary=True)
+    message: str = parameter("text", "what it says besides", default="")
+    headers: Mapping[str, str] = parameter("texts", "header → value (HTTP only)", default={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect(Deed):
+    """The answer sends the client elsewhere."""
+
+    to: str = parameter("text", "the Location", primary=True)
+    code: int = parameter("count", "301, 302, 307 or 308", default=302)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close(Deed):
+    """The connection is closed in order (FIN)."""
+
+    at: int = parameter("size", "after this many octets", default=0, primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset(Deed):
+    """The connection is broken off (RST)."""
+
+    at: int = parameter("size", "after this many octets", default=0, primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall(Deed):
+    """Nothing more comes, and the connection stays open."""
+
+    at: int = parameter("size", "after this many octets", default=0, primary=True)
+    seconds: float = parameter("duration", "how long; 0 is for ever", default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trickle(Deed):
+    """It comes slowly."""
+
+    octets_per_s: int = parameter("size", "octets a second", primary=True)
+    at: int = parameter("size", "from this octet on", default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source(Deed):
+    """It comes from another address or port than it should."""
+
+    address: str = parameter("address", "IPv4 address; left out: the right one", default="")
+    port: int = parameter("count", "port; left out: the right one", default=0, primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondServer(Deed):
+    """Another server answers as well."""
+
+    address: str = parameter("address", "the other server's IPv4 address", primary=True)
+    first: bool = parameter("flag", "whether it is the faster one", default=True)
+    fields: Mapping[str, Any] = parameter("fields", "what its answer says otherwise", default={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate(Deed):
+    """The server shows another certificate."""
+
+    kind: str = parameter(
+        "choice",
+        "what is wrong with it",
+        primary=True,
+        choices=("unknown-ca", "expired", "not-yet-valid", "wrong-name", "self-signed"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goaway(Deed):
+    """HTTP/2: the server asks the client to leave."""
+
+    code: int = parameter("count", "RFC 9113 error code", default=0, primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Down(Deed):
+    """The link loses its carrier."""
+
+    seconds: float = parameter("duration", "how long; 0 is for ever", default=0.0, primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block(Deed):
+    """The carrier is there, but the switch's port forwards nothing yet (STP, LACP)."""
+
+    seconds: float = parameter("duration", "how long", primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power(Deed):
+    """Somebody is at the machine's power button."""
+
+    what: Literal["cut", "reset", "cycle"] = parameter(
+        "choice",
+        "cut: off for good; reset: as its button; cycle: off and on",
+        primary=True,
+        choices=("cut", "reset", "cycle"),
+    )
+
+
+DEEDS: Final[Mapping[str, type[Deed]]] = {
+    "drop": Drop,
+    "delay": Delay,
+    "duplicate": Duplicate,
+    "reorder": Reorder,
+    "corrupt": Corrupt,
+    "truncate": Truncate,
+    "replace": Replace,
+    "remove": Remove,
+    "status": Status,
+    "redirect": Redirect,
+    "close": Close,
+    "reset": Reset,
+    "stall": Stall,
+    "trickle": Trickle,
+    "source": Source,
+    "second server": SecondServer,
+    "certificate": Certificate,
+    "goaway": Goaway,
+    "down": Down,
+    "block": Block,
+    "power": Power,
+}
+"""Every deed by the name it has in ``do:``."""
+
+
+def parameters_of(deed: type[Deed]) -> tuple[Parameter, ...]:
+    """Return what can be said about a deed, in order."""
+    found = []
+    for one in dataclasses.fields(deed):  # type: ignore[arg-type]
+        if _KEY not in one.metadata:
+            continue
+        form, meaning, primary, choices = one.metadata[_KEY]
+        absent = one.default is dataclasses.MISSING
+        needed = absent and one.default_factory is dataclasses.MISSING
+        found.append(
+            Parameter(
+                name=one.name,
+                form=form,
+                meaning=meaning,
+                primary=primary,
+                needed=needed,
+                default=None if absent else one.default,
+                choices=choices,
+            )
+        )
+    return tuple(found)
+
+
+def make_deed(name: str, parameters: Mapping[str, Any]) -> Deed:
+    """Return the deed called ``name``; ``parameters`` are in normal form, lists as tuples."""
+    given = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()
+    }
+    return DEEDS[name](**given)
+
+
+def sentence(deed: type[Deed]) -> str:
+    """Return what a deed does, in one sentence."""
+    return (deed.__doc__ or "").split("\n", 1)[0]

@@ -1,0 +1,123 @@
+"""A fault as a person writes it; and every mistake, where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from harness.documents import load
+from harness.errors import ScenarioError
+from harness.faults.fault import Fault
+from harness.faults.model import load_faults
+from harness.faults.schema import fault_schema
+
+
+def read(text: str, tmp_path: Path) -> Fault:
+    file = tmp_path / "faults.yaml"
+    file.write_text(f"faults:\n  - {text}\n", encoding="utf-8")
+    (fault,), _ = load_faults(file)
+    return fault
+
+
+def test_a_fault_is_plain_data_in_normal_form(tmp_path: Path) -> None:
+    fault = read(
+        "{at: dhcp, when: {message: offer, to: firmware, until: 20 s, nth: [2, 3]}, do: drop}",
+        tmp_path,
+    )
+    assert fault.occasion == "reply"
+    assert fault.facts == {"message": ["OFFER"], "to": ["firmware"]}
+    assert (fault.until_s, fault.nth, fault.deed, fault.parameters) == (20.0, (2, 3), "drop", {})
+    assert fault.at.endswith("faults.yaml:2:5")
+    assert fault.text == (
+        "at dhcp when {message: offer, to: firmware, until: 20 s, nth: [2, 3]} do drop"
+    )
+
+
+def test_the_occasion_follows_from_the_facts_or_is_said(tmp_path: Path) -> None:
+    assert read("{at: dhcp, do: drop}", tmp_path).occasion == "reply"
+    assert read("{at: dhcp, when: {from: guest}, do: drop}", tmp_path).occasion == "request"
+    said = "{at: dhcp, when: {occasion: request, mac: 52-54-00-12-34-5A}, do: {delay: 250 ms}}"
+    fault = read(said, tmp_path)
+    assert (fault.occasion, fault.facts) == ("request", {"mac": ["52:54:00:12:34:5a"]})
+    assert fault.parameters == {"seconds": 0.25}
+
+
+def test_parameters_short_and_long(tmp_path: Path) -> None:
+    assert read("{at: dhcp, do: {truncate: 1 KiB}}", tmp_path).parameters == {"octets": 1024}
+    long = read("{at: dhcp, do: {delay: {seconds: 1 s, jitter: 2 s}}}", tmp_path)
+    assert long.parameters == {"seconds": 1.0, "jitter": 2.0}
+    fields = read("{at: dhcp, do: {replace: {router: 10.0.0.1, 43: 0a ff}}}", tmp_path)
+    assert fields.parameters == {"fields": {"router": ["10.0.0.1"], "43": "0aff"}}
+    assert read("{at: dhcp, do: {remove: router}}", tmp_path).parameters == {"fields": ["router"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message", "hint"),
+    [
+        ("{at: dchp, do: drop}", 10, "there is no place 'dchp'", "did you mean 'dhcp'?"),
+        ("{at: dhcp, do: drp}", 20, "there is no deed 'drp'", "did you mean 'drop'?"),
+        ("{at: dhcp, do: certificate}", 20, "dhcp can't do 'certificate'", "known here: drop"),
+        ("{at: dhcp}", 5, "'do' is missing", "known here: at, when, do"),
+        ("{at: dhcp, if: 1, do: drop}", 16, "unknown key 'if'", "known here: at"),
+        ("{at: dhcp, when: {mesage: ACK}, do: drop}", 23, "dhcp has no fact 'mesage'", "'message'"),
+        ("{at: dhcp, when: {message: OFER}, do: drop}", 32, "'OFER' is not known", "'OFFER'"),
+        ("{at: dhcp, when: {until: 20}, do: drop}", 30, "expected a duration", None),
+        ("{at: dhcp, when: {probability: 2}, do: drop}", 36, "up to 1, found 2", None),
+        ("{at: dhcp, when: {phase: dhcp}, do: drop}", 30, "'dhcp' is not known", "firmware-dhcp"),
+        ("{at: dhcp, when: {nth: 0}, do: drop}", 28, "a whole number from 1", None),
+        ("{at: dhcp, do: delay}", 20, "'delay' needs 'seconds'", None),
+        ("{at: dhcp, do: {delay: soon}}", 28, "expected a duration", None),
+        ("{at: dhcp, do: {delay: {second: 1 s}}}", 29, "no parameter 'second'", "'seconds'"),
+        ("{at: dhcp, do: {replace: {fil: x}}}", 31, "dhcp has no field 'fil'", "'file'"),
+        ("{at: dhcp, do: {replace: {siaddr: x}}}", 39, "expected an IPv4 address", None),
+        ("{at: dhcp, do: {drop: {x: 1}}}", 21, "takes no parameters", None),
+        (
+            "{at: dhcp, when: {from: guest}, do: {source: 68}}",
+            23,
+            "not known at a reply",
+            None,
+        ),
+        ("{at: dhcp, do: {drop: null, delay: 1 s}}", 20, "expected one deed", "a fault of its own"),
+        ("drop", 5, "expected a mapping with at, when and do", None),
+    ],
+)
+def test_a_mistake_is_told_at_its_place(
+    text: str, column: int, message: str, hint: str | None, tmp_path: Path
+) -> None:
+    with pytest.raises(ScenarioError) as raised:
+        read(text, tmp_path)
+    error = raised.value
+    assert message in error.message
+    assert error.at is not None
+    assert (error.at.line, error.at.column) == (2, column)
+    if hint:
+        assert hint in (error.hint or "")
+    if "not known at" not in message:  # what goes with what is more than a schema can say
+        data = load(text).data
+        assert not jsonschema.Draft202012Validator(fault_schema()).is_valid(data)
+
+
+def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as raised:
+        read("{at: dhcp, when: {mesage: ACK, nth: x}, do: drip}", tmp_path)
+    assert str(raised.value).count("faults.yaml:2:") == 3
+
+
+def test_a_file_may_be_a_bare_list(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("- {at: dhcp, do: drop}\n- {at: dhcp, do: {delay: 1 s}}\n", encoding="utf-8")
+    faults, seed = load_faults(file)
+    assert [fault.deed for fault in faults] == ["drop", "delay"]
+    assert seed == 0
+    assert faults[1].at.endswith(":2:3")
+
+
+def test_a_caller_that_serves_some_places_refuses_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("seed: 4\nfaults:\n- {at: dhcp, do: drop}\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match="there is no dhcp here") as raised:
+        load_faults(file, places=["tink"])
+    assert raised.value.at is not None
+    assert (raised.value.at.line, raised.value.at.column) == (3, 8)
