@@ -205,6 +205,16 @@ RULES: Final = (
         check=trouble.survives_a_restart_of_the_server,
     ),
     Rule(
+        name="connection-reset",
+        must="survives a reset of its connection in mid-action, and runs the action once",
+        check=trouble.survives_a_reset,
+    ),
+    Rule(
+        name="goaway",
+        must="survives an HTTP/2 GOAWAY in mid-action, and runs the action once",
+        check=trouble.survives_goaway,
+    ),
+    Rule(
         name="server-late",
         must="waits for a server that is not there yet",
         check=trouble.waits_for_the_server,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,11 +13,13 @@ from typing import Any, Final, TypeVar
 import grpc
 import grpc.aio
 
+from fake_tink_server.conduct import FAITHFUL, Conduct
 from fake_tink_server.conformance.containers import Program
 from fake_tink_server.conformance.engine import DockerEngine
 from fake_tink_server.conformance.rule import Broken, Protocol
 from fake_tink_server.conformance.worker import WorkerProcess
 from fake_tink_server.engine import Engine
+from fake_tink_server.front import Issue
 from fake_tink_server.server import ServerTls, TinkServer
 from fake_tink_server.workflow import TERMINAL, Action, State, Task, Workflow
 from harness.clock import Deadline
@@ -49,6 +51,8 @@ class Setup:
     patience_s: float = 30.0
     """How long a worker may take for what it is expected to do next."""
     server_log: Callable[[str], None] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the worker is told besides; it wins over the caller's environment, not the kit's."""
 
 
 class Refusals(grpc.aio.ServerInterceptor):
@@ -95,7 +99,11 @@ class Scene:
         self.timeline = Timeline(None)
         self.engine = Engine()
         self.refusals = Refusals()
+        self.conducts: list[Conduct] = []
+        """How the server behaves on the next connections; after these faithfully."""
         self.docker = DockerEngine(socket=folder / "docker.sock", record=self._recorder("docker"))
+        self.issue: Issue | None = None
+        """Makes the certificates that ``conducts`` ask for."""
         self._folder = folder
         self._worker: WorkerProcess | None = None
         self._server: TinkServer | None = None
@@ -167,6 +175,8 @@ class Scene:
             port=self._port,
             tls=self._tls,
             interceptors=[self.refusals],
+            decide=self._decide,
+            issue=self.issue,
         )
         await server.start()
         self._port, self._server = server.port, server
@@ -179,7 +189,7 @@ class Scene:
 
     async def start_worker(self, **environment: str) -> None:
         """Start the worker program."""
-        given = self.environment() | environment
+        given = {**self.setup.environment, **self.environment(), **environment}
         self._worker = WorkerProcess(
             command=[self._filled(word) for word in self.setup.command],
             environment=given,
@@ -343,6 +353,9 @@ class Scene:
         }.items():
             word = word.replace(f"{{{key}}}", value)
         return word
+
+    def _decide(self, _peer: str) -> Conduct:
+        return self.conducts.pop(0) if self.conducts else FAITHFUL
 
     def _recorder(self, source: str) -> Callable[..., Event]:
         def record(name: str, /, **fields: Any) -> Event:

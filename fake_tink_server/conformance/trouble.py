@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fake_tink_server.conformance.rule import Broken
+from fake_tink_server.conduct import Conduct, Goaway
+from fake_tink_server.conformance.rule import Broken, NotJudged
 from fake_tink_server.conformance.scene import POLLS, REPORT, Scene
 from fake_tink_server.workflow import State, Workflow
 
@@ -58,6 +59,28 @@ async def survives_a_restart_of_the_server(s: Scene) -> str:
     await s.start_server()
     await _must_succeed(s, workflow)
     return "the server was gone for 2 s in mid-action; the result arrived, the action ran once"
+
+
+async def survives_a_reset(s: Scene) -> str:
+    s.conducts = [Conduct(reset_after_s=1.0)]
+    return await _broken_connection(s, "reset")
+
+
+async def survives_goaway(s: Scene) -> str:
+    s.conducts = [Conduct(goaway=Goaway(after_s=1.0))]
+    return await _broken_connection(s, "ended by GOAWAY")
+
+
+async def _broken_connection(s: Scene, how: str) -> str:
+    """Let the first connection break while an action runs."""
+    s.behave("only", seconds=2.0)
+    workflow = s.add("only")
+    await s.begin()
+    await _must_succeed(s, workflow)
+    connections = len(s.events("tink.connection.accepted"))
+    if connections < 2:
+        raise NotJudged("its connection was not in use any more when it should have broken")
+    return f"its connection was {how} in mid-action; it made another, the action ran once"
 
 
 async def waits_for_the_server(s: Scene) -> str:
