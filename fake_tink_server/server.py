@@ -19,10 +19,12 @@ from fake_tink_server import codec
 from fake_tink_server.conduct import Decide
 from fake_tink_server.engine import AllowPxe, Code, Engine, Note, Refused, Report
 from fake_tink_server.front import Front, Issue
+from fake_tink_server.misbehaviour import Misbehaviour, Stream, Unary
 from fake_tink_server.proto import workflow_pb2 as pb
 from fake_tink_server.workflow import TERMINAL, State
 from harness.certificates import Certificate
 from harness.errors import SetupFailed
+from harness.faults.plan import Strike, no_strike
 
 Record = Callable[..., object]
 """Called as ``record(name, **fields)`` with a name of ``harness.events.EVENTS``."""
@@ -75,13 +77,16 @@ class TinkServer:
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         decide: Decide | None = None,
         issue: Issue | None = None,
+        strike: Strike | None = None,
+        identify: Callable[[str], str | None] = lambda address: None,
     ) -> None:
         """Prepare to listen on ``bind``:``port`` (0: any free port).
 
         ``allow_pxe`` is called with a Hardware's name when the controller would toggle its
         ``allowPXE``; ``wall`` gives seconds since the epoch. ``interceptors`` see every call first.
         ``decide`` says how each connection is to misbehave, and ``issue`` makes the wrong
-        certificates for that.
+        certificates for that. ``strike`` decides for calls as well, and for connections instead
+        of ``decide``; ``identify`` tells it the MAC of a client's address.
         """
         self.engine = engine
         self.port = port
@@ -95,6 +100,19 @@ class TinkServer:
         self._front: Front | None = None
         self._decide = decide
         self._issue = issue
+        self._misbehaviour: Misbehaviour | None = None
+        if strike is not None and strike is not no_strike:
+            self._misbehaviour = Misbehaviour(
+                strike,
+                record=record,
+                workflows=lambda: self.engine.workflows,
+                relay_of=lambda peer: self._front.relay_of(peer) if self._front else None,
+                peer_of=lambda peer: self._front.peer_of(peer) if self._front else peer,
+                tls=tls is not None,
+                number=self._number,
+                identify=identify,
+            )
+            self._decide = self._misbehaviour.decide
         self._calls = 0
         self._moved = asyncio.Event()
 
@@ -170,14 +188,26 @@ class TinkServer:
             self._moved.set()
 
     def _handlers(self) -> grpc.GenericRpcHandler:
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                "GetWorkflowContexts": grpc.unary_stream_rpc_method_handler(self._contexts),
-                "GetWorkflowActions": grpc.unary_unary_rpc_method_handler(self._actions),
-                "ReportActionStatus": grpc.unary_unary_rpc_method_handler(self._report),
-            },
-        )
+        methods = {
+            "GetWorkflowContexts": self._streamed("GetWorkflowContexts", self._contexts),
+            "GetWorkflowActions": self._single("GetWorkflowActions", self._actions),
+            "ReportActionStatus": self._single("ReportActionStatus", self._report),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def _single(self, rpc: str, handler: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
+        if self._misbehaviour is not None:
+            handler = self._misbehaviour.unary(rpc, handler)
+        return grpc.unary_unary_rpc_method_handler(handler)
+
+    def _streamed(self, rpc: str, handler: Stream) -> grpc.RpcMethodHandler[bytes, bytes]:
+        if self._misbehaviour is not None:
+            handler = self._misbehaviour.stream(rpc, handler)
+        return grpc.unary_stream_rpc_method_handler(handler)
+
+    def _number(self) -> int:
+        self._calls += 1
+        return self._calls
 
     async def _contexts(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
         call = self._call("GetWorkflowContexts", context)

@@ -207,7 +207,15 @@ class Certificate(Deed):
         "choice",
         "what is wrong with it",
         primary=True,
-        choices=("unknown-ca", "expired", "not-yet-valid", "wrong-name", "self-signed"),
+        choices=(
+            "unknown-ca",
+            "expired",
+            "not-yet-valid",
+            "wrong-name",
+            "self-signed",
+            "no-san",
+            "incomplete-chain",
+        ),
     )
 
 
@@ -216,6 +224,58 @@ class Goaway(Deed):
     """HTTP/2: the server asks the client to leave."""
 
     code: int = parameter("count", "RFC 9113 error code", default=0, primary=True)
+    last: int | None = parameter(
+        "count", "last stream id; left out: calls under way are answered", default=None
+    )
+    debug: str = parameter("text", "debug data, such as too_many_pings", default="")
+    seconds: float = parameter("duration", "age of the connection by then", default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut(Deed):
+    """HTTP/2: one stream is broken off (RST_STREAM)."""
+
+    code: int = parameter("count", "RFC 9113 error code", default=8, primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetime(Deed):
+    """The connection ends after a time."""
+
+    seconds: float = parameter("duration", "how long it lives", primary=True)
+    ends: str = parameter(
+        "choice",
+        "how: reset RST, close FIN, stall goes silent and stays open",
+        default="reset",
+        choices=("reset", "close", "stall"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence(Deed):
+    """Nothing is answered from a moment on, and nothing is closed."""
+
+    since: str = parameter(
+        "choice",
+        "accept: TCP only; settings: HTTP/2 comes about",
+        default="accept",
+        primary=True,
+        choices=("accept", "settings"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speak(Deed):
+    """Another protocol is spoken on the port."""
+
+    what: str = parameter("choice", "what is spoken", primary=True, choices=("plaintext", "tls"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback(Deed):
+    """What was known is forgotten."""
+
+    reports: int = parameter("count", "how many reports back", default=1, primary=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +323,11 @@ DEEDS: Final[Mapping[str, type[Deed]]] = {
     "second server": SecondServer,
     "certificate": Certificate,
     "goaway": Goaway,
+    "cut": Cut,
+    "lifetime": Lifetime,
+    "silence": Silence,
+    "speak": Speak,
+    "rollback": Rollback,
     "down": Down,
     "block": Block,
     "power": Power,
