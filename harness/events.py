@@ -97,6 +97,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "The whole body was sent", "id mac path status bytes duration_s"
     ),
     "http.response.aborted": _kind("The client left early", "id mac path bytes length"),
+    "http.response.cut": _kind(
+        "The server ended the connection in mid-answer", "id mac path bytes length how"
+    ),
     "http.malformed": _kind("Bytes on the HTTP port that are no HTTP", "peer reason"),
     "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
     # -- the real smee, where it stands in for the lab's own servers
@@ -128,6 +131,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "A blob, whole or a range", "id mac method repository digest bytes length range"
     ),
     "registry.request.aborted": _kind("The client left early", "id mac method path bytes length"),
+    "registry.response.cut": _kind(
+        "The server ended the connection in mid-answer", "id mac method path bytes length how"
+    ),
     "registry.request.failed": _kind("An error answer", "id mac method path status code"),
     "registry.malformed": _kind("Bytes on the registry's port that are no HTTP", "peer reason"),
     "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),

@@ -11,12 +11,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from harness.admission import HANDSHAKE_WITHIN_S, TLS_HANDSHAKE, handshake_failure, peek
 from harness.errors import SetupFailed
+from harness.faults.deeds import Certificate, Close, Deed, Delay, Drop, Reset, Stall
+from harness.faults.plan import Strike, no_strike
+from harness.services import Identify
 from harness.tasks import TaskKeeper
 
 _ANSWER_TO_TLS: Final = (
@@ -29,6 +33,8 @@ _ANSWER_TO_PLAIN: Final = (  # Go net/http, server.go: tlsRecordHeaderLooksLikeH
 
 OnFailure = Callable[[str, str], None]
 """Called with the peer (``address:port``) and the reason."""
+Contexts = Callable[[str], ssl.SSLContext]
+"""Gives the context of a certificate that is wrong in this way (``expired``, …)."""
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -57,8 +63,14 @@ class Door:
         protocol: Callable[[], asyncio.Protocol],
         tls: ssl.SSLContext | None,
         on_failure: OnFailure,
+        contexts: Contexts | None = None,
+        strike: Strike | None = None,
+        identify: Identify | None = None,
     ) -> None:
         """Take over ``sock``; nothing is accepted before ``open``."""
+        self._contexts = contexts
+        self._strike = strike or no_strike
+        self._identify = identify or (lambda _: None)
         self._sock = sock
         self._service = service
         self._tasks = tasks
@@ -102,13 +114,20 @@ class Door:
         handed_on = False
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tls = self._tls
+            if self._strike is not no_strike:
+                address = peer.rpartition(":")[0]
+                deeds = self._strike("connection", mac=self._identify(address), peer=peer)
+                if await _ends(connection, deeds):
+                    return
+                tls = self._shown(deeds)
             first = await peek(connection)
             if first is None:  # a port check: connected and closed
                 return
-            if self._tls is None and first == TLS_HANDSHAKE:
+            if tls is None and first == TLS_HANDSHAKE:
                 self._on_failure(peer, "TLS on the plain HTTP port")
                 await _refuse(connection, _ANSWER_TO_TLS)
-            elif self._tls is not None and chr(first).isalpha():
+            elif tls is not None and chr(first).isalpha():
                 self._on_failure(peer, "plain HTTP on the TLS port")
                 await _refuse(connection, _ANSWER_TO_PLAIN)
             else:
@@ -116,8 +135,8 @@ class Door:
                 await loop.connect_accepted_socket(
                     self._protocol,
                     connection,
-                    ssl=self._tls,
-                    ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._tls else None,
+                    ssl=tls,
+                    ssl_handshake_timeout=HANDSHAKE_WITHIN_S if tls else None,
                 )
         except OSError as error:  # ssl.SSLError and ConnectionError are kinds of it
             if self._tls:
@@ -125,6 +144,45 @@ class Door:
         finally:
             if not handed_on:
                 connection.close()
+
+    def _shown(self, deeds: Sequence[Deed]) -> ssl.SSLContext | None:
+        """Return the context with the certificate that is shown."""
+        kinds = [deed.kind for deed in deeds if isinstance(deed, Certificate)]
+        if kinds and self._tls and self._contexts:
+            return self._contexts(kinds[-1])
+        return self._tls
+
+
+async def _ends(connection: socket.socket, deeds: Sequence[Deed]) -> bool:
+    """Do to a connection what faults want; return whether that was its end."""
+    for deed in deeds:
+        match deed:
+            case Delay(seconds=seconds):
+                await asyncio.sleep(seconds)
+            case Close():
+                return True
+            case Reset():
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return True
+            case Drop():
+                await _silence(connection, None)
+                return True
+            case Stall(seconds=seconds):
+                await _silence(connection, seconds or None)
+                return not seconds
+            case _:
+                pass
+    return False
+
+
+async def _silence(connection: socket.socket, seconds: float | None) -> None:
+    """Say nothing: until the client closes, or for ``seconds``, in which nothing is read."""
+    if seconds is not None:
+        await asyncio.sleep(seconds)
+        return
+    loop = asyncio.get_running_loop()
+    while await loop.sock_recv(connection, 1 << 16):
+        pass
 
 
 async def _refuse(connection: socket.socket, answer: bytes) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from harness.errors import SetupFailed
+from harness.faults.deeds import Deed
+from harness.faults.plan import Strike, no_strike
 from harness.services import Identify
-from harness.services.http_log import aiohttp_logger
+from harness.services.answer import Answer, FilePart, status_among, status_number, treat
 from harness.services.udp import cannot_listen, crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -22,13 +26,12 @@ from harness.wire.netboot import Reservation, Reservations, parse_mac, without_t
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from harness.services.http_server import HttpServer
+
 PORT: Final = 7080
 """Tinkerbell's own since 2026; before that smee had 7171 and 8080."""
 HOOK_PREFIX: Final = "/hook"
 """Where Hook's files are: ``<base>/hook/vmlinuz-x86_64``."""
-_SLICE_BYTES: Final = 1 << 20
-_PROGRESS_EVERY_S: Final = 0.5
-_STOP_WITHIN_S: Final = 0.5
 
 
 class HttpService:
@@ -53,6 +56,7 @@ class HttpService:
         port: int = PORT,
         identify: Identify | None = None,
         static_scripts: bool = False,
+        strike: Strike | None = None,
     ) -> None:
         self._timeline = timeline
         self._tasks = tasks
@@ -64,7 +68,8 @@ class HttpService:
         self._port = port
         self._identify = identify or (lambda _: None)
         self._static_scripts = static_scripts
-        self._runner: web.ServerRunner | None = None
+        self._strike = strike or no_strike
+        self._server: HttpServer | None = None
         self._requests = 0
 
     @property
@@ -74,21 +79,22 @@ class HttpService:
 
     async def start(self) -> None:
         """Listen. Raises ``SetupFailed``."""
-        from aiohttp import web  # 0.5 s of import: paid when a lab starts, not for --help
+        from harness.services.http_server import HttpServer  # aiohttp: 0.5 s, not for --help
 
         sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
         self._port = int(sock.getsockname()[1])
-        server = web.Server(
-            self._handle,
-            logger=aiohttp_logger(self._malformed, self._crashed),
-            access_log=None,
-            handler_cancellation=False,
+        self._server = HttpServer(
+            sock=sock,
+            service=self.name,
+            tasks=self._tasks,
+            handle=self._handle,
+            on_refused=lambda peer, why: self._malformed(peer.rpartition(":")[0], why),
+            on_malformed=self._malformed,
+            on_bug=self._crashed,
+            strike=self._strike,
+            identify=self._mac,
         )
-        self._runner = web.ServerRunner(
-            server, handle_signals=False, shutdown_timeout=_STOP_WITHIN_S
-        )
-        await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        self._server.open()
         self._timeline.record(
             self.name,
             "service.started",
@@ -100,12 +106,14 @@ class HttpService:
 
     async def stop(self) -> None:
         """Stop listening and cut what still runs; may be called twice."""
-        if self._runner:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
+        server, self._server = self._server, None
+        if server:
+            await server.close()
             self._timeline.record(self.name, "service.stopped", service=self.name)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        from harness.services.delivery import Cut, Delivery
+
         self._requests += 1
         exchange = _Exchange(
             id=f"h{self._requests}",
@@ -113,12 +121,44 @@ class HttpService:
             request=request,
             timeline=self._timeline,
         )
+        server = self._server
+        assert server is not None
+        delivery = Delivery(
+            request,
+            clock=self._timeline.clock,
+            lost=lambda: server.lost(request),
+            on_progress=exchange.progressed,
+        )
         exchange.record("http.request.received", **exchange.head())
         try:
-            return await self._answer(exchange)
-        except (ConnectionError, asyncio.CancelledError):
-            exchange.aborted()
+            with self._opened(exchange) as answer:
+                how = None
+                if deeds := self._struck(exchange, answer):
+                    if refusal := status_among(deeds):
+                        number = status_number(refusal.code)
+                        answer = _text(number, refusal.message or _reason(number))
+                    answer, how = treat(answer, deeds)
+                exchange.started(answer.status, answer.length)
+                sent = await delivery.send(answer, how)
+            exchange.finished(answer.status, delivery.sent)
+            return sent
+        except Cut as cut:
+            exchange.ended("cut", delivery.sent, how=str(cut.how))
             raise
+        except (ConnectionError, asyncio.CancelledError):
+            exchange.ended("aborted", delivery.sent)
+            raise
+
+    def _struck(self, exchange: _Exchange, answer: Answer) -> tuple[Deed, ...]:
+        if self._strike is no_strike:
+            return ()
+        head = exchange.head()
+        return self._strike(
+            "request",
+            **{key: head[key] for key in ("mac", "method", "path", "range", "agent")},
+            file=_kind(exchange.request.path),
+            status=answer.status,
+        )
 
     def _malformed(self, address: str, reason: str) -> None:
         self._timeline.record(self.name, "http.malformed", peer=address, reason=reason)
@@ -132,19 +172,34 @@ class HttpService:
         reservation = self._reservations.by_address(address)
         return reservation.mac if reservation else None
 
-    async def _answer(self, exchange: _Exchange) -> web.StreamResponse:
+    @contextmanager
+    def _opened(self, exchange: _Exchange) -> Iterator[Answer]:
+        """Return what is answered, with the file it takes open."""
+        found = self._answer(exchange)
+        if isinstance(found, Answer):
+            yield found
+            return
+        try:
+            file = found.open("rb")
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            yield _text(404, "404 page not found\n")
+            return
+        with file:
+            yield _of_file(file, exchange.request.headers)
+
+    def _answer(self, exchange: _Exchange) -> Answer | Path:
         path = exchange.request.path
         base = path.rpartition("/")[2]
         if path in ("/healthz", "/readyz"):
-            return await exchange.text(200, "ok")
+            return _text(200, "ok")
         if base == "auto.ipxe":
-            return await self._script(exchange, path)
+            return self._script(exchange, path)
         file = self._file(path, base)
         if file is None:
-            return await exchange.text(404, "404 page not found\n")
+            return _text(404, "404 page not found\n")
         if exchange.request.method not in ("GET", "HEAD"):
-            return await exchange.text(405, "Method not allowed\n")
-        return await exchange.file(file)
+            return _text(405, "Method not allowed\n")
+        return file
 
     def _file(self, path: str, base: str) -> Path | None:
         if path.startswith(("/ipxe/binary/", "/ipxe/")):
@@ -153,7 +208,7 @@ class HttpService:
             return self._artifacts.get(base)
         return None
 
-    async def _script(self, exchange: _Exchange, path: str) -> web.StreamResponse:
+    def _script(self, exchange: _Exchange, path: str) -> Answer:
         """Serve a machine's script: MAC from the path, else the sender's address."""
         elements = path.split("/")
         mac = parse_mac(elements[-2]) if len(elements) > 1 else None
@@ -165,18 +220,18 @@ class HttpService:
         if found is None and self._static_scripts:
             script = static_script(self._scripts)
         elif found is None or not found.allow_pxe:
-            return await exchange.text(404, "")
+            return _text(404, "")
         else:
             try:
                 script = script_for(found, self._scripts)
             except BadScript:
-                return await exchange.text(500, "")
+                return _text(500, "")
         exchange.record("http.script.served", mac=exchange.mac or mac, path=path, script=script)
-        return await exchange.text(200, script)
+        return _text(200, script)
 
 
 class _Exchange:
-    """One request and its answer, and the events between."""
+    """The events of one request and its answer."""
 
     def __init__(
         self, *, id: str, mac: str | None, request: web.BaseRequest, timeline: Timeline
@@ -186,9 +241,7 @@ class _Exchange:
         self._id = id
         self._timeline = timeline
         self._began = timeline.clock.now()
-        self._sent = 0
         self._length: int | None = None
-        self._closed = False
 
     def record(self, event: str, /, **fields: object) -> None:
         self._timeline.record("http", event, id=self._id, **fields)
@@ -205,124 +258,95 @@ class _Exchange:
             "agent": self.request.headers.get("User-Agent"),
         }
 
-    def aborted(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self.record(
-                "http.response.aborted",
-                mac=self.mac,
-                path=self.request.path,
-                bytes=self._sent,
-                length=self._length,
-            )
-
-    async def text(self, status: int, text: str) -> web.StreamResponse:
-        from aiohttp import web
-
-        body = text.encode()
-        response = web.Response(status=status, body=body, content_type="text/plain")
-        self._started(status, len(body))
-        await response.prepare(self.request)
-        await response.write_eof()
-        self._sent = 0 if self.request.method == "HEAD" else len(body)
-        self._finished(status)
-        return response
-
-    async def file(self, path: Path) -> web.StreamResponse:
-        """Send a file or a range of it, with sendfile: no octet passes through Python."""
-        try:
-            with path.open("rb") as file:
-                return await self._send(file)
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
-            return await self.text(404, "404 page not found\n")
-
-    async def _send(self, file: IO[bytes]) -> web.StreamResponse:
-        from aiohttp import web
-
-        size, mtime_ns = _size_and_mtime(file)
-        etag = f"{mtime_ns:x}-{size:x}"
-        headers = {
-            "Accept-Ranges": "bytes",
-            "ETag": f'"{etag}"',
-            "Content-Type": "application/octet-stream",
-        }
-        known = self.request.headers.get("If-None-Match", "")
-        if known.strip() == "*" or f'"{etag}"' in known:
-            return await self._no_body(304, headers)
-        try:
-            asked = self.request.headers.get("Range")
-            if_range = self.request.headers.get("If-Range")
-            if if_range is not None and if_range != f'"{etag}"':
-                asked = None
-            span = parse_range(asked, size)
-        except Unsatisfiable:
-            return await self._no_body(416, {"Content-Range": f"bytes */{size}"})
-        start, end = span or (0, size)
-        if span:
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        status = 206 if span else 200
-        response = web.StreamResponse(status=status, headers=headers)
-        response.content_length = end - start
-        self._started(status, end - start)
-        await response.prepare(self.request)
-        if self.request.method != "HEAD":
-            await self._slices(file, start, end)
-        await response.write_eof()
-        self._finished(status)
-        return response
-
-    async def _slices(self, file: IO[bytes], start: int, end: int) -> None:
-        """Send ``file`` from ``start`` to ``end``. Raises ``ConnectionError`` if the peer left."""
-        loop = asyncio.get_running_loop()
-        progress_at = self._began
-        while start < end:
-            transport = self.request.transport
-            if transport is None or transport.is_closing():
-                raise ConnectionResetError("the client left")
-            count = min(_SLICE_BYTES, end - start)
-            try:
-                sent = await loop.sendfile(transport, file, start, count, fallback=False)
-            except asyncio.SendfileNotAvailableError as error:
-                # What asyncio calls a write that failed before its first octet: EPIPE or ECONNRESET
-                raise ConnectionResetError("the client left") from error
-            if sent == 0:
-                raise ConnectionResetError("the file became shorter while it was sent")
-            start += sent
-            self._sent += sent
-            now = self._timeline.clock.now()
-            if now - progress_at >= _PROGRESS_EVERY_S and start < end:
-                progress_at = now
-                self.record(
-                    "http.transfer.progressed",
-                    path=self.request.path,
-                    bytes=self._sent,
-                    length=self._length,
-                )
-
-    async def _no_body(self, status: int, headers: Mapping[str, str]) -> web.StreamResponse:
-        from aiohttp import web
-
-        response = web.Response(status=status, headers=headers)
-        self._started(status, 0)
-        await response.prepare(self.request)
-        await response.write_eof()
-        self._finished(status)
-        return response
-
-    def _started(self, status: int, length: int) -> None:
+    def started(self, status: int, length: int) -> None:
         self._length = length
         self.record("http.response.started", path=self.request.path, status=status, length=length)
 
-    def _finished(self, status: int) -> None:
-        self._closed = True
+    def progressed(self, sent: int, length: int) -> None:
+        self.record("http.transfer.progressed", path=self.request.path, bytes=sent, length=length)
+
+    def finished(self, status: int, sent: int) -> None:
         self.record(
             "http.response.finished",
             mac=self.mac,
             path=self.request.path,
             status=status,
-            bytes=self._sent,
+            bytes=sent,
             duration_s=round(self._timeline.clock.now() - self._began, 6),
         )
+
+    def ended(self, by: str, sent: int, **more: object) -> None:
+        """Record an end before the end: ``aborted`` by the client, ``cut`` by the server."""
+        self.record(
+            f"http.response.{by}",
+            mac=self.mac,
+            path=self.request.path,
+            bytes=sent,
+            length=self._length,
+            **more,
+        )
+
+
+def _text(status: int, text: str) -> Answer:
+    body = text.encode()
+    headers = (
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+    )
+    return Answer(status=status, headers=headers, body=body)
+
+
+def _reason(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}\n"
+    except ValueError:
+        return f"{status}\n"
+
+
+def _kind(path: str) -> str:
+    """Return what a path is, as faults name it."""
+    base = path.rpartition("/")[2]
+    if base == "auto.ipxe":
+        return "script"
+    if path.startswith("/ipxe/"):
+        return "binary"
+    for kind, start in (("kernel", "vmlinuz"), ("initramfs", "initramfs")):
+        if base.startswith(start):
+            return kind
+    return "other"
+
+
+def _of_file(file: IO[bytes], asked: Mapping[str, str]) -> Answer:
+    """Answer with a file or a range of it (RFC 9110 §13, §14)."""
+    size, mtime_ns = _size_and_mtime(file)
+    etag = f"{mtime_ns:x}-{size:x}"
+    headers = {
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{etag}"',
+        "Content-Type": "application/octet-stream",
+    }
+    known = asked.get("If-None-Match", "")
+    if known.strip() == "*" or f'"{etag}"' in known:
+        return Answer(status=304, headers=tuple(headers.items()))
+    wanted = asked.get("Range")
+    if_range = asked.get("If-Range")
+    if if_range is not None and if_range != f'"{etag}"':
+        wanted = None
+    try:
+        span = parse_range(wanted, size)
+    except Unsatisfiable:
+        return Answer(
+            status=416, headers=(("Content-Range", f"bytes */{size}"), ("Content-Length", "0"))
+        )
+    start, end = span or (0, size)
+    if span:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    headers["Content-Length"] = str(end - start)
+    return Answer(
+        status=206 if span else 200,
+        headers=tuple(headers.items()),
+        body=FilePart(stream=file, start=start, length=end - start),
+    )
 
 
 def _size_and_mtime(file: IO[bytes]) -> tuple[int, int]:

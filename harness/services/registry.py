@@ -6,17 +6,19 @@ What is answered is decided in ``harness.wire.registry``; here are sockets, file
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
+from harness.faults.deeds import Deed
+from harness.faults.plan import Strike, no_strike
 from harness.oci.content import Content, Mount, load_content
 from harness.services import Identify
-from harness.services.door import Door, tls_context
+from harness.services.answer import Answer, FilePart, status_among, status_number, treat
+from harness.services.door import Contexts, tls_context
 from harness.services.http import tcp_socket
-from harness.services.http_log import aiohttp_logger
 from harness.services.udp import crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -28,18 +30,10 @@ from harness.wire.registry_messages import BlobRange, Request, Response
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from harness.services.http_server import HttpServer
+
 PORT: Final = 5000
-_SLICE_BYTES: Final = 1 << 20
-_READ_BYTES: Final = 1 << 18
-_PROGRESS_EVERY_S: Final = 0.5
-_STOP_WITHIN_S: Final = 0.5
 _FORM_LIMIT: Final = 1 << 16
-
-Rewrite = Callable[[Request, Response], Response]
-"""Stands between decision and wire; a fault is one that changes the response.
-
-A body shorter than the response's ``Content-Length`` is sent and then cut off.
-"""
 
 
 class RegistryService:
@@ -58,9 +52,13 @@ class RegistryService:
         tls: tuple[Path, Path] | None = None,
         auth: Auth | None = None,
         identify: Identify | None = None,
-        rewrite: Rewrite | None = None,
+        contexts: Contexts | None = None,
+        strike: Strike | None = None,
     ) -> None:
-        """Serve ``layouts``; ``tls`` is certificate chain and key (PEM), None for plain HTTP."""
+        """Serve ``layouts``; ``tls`` is certificate chain and key (PEM), None for plain HTTP.
+
+        ``contexts`` makes the wrong certificates that a fault may have it show.
+        """
         self._timeline = timeline
         self._tasks = tasks
         self._mounts = [
@@ -71,11 +69,11 @@ class RegistryService:
         self._tls = tls
         self._auth = auth or Auth()
         self._identify = identify or (lambda _: None)
-        self._rewrite = rewrite or (lambda _request, response: response)
+        self._contexts = contexts
+        self._strike = strike or no_strike
         self._content = Content(repositories={}, blobs={})
         self._core = Registry(repositories={}, new_token=_new_token)
-        self._server: web.Server | None = None
-        self._door: Door | None = None
+        self._server: HttpServer | None = None
         self._requests = 0
 
     @property
@@ -95,7 +93,7 @@ class RegistryService:
 
     async def start(self) -> None:
         """Read the layouts and listen. Raises ``SetupFailed``."""
-        from aiohttp import web  # 0.5 s of import: paid when a lab starts, not for --help
+        from harness.services.http_server import HttpServer  # aiohttp: 0.5 s, not for --help
 
         self._content = load_content(self._mounts)
         self._core = Registry(
@@ -104,21 +102,20 @@ class RegistryService:
         context = tls_context(*self._tls) if self._tls else None
         sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
         self._port = int(sock.getsockname()[1])
-        self._server = web.Server(
-            self._handle,
-            logger=aiohttp_logger(self._malformed, self._crashed),
-            access_log=None,
-            handler_cancellation=False,
-        )
-        self._door = Door(
+        self._server = HttpServer(
             sock=sock,
             service=self.name,
             tasks=self._tasks,
-            protocol=self._server,
+            handle=self._handle,
             tls=context,
-            on_failure=self._refused,
+            contexts=self._contexts,
+            on_refused=self._refused,
+            on_malformed=self._malformed,
+            on_bug=self._crashed,
+            strike=self._strike,
+            identify=self._identify,
         )
-        self._door.open()
+        self._server.open()
         self._timeline.record(
             self.name,
             "service.started",
@@ -130,13 +127,9 @@ class RegistryService:
 
     async def stop(self) -> None:
         """Stop listening and cut what still runs; may be called twice."""
-        door, self._door = self._door, None
         server, self._server = self._server, None
-        if door:
-            await door.close()
         if server:
-            server.pre_shutdown()
-            await server.shutdown(_STOP_WITHIN_S)
+            await server.close()
             self._timeline.record(self.name, "service.stopped", service=self.name)
 
     def _refused(self, peer: str, reason: str) -> None:
@@ -149,43 +142,84 @@ class RegistryService:
         crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        from harness.services.delivery import Cut, Delivery
+
         self._requests += 1
         exchange = _Exchange(
             request=request,
             id=f"r{self._requests}",
             mac=self._identify(request.remote or ""),
             timeline=self._timeline,
-            content=self._content,
+        )
+        server = self._server
+        assert server is not None
+        delivery = Delivery(
+            request,
+            clock=self._timeline.clock,
+            lost=lambda: server.lost(request),
+            on_progress=exchange.progressed,
         )
         exchange.received()
         try:
             asked = await _describe(request, self.scheme, self._timeline.clock.now())
-            return await exchange.answer(self._rewrite(asked, self._core.respond(asked)))
-        except (ConnectionError, asyncio.CancelledError):
-            exchange.aborted()
+            response = self._core.respond(asked)
+            deeds = self._struck(asked, response, exchange)
+            if refusal := status_among(deeds):
+                number = status_number(refusal.code)
+                response = self._core.refuse(asked, number, refusal.message)
+            with self._opened(response) as answer:
+                how = None
+                if deeds:
+                    answer, how = treat(answer, deeds)
+                exchange.answered(response, answer)
+                sent = await delivery.send(answer, how)
+            exchange.served(response, answer, delivery.sent)
+            return sent
+        except Cut as cut:
+            exchange.cut(cut.how, delivery.sent, delivery.length)
             raise
+        except (ConnectionError, asyncio.CancelledError):
+            exchange.aborted(delivery.sent, delivery.length)
+            raise
+
+    def _struck(self, asked: Request, response: Response, exchange: _Exchange) -> tuple[Deed, ...]:
+        if self._strike is no_strike:
+            return ()
+        return self._strike(
+            "request",
+            mac=exchange.mac,
+            method=asked.method,
+            path=asked.path,
+            agent=asked.headers.get("user-agent"),
+            range=asked.headers.get("range"),
+            status=response.status,
+            **self._core.subject(asked),
+        )
+
+    @contextmanager
+    def _opened(self, response: Response) -> Iterator[Answer]:
+        """Return the answer of a decision, with the file it takes open."""
+        body = response.body
+        if isinstance(body, bytes):
+            yield Answer(status=response.status, headers=response.headers, body=body)
+            return
+        with self._content.blobs[body.digest].open("rb") as stream:
+            part = FilePart(stream=stream, start=body.start, length=body.length)
+            yield Answer(status=response.status, headers=response.headers, body=part)
 
 
 class _Exchange:
-    """One request and its answer, and the events between."""
+    """The events of one request and its answer."""
 
     def __init__(
-        self,
-        *,
-        request: web.BaseRequest,
-        id: str,
-        mac: str | None,
-        timeline: Timeline,
-        content: Content,
+        self, *, request: web.BaseRequest, id: str, mac: str | None, timeline: Timeline
     ) -> None:
+        self.mac = mac
         self._request = request
         self._id = id
-        self._mac = mac
         self._timeline = timeline
-        self._content = content
         self._path = _printable(request.path)
-        self._sent = 0
-        self._length = 0
+        self._digest = ""
 
     def _record(self, name: str, /, **fields: object) -> None:
         self._timeline.record("registry", name, id=self._id, **fields)
@@ -196,107 +230,60 @@ class _Exchange:
         peer = transport.get_extra_info("peername") if transport else None
         self._record(
             "registry.request.received",
-            mac=self._mac,
+            mac=self.mac,
             peer=f"{peer[0]}:{peer[1]}" if peer else None,
             method=self._request.method,
             path=self._path,
             agent=_printable(self._request.headers.get("User-Agent", "")) or None,
         )
 
-    def aborted(self) -> None:
-        """Record that the client left, and after how many octets."""
-        self._record(
-            "registry.request.aborted",
-            mac=self._mac,
-            method=self._request.method,
-            path=self._path,
-            bytes=self._sent,
-            length=self._length,
-        )
-
-    async def answer(self, response: Response) -> web.StreamResponse:
-        """Send ``response``."""
-        from aiohttp import web
-
+    def answered(self, response: Response, answer: Answer) -> None:
+        """Record what was decided, before it is sent."""
+        if isinstance(response.body, BlobRange):
+            self._digest = str(response.body.digest)
         for note in response.notes:
             self._note(note)
-        head_only = self._request.method == "HEAD"
-        self._length = 0 if head_only else response.length
-        answer = web.StreamResponse(status=response.status)
-        for name, value in response.headers:
-            answer.headers.add(name, value)
-        await answer.prepare(self._request)
-        if self._length:
-            if isinstance(response.body, BlobRange):
-                await self._send_blob(answer, response.body)
-            else:
-                await answer.write(response.body)
-                self._sent = len(response.body)
-        if response.served:
-            self._note(response.served, bytes=self._sent)
-        if not head_only and self._sent < _declared(response):
-            # A rewritten response promises more than it has: the client must see the end of the
-            # connection instead of waiting for the rest.
-            answer.force_close()
-            if self._request.transport:
-                self._request.transport.close()
-        else:
-            await answer.write_eof()
-        return answer
+        if answer.status != response.status and answer.status >= 400:
+            self._record(
+                "registry.request.failed",
+                mac=self.mac,
+                method=self._request.method,
+                path=self._path,
+                status=answer.status,
+            )
+
+    def progressed(self, sent: int, length: int) -> None:
+        """Record how much of a blob went out."""
+        if self._digest:
+            self._record("registry.blob.progressed", digest=self._digest, bytes=sent, length=length)
+
+    def served(self, response: Response, answer: Answer, sent: int) -> None:
+        """Record that the answer is out."""
+        if response.served and answer.status == response.status:
+            self._note(response.served, bytes=sent)
+
+    def cut(self, how: str, sent: int, length: int) -> None:
+        """Record that the server itself broke off."""
+        self._record("registry.response.cut", how=str(how), **self._so_far(sent, length))
+
+    def aborted(self, sent: int, length: int) -> None:
+        """Record that the client left, and after how many octets."""
+        self._record("registry.request.aborted", **self._so_far(sent, length))
+
+    def _so_far(self, sent: int, length: int) -> dict[str, object]:
+        return {
+            "mac": self.mac,
+            "method": self._request.method,
+            "path": self._path,
+            "bytes": sent,
+            "length": length,
+        }
 
     def _note(self, note: Note, **more: object) -> None:
         with_mac = (
-            {} if note.name.startswith(("registry.auth", "registry.token")) else {"mac": self._mac}
+            {} if note.name.startswith(("registry.auth", "registry.token")) else {"mac": self.mac}
         )
         self._record(note.name, **with_mac, **note.fields, **more)
-
-    async def _send_blob(self, answer: web.StreamResponse, body: BlobRange) -> None:
-        """Send a stored blob: by the kernel where the connection is plain, else in slices."""
-        transport = self._request.transport
-        if transport is None:
-            raise ConnectionResetError("the client left")
-        told_at = self._timeline.clock.now()
-        with self._content.blobs[body.digest].open("rb") as stream:
-            stream.seek(body.start)
-            while self._sent < body.length:
-                size = min(_SLICE_BYTES, body.length - self._sent)
-                if transport.get_extra_info("sslcontext"):
-                    await self._send_copied(answer, stream, size)
-                else:
-                    await self._send_from_kernel(transport, stream, body.start, size)
-                now = self._timeline.clock.now()
-                if now - told_at >= _PROGRESS_EVERY_S and self._sent < body.length:
-                    told_at = now
-                    self._record(
-                        "registry.blob.progressed",
-                        digest=str(body.digest),
-                        bytes=self._sent,
-                        length=body.length,
-                    )
-
-    async def _send_copied(self, answer: web.StreamResponse, stream: IO[bytes], size: int) -> None:
-        while size:
-            data = stream.read(min(_READ_BYTES, size))
-            if not data:
-                raise ConnectionAbortedError("the blob's file became shorter")
-            await answer.write(data)
-            self._sent += len(data)
-            size -= len(data)
-
-    async def _send_from_kernel(
-        self, transport: asyncio.Transport, stream: IO[bytes], start: int, size: int
-    ) -> None:
-        offset = start + self._sent
-        try:
-            await asyncio.get_running_loop().sendfile(transport, stream, offset, size)
-        finally:  # asyncio leaves the file where it stopped, also when the client left
-            reached = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
-            self._sent = max(self._sent, reached - start)
-
-
-def _declared(response: Response) -> int:
-    found = [value for name, value in response.headers if name == "Content-Length"]
-    return int(found[0]) if found and response.status != 304 else 0
 
 
 async def _describe(request: web.BaseRequest, scheme: str, now: float) -> Request:

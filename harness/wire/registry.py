@@ -35,6 +35,14 @@ _ROUTE = re.compile(
     r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|referrers|tags)/(?P<reference>[^/]+)"
 )
 _DIGITS_LIMIT: Final = 18
+_CODES: Final = {
+    400: "UNSUPPORTED",
+    401: "UNAUTHORIZED",
+    403: "DENIED",
+    405: "UNSUPPORTED",
+    429: "TOOMANYREQUESTS",
+    500: "UNKNOWN",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,51 @@ class Registry:
             headers.append(_API_VERSION)
         return replace(response, headers=tuple(headers))
 
+    def refuse(self, request: Request, status: int, message: str = "") -> Response:
+        """Return the error answer with ``status``, as a registry in that trouble words it."""
+        code = _CODES.get(status, "UNAVAILABLE" if status >= 500 else "UNKNOWN")
+        subject = self.subject(request)
+        if status == 404:
+            code = {"manifest": "MANIFEST_UNKNOWN", "blob": "BLOB_UNKNOWN"}.get(
+                subject["object"], "NAME_UNKNOWN"
+            )
+        failed = error_response(request, status, code, message=message or None)
+        headers = list(failed.headers)
+        if status == 401:
+            name = subject.get("repository")
+            access = Access("repository", name, "pull") if name else None
+            headers.append(("WWW-Authenticate", self._challenge(request, access, None)))
+        headers += [("Content-Length", str(failed.length)), _API_VERSION]
+        return replace(failed, headers=tuple(headers))
+
+    def subject(self, request: Request) -> dict[str, str]:
+        """Return what a request is about: ``object``, ``repository``, ``reference``, ``digest``."""
+        path = request.path
+        if path == self.auth.token_path and self.auth.kind is AuthKind.BEARER:
+            return {"object": "token"}
+        if path in ("/v2", "/v2/"):
+            return {"object": "ping"}
+        if path == "/v2/_catalog":
+            return {"object": "catalog"}
+        match = _ROUTE.fullmatch(path)
+        if not match:
+            return {"object": "upload" if "/blobs/uploads/" in path else "other"}
+        kind = match["kind"].removesuffix("s") if match["kind"] != "tags" else "tags"
+        found = {"object": kind, "repository": match["name"], "reference": match["reference"]}
+        if ":" in match["reference"]:
+            found["digest"] = match["reference"]
+        elif kind == "manifest" and (
+            digest := self.repositories.get(match["name"], Repository()).tags.get(
+                match["reference"]
+            )
+        ):
+            found["digest"] = str(digest)
+        return found
+
+    def _challenge(self, request: Request, access: Access | None, error: str | None) -> str:
+        origin = f"{request.scheme}://{request.headers.get('host', 'localhost')}"
+        return self.auth.challenge(access, origin=origin, error=error)
+
     def _respond(self, request: Request) -> Response:
         path = request.path
         if path == "/":
@@ -130,11 +183,7 @@ class Registry:
     ) -> Response:
         verdict = self._desk.check(request.headers.get("authorization"), access, request.now)
         if isinstance(verdict, Refused):
-            challenge = self.auth.challenge(
-                access,
-                origin=f"{request.scheme}://{request.headers.get('host', 'localhost')}",
-                error=verdict.error,
-            )
+            challenge = self._challenge(request, access, verdict.error)
             refused = verdict.user is not None or verdict.error is not None
             note = (
                 Note(name="registry.auth.refused", fields={"path": request.path} | _user(verdict))

@@ -22,7 +22,10 @@ _MESSAGES: Final = {
     "NAME_INVALID": "invalid repository name",
     "NAME_UNKNOWN": "repository name not known to registry",
     "PAGINATION_NUMBER_INVALID": "invalid number of results requested",
+    "TOOMANYREQUESTS": "too many requests",
     "UNAUTHORIZED": "authentication required",
+    "UNAVAILABLE": "service unavailable",
+    "UNKNOWN": "unknown error",
     "UNSUPPORTED": "The operation is unsupported.",
 }
 

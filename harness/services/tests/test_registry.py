@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 
 from harness.clock import Deadline
 from harness.errors import ServiceCrashed, SetupFailed
+from harness.faults.deeds import Close, Deed
 from harness.oci.content import Mount
 from harness.oci.image import Flavour, Image, ImageConfig, write_layout
 from harness.oci.layer import Compression, File, layer_from_files
@@ -30,7 +30,6 @@ from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline, named
 from harness.wire.oci import Digest, Platform
 from harness.wire.registry_auth import Auth, AuthKind
-from harness.wire.registry_messages import BlobRange, Request, Response
 
 MAC = "02:00:00:00:00:10"
 BIG_BYTES = 6 << 20
@@ -265,19 +264,17 @@ async def test_a_client_that_leaves_early_is_told_from_one_that_does_not(
         assert not lab.events("registry.blob.served")
 
 
-async def test_a_rewritten_response_can_be_cut_short(start: Start, layout: Path) -> None:
-    def cut(request: Request, response: Response) -> Response:
-        if isinstance(response.body, BlobRange) and response.body.length > BIG_BYTES:
-            return replace(response, body=replace(response.body, length=3000000))
-        return response
+async def test_an_answer_can_be_cut_short(start: Start, layout: Path) -> None:
+    def cut(_occasion: str, /, **facts: Any) -> tuple[Deed, ...]:
+        return (Close(at=3000000),) if facts.get("object") == "blob" else ()
 
-    async with start(rewrite=cut) as lab:
+    async with start(strike=cut) as lab:
         content = biggest_blob(layout)
         with pytest.raises(CommandFailed, match="status 18"):  # curl: "transfer closed"
             await lab.curl(f"{lab.url}/v2/big/blobs/sha256:{content.name}")
-        (served,) = lab.events("registry.blob.served")
-        assert served["bytes"] == 3000000 < served["length"]
-        assert not lab.events("registry.request.aborted")
+        (event,) = lab.events("registry.response.cut")
+        assert event["bytes"] == 3000000 < event["length"]
+        assert not lab.events("registry.request.aborted", "registry.blob.served")
 
 
 async def test_prefixes_and_several_layouts(start: Start, tmp_path: Path, layout: Path) -> None:
@@ -408,7 +405,9 @@ async def test_stop_does_not_wait_for_silent_or_slow_clients(start: Start, layou
 
 
 async def test_a_bug_fails_the_lab(layout: Path) -> None:
-    def broken(*_: object) -> Any:
+    def broken(occasion: str, /, **_: Any) -> tuple[Deed, ...]:
+        if occasion == "connection":
+            return ()
         raise ZeroDivisionError("a bug")
 
     timeline, tasks = Timeline(None), TaskKeeper()
@@ -418,7 +417,7 @@ async def test_a_bug_fails_the_lab(layout: Path) -> None:
         layouts=[layout],
         bind="127.0.0.1",
         port=0,
-        rewrite=broken,
+        strike=broken,
     )
     await service.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
