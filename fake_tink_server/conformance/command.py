@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import quoteattr
 
-from harness.errors import LabError
+from harness.errors import LabError, ScenarioError
 
 if TYPE_CHECKING:
     from fake_tink_server.conformance.rule import Judgement, Rule
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         rules = _chosen(options.only)
         return asyncio.run(_run(options, command, rules))
+    except ScenarioError as error:
+        return _complain(str(error))
     except LabError as error:
         return _complain(f"{error}" + (f"\n    {error.hint}" if error.hint else ""))
     except OSError as error:
@@ -92,7 +94,6 @@ def _positive(text: str) -> int:
 def _chosen(names: Sequence[str]) -> list[Rule]:
     from fake_tink_server.conformance.rules import RULES, find_rule
     from harness.documents import suggest
-    from harness.errors import ScenarioError
 
     if not names:
         return list(RULES)

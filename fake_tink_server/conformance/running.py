@@ -115,7 +115,15 @@ async def stops_what_timed_out(s: Scene) -> str:
     s.behave("hangs", seconds=None)
     s.add(s.action("hangs", timeout_s=TIMEOUT_S))
     await s.begin()
-    started = await s.see(lambda e: e.name == "docker.container.started", "a container's start")
+    started = await s.see(
+        lambda e: (
+            e.name == "docker.container.started"
+            or (e.name == "tink.action.reported" and e["state"] != "STATE_RUNNING")
+        ),
+        "a container's start",
+    )
+    if started.name != "docker.container.started":
+        raise Broken(f"{started['state']} was reported, and no container had been started")
     ended = await s.see(
         lambda e: e.name == "docker.container.ended",
         "the end of the container",

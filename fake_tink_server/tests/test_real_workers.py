@@ -1,0 +1,48 @@
+"""The real workers, judged by the kit: every rule's outcome for each of the three programs.
+
+Success, failure, timeout, a restart of the server in mid-action and refused calls are rules of the
+kit, so that what each real program does is asserted here rule by rule, and a change in the server,
+in the docker engine's stand-in or in a pinned program shows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fake_tink_server.conformance.kit import conforms, find_protocol, judge
+from fake_tink_server.conformance.rule import Judgement, Outcome, Protocol
+from fake_tink_server.conformance.scene import Setup
+from fake_tink_server.tests.real_workers import TINK_WORKER, VIRTUAL_WORKER, setup_of
+
+pytestmark = pytest.mark.service
+
+
+def told(judged: list[Judgement]) -> str:
+    """Return what pytest shows when an outcome is another than expected."""
+    return "\n".join(f"{j.outcome:5} {j.rule.name:20} {j.evidence}" for j in judged)
+
+
+def of(judged: list[Judgement], outcome: Outcome) -> set[str]:
+    return {j.rule.name for j in judged if j.outcome is outcome}
+
+
+async def run(setup: Setup, protocol: Protocol) -> list[Judgement]:
+    assert await find_protocol(setup) is protocol
+    return await judge(setup, protocol, jobs=6)
+
+
+async def test_tink_worker(tmp_path: Path) -> None:
+    judged = await run(await setup_of(TINK_WORKER), Protocol.V1)
+    assert conforms(judged), told(judged)
+    assert of(judged, Outcome.FAIL) == {"reason"}, told(judged)
+    assert of(judged, Outcome.NOT_APPLICABLE) == set(), told(judged)
+
+
+async def test_virtual_worker(tmp_path: Path) -> None:
+    judged = await run(await setup_of(VIRTUAL_WORKER), Protocol.V1)
+    assert conforms(judged), told(judged)
+    assert of(judged, Outcome.FAIL) == set(), told(judged)
+    containers = {j.rule.name for j in judged if j.rule.containers}
+    assert of(judged, Outcome.NOT_APPLICABLE) == containers, told(judged)
