@@ -71,6 +71,13 @@ class Bench:
         )
         await self.server.start()
         plan.begin()
+        return await self.connect()
+
+    async def connect(self) -> Client:
+        """Return a client on a connection of its own; the one before is closed."""
+        assert self.server is not None
+        if self.channel is not None:
+            await self.channel.close()
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.server.port}", options)
         return Client(self.channel)
@@ -215,6 +222,8 @@ async def test_what_breaks_a_call(bench: Bench, deed: str, occasion: str) -> Non
     code, _ = await refused(client.report(pb.STATE_RUNNING))
     assert code in ("CANCELLED", "UNAVAILABLE")
     assert len(bench.reports()) == (occasion == "answer")
+    if deed != "cut":  # grpcio may still try the connection that is being torn down
+        client = await bench.connect()
     await client.report(pb.STATE_RUNNING)
     opened = named(bench.timeline, "tink.connection.opened")
     assert len(opened) == (1 if deed == "cut" else 2)
