@@ -25,8 +25,9 @@ EXIT_INTERRUPTED: Final = 130
 _EPILOG: Final = """\
 COMMAND is started once a rule, against a server in a state of its own, with this environment on
 top of yours: ID, WORKER_ID, TINKERBELL_GRPC_AUTHORITY, TINKERBELL_TLS, TINKERBELL_INSECURE_TLS,
-DOCKER_HOST, DOCKER_REGISTRY, REGISTRY_USERNAME, REGISTRY_PASSWORD. In its words {id}, {authority},
-{host}, {port}, {docker}, {docker_socket}, {registry}, {user} and {password} are replaced.
+DOCKER_HOST, AGENT_DOCKER_SOCKET, DOCKER_REGISTRY, REGISTRY_USERNAME, REGISTRY_PASSWORD.
+In its words {id}, {authority}, {host}, {port}, {docker}, {docker_socket}, {registry}, {user} and
+{password} are replaced.
 A worker that asks seldom makes the kit slow: RETRY_INTERVAL=200ms … for tink-worker.
 Exit: 0 every required rule is honoured, 1 one is not, 2 bad usage."""
 

@@ -216,6 +216,7 @@ class Scene:
             "TINKERBELL_TLS": "false",
             "TINKERBELL_INSECURE_TLS": "false",
             "DOCKER_HOST": self.docker.host,
+            "AGENT_DOCKER_SOCKET": str(self.docker.socket),  # tink-agent looks at no other
             "DOCKER_REGISTRY": REGISTRY,
             "REGISTRY_USERNAME": USER,
             "REGISTRY_PASSWORD": PASSWORD,
