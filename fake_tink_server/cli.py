@@ -7,15 +7,16 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import LabError, Position, ScenarioError
+from fake_tink_server import trust
+from harness.errors import LabError, ScenarioError
 from harness.timeline import Event, Timeline
 
 if TYPE_CHECKING:
     from fake_tink_server.catalog import Job
-    from fake_tink_server.server import ServerTls
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     try:
         jobs = _load(options)
-        tls = _tls(options)
+        given = trust.read(options)
         with_file = Timeline(options.json)
     except ScenarioError as error:
         return _complain(error, EXIT_USAGE)
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for warning in job.warnings:
             sys.stderr.write(f"warning: {warning}\n")
     try:
-        return asyncio.run(_serve(options, jobs, tls, with_file))
+        return asyncio.run(_serve(options, jobs, given, with_file))
     except LabError as error:
         return _complain(f"{error}\n    {error.hint}" if error.hint else error, EXIT_UNFIT)
     finally:
@@ -69,14 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=42113, help="0 takes a free one (%(default)s)")
-    parser.add_argument("--tls-cert", metavar="PEM", type=Path, help="serve TLS with this chain")
-    parser.add_argument("--tls-key", metavar="PEM", type=Path, help="its private key")
-    parser.add_argument(
-        "--tls",
-        metavar="CA.pem",
-        type=Path,
-        help="serve TLS with a certificate of a throwaway CA, and write the CA's to this file",
-    )
+    trust.add_arguments(parser)
     parser.add_argument(
         "--until-done", action="store_true", help="stop when every workflow reached its end"
     )
@@ -103,44 +97,13 @@ def _load(options: argparse.Namespace) -> list[Job]:
     return catalog.jobs()
 
 
-def _tls(options: argparse.Namespace) -> ServerTls | None:
-    if options.tls_cert is None and options.tls_key is None and options.tls is None:
-        return None
-    if options.tls is not None:
-        return _throwaway_tls(options.tls, options.bind)
-    if options.tls_cert is None or options.tls_key is None:
-        raise ScenarioError("--tls-cert and --tls-key belong together")
-    from fake_tink_server.server import ServerTls
-
-    for path in (options.tls_cert, options.tls_key):
-        if not path.is_file():
-            raise ScenarioError("there is no such file", at=Position(file=path))
-    return ServerTls(
-        certificate_chain=options.tls_cert.read_bytes(), private_key=options.tls_key.read_bytes()
-    )
-
-
-def _throwaway_tls(ca_file: Path, bind: str) -> ServerTls:
-    import trustme
-
-    from fake_tink_server.server import ServerTls
-
-    ca = trustme.CA()
-    names = {"localhost", "127.0.0.1", bind} - {"0.0.0.0", "::"}
-    leaf = ca.issue_cert(*sorted(names))
-    ca.cert_pem.write_to_path(str(ca_file))
-    return ServerTls(
-        certificate_chain=b"".join(blob.bytes() for blob in leaf.cert_chain_pems),
-        private_key=leaf.private_key_pem.bytes(),
-    )
-
-
 async def _serve(
-    options: argparse.Namespace, jobs: list[Job], tls: ServerTls | None, timeline: Timeline
+    options: argparse.Namespace, jobs: list[Job], given: trust.Trust, timeline: Timeline
 ) -> int:
     from fake_tink_server.engine import Engine
     from fake_tink_server.server import TinkServer
     from fake_tink_server.workflow import State
+    from harness.faults.plan import FaultPlan
     from harness.tasks import TaskKeeper
 
     timeline.subscribe(_print)
@@ -154,17 +117,35 @@ async def _serve(
         loop.add_signal_handler(number, stopped.set)
     tasks = TaskKeeper()
     engine = Engine(job.run for job in jobs)
-    server = TinkServer(engine=engine, record=record, bind=options.bind, port=options.port, tls=tls)
+    plan = FaultPlan(
+        given.faults,
+        record=partial(timeline.record, "faults"),
+        now=timeline.clock.now,
+        seed=given.seed,
+    )
+    server = TinkServer(
+        engine=engine,
+        record=record,
+        bind=options.bind,
+        port=options.port,
+        tls=given.tls,
+        issue=given.issue,
+        strike=plan.at(trust.PLACE),
+    )
+    plan.begin()
     async with server:
         waits = {tasks.spawn(stopped.wait(), name="signal")}
         finished = tasks.spawn(server.wait_until_finished(), name="workflows")
         ends = {*waits, finished} if options.until_done else waits
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         await tasks.close()
+    unfired = plan.finish()
+    for sentence in unfired:
+        sys.stderr.write(f"warning: {sentence}\n")
     if not options.until_done:
         return EXIT_OK
     succeeded = all(w.state is State.SUCCESS for w in engine.workflows.values())
-    return EXIT_OK if succeeded else EXIT_FAILED
+    return EXIT_OK if succeeded and not unfired else EXIT_FAILED
 
 
 def _print(event: Event) -> None:
@@ -195,6 +176,10 @@ def _line(event: Event) -> str | None:
             before = str(get("before") or "new").removeprefix("STATE_")
             after = str(get("state")).removeprefix("STATE_")
             return f"workflow {get('workflow_id')}: {before} → {after}"
+        case "tink.connection.failed":
+            return f"{get('peer')} never became gRPC: {get('reason')}"
+        case "fault.fired":
+            return f"fault: {get('text')}"
         case "tink.rpc.finished" if get("code") != "OK":
             return f"{get('rpc')} answered {get('code')}: {get('details')}"
     return None

@@ -158,3 +158,63 @@ def test_warnings_do_not_stop_it(tmp_path: Path) -> None:
     [job] = catalog.jobs()
     assert [w.at.line for w in job.warnings if w.at] == [8]
     assert json.dumps(str(job.warnings[0])).count("STATE_TIMEOUT") == 1
+
+
+FAULTS = """
+- {at: tink, when: {occasion: connection, nth: 1}, do: {certificate: expired}}
+- {at: tink, when: {rpc: GetWorkflowContexts, nth: 1}, do: {status: UNAVAILABLE}}
+"""
+
+
+async def test_faults_and_mutual_tls(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "faults.yaml").write_text(FAULTS)
+    process, port = await start(
+        "--faults", str(tmp_path / "faults.yaml"),
+        "--throwaway-ca", str(tmp_path / "ca"), "--client-ca", str(tmp_path / "ca/ca.pem"),
+    )  # fmt: skip
+    ca, key, chain = (
+        (tmp_path / "ca" / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem")
+    )
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+    credentials = grpc.ssl_channel_credentials(ca, key, chain)
+    said = []
+    for _ in range(3):
+        async with grpc.aio.secure_channel(f"localhost:{port}", credentials, options) as channel:
+            try:
+                said.append(str(len(await Client(channel).contexts(MAC))))
+            except grpc.aio.AioRpcError as error:
+                said.append(error.details() or error.code().name)
+    assert "CERTIFICATE_VERIFY_FAILED" in said[0]
+    assert said[2] == "1"
+    process.send_signal(signal.SIGTERM)
+    out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert out.decode().count("  fault: at tink when ") == 2
+    assert "never became gRPC" in out.decode()
+
+
+async def test_a_fault_that_never_fired_is_told(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "faults.yaml").write_text("[{at: tink, when: {worker: nobody}, do: drop}]")
+    process, _ = await start("--faults", str(tmp_path / "faults.yaml"))
+    process.send_signal(signal.SIGTERM)
+    _, err = await process.communicate()
+    assert b"never fired" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[{at: tink, do: dorp}]", ":1:17: "),
+        ("[{at: dhcp, do: drop}]", "there is no dhcp here"),
+        ("[{at: tink, do: {certificate: expired}}]", "only a throwaway CA can issue"),
+    ],
+)
+def test_bad_faults_have_a_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, complaint: str
+) -> None:
+    (tmp_path / "faults.yaml").write_text(text)
+    files = [str(ROOT / item) if item.startswith("fix") else item for item in FILES]
+    status, said = run(capsys, *files, "--faults", str(tmp_path / "faults.yaml"))
+    assert status == 2
+    assert complaint in said
+    assert str(tmp_path / "faults.yaml:1:") in said
