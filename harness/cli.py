@@ -48,12 +48,26 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="scenario or folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write outcomes and verdicts")
     parser.add_argument("-k", dest="only", metavar="WORD", help="only items whose name has WORD")
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the scenarios, as a file with that base would: the key's path has "
+        "dots, the value is YAML, a file in it is relative to here; may be repeated",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from harness.scenario.command import run_command
 
-    return run_command(arguments.paths, json_file=arguments.json, only=arguments.only)
+    return run_command(
+        arguments.paths,
+        json_file=arguments.json,
+        only=arguments.only,
+        changes=arguments.changes,
+    )
 
 
 def _configure_json(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +138,11 @@ VERBS: dict[str, Verb] = {
         examples="""\
   hooklab run scenarios/hello.yaml              one scenario, every firmware it names
   hooklab run scenarios/hello.yaml -k uefi      only the items with 'uefi' in their name
-  hooklab run scenarios/ --json out.json        a folder; outcomes and verdicts for a program""",
+  hooklab run scenarios/ --json out.json        a folder; outcomes and verdicts for a program
+  hooklab run scenarios/hello.yaml --set worker=tink-agent@v0.25.0 --set machine.firmware=uefi
+                                                another worker, one firmware
+  hooklab run scenarios/hello.yaml --set stack=smee
+                                                the real smee serves the netboot""",
         configure=_configure_run,
         run=_run,
     ),

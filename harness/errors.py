@@ -37,14 +37,14 @@ class LabError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A place in a file a user wrote. Line and column count from 1."""
+    """A place in a file a user wrote. Line and column count from 1; line 0 is no file's."""
 
     file: Path
     line: int = 1
     column: int = 1
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.line else str(self.file)
 
 
 class ScenarioError(LabError):

@@ -141,9 +141,14 @@ async def ensure_image(reference: str, source: Path, *, cache: Path, progress: P
     return folder
 
 
-def program_image(reference: str, program: Path, *, name: str) -> Image:
-    """Return the image that holds a static program as its entrypoint, and nothing else."""
-    return _image(reference, f"/{_BINARIES}/{name}", [_program_layer(program, name)])
+def program_image(reference: str, program: Path, *, name: str, path: str | None = None) -> Image:
+    """Return the image that holds a static program as its entrypoint, and nothing else.
+
+    It lies at ``path``; left out: ``usr/bin/NAME``.
+    """
+    place = path or f"{_BINARIES}/{name}"
+    layer = layer_from_files({place: File(content=program, mode=0o755)})
+    return _image(reference, f"/{place}", [layer])
 
 
 def _actions() -> Path:

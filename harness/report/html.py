@@ -155,6 +155,7 @@ def _environment(run: RunRecord) -> list[tuple[str, str]]:
         ("worker", item.worker_image),
         ("registry", f"{item.registry.scheme}://{item.registry.address}, {item.registry.auth}"),
         ("tinkerbell", f"{item.tink.address}, {'TLS' if item.tink.tls else 'plaintext'}"),
+        ("netboot by", "the real smee" if item.stack == "smee" else ""),
         ("network", f"{item.network.subnet}, machine {item.network.machine}"),
         ("scenario", str(item.source)),
     ]

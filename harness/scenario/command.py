@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from harness.hook.images import known_images
 from harness.paths import runs_root
 from harness.progress import PlainProgress
 from harness.report.text import LiveProgress, Style, final_block, relative, wants_colour
+from harness.scenario.changes import COMMAND_LINE, parse_changes
 from harness.scenario.item import Item
 from harness.scenario.lock import is_lock, read_lock
 from harness.scenario.prepare import prepare
@@ -30,14 +31,20 @@ _TICK_S: Final = 0.2
 """How often the elapsed time moves on while nothing happens."""
 
 
-def run_command(paths: Sequence[Path], *, json_file: Path | None, only: str | None) -> int:
-    """Run the scenarios in ``paths``; return the exit status.
+def run_command(
+    paths: Sequence[Path],
+    *,
+    json_file: Path | None,
+    only: str | None,
+    changes: Sequence[str] = (),
+) -> int:
+    """Run the scenarios in ``paths`` with ``changes`` (``KEY=VALUE``); return the exit status.
 
     Raises ``ScenarioError`` before anything starts, ``HostUnfit`` and ``BuildFailed``.
     """
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise ScenarioError(f"--json: there is no folder {json_file.parent}")
-    items = load_all(paths, only=only)
+    items = load_all(paths, only=only, changes=parse_changes(changes))
     results: list[RunResult] = []
     try:
         asyncio.run(_until_a_signal(_run_all(items, runs_root(), results)))
@@ -86,8 +93,10 @@ async def _until_a_signal(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def load_all(paths: Sequence[Path], *, only: str | None = None) -> list[Item]:
-    """Return the items of all scenarios in ``paths``, folders searched.
+def load_all(
+    paths: Sequence[Path], *, only: str | None = None, changes: Mapping[str, Any] | None = None
+) -> list[Item]:
+    """Return the items of all scenarios in ``paths``, folders searched, ``changes`` laid over.
 
     All mistakes of all files are raised at once, as ``ScenarioErrors``.
     """
@@ -95,11 +104,18 @@ def load_all(paths: Sequence[Path], *, only: str | None = None) -> list[Item]:
     mistakes: list[ScenarioError] = []
     for file in _files(paths):
         try:
-            items += (
-                [read_lock(file)]
-                if is_lock(file)
-                else load_items(file, known_images=known_images())
-            )
+            if is_lock(file):
+                if changes:
+                    raise ScenarioError(
+                        "a locked scenario can't be changed",
+                        at=Position(file=file),
+                        hint="run the scenario it was made from with --set",
+                    )
+                items.append(read_lock(file))
+            else:
+                items += load_items(
+                    file, known_images=known_images(), changes=changes, changed_by=COMMAND_LINE
+                )
         except ScenarioErrors as errors:
             mistakes += errors.errors
         except ScenarioError as error:

@@ -72,6 +72,18 @@ class TinkItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerItem:
+    """The worker that Hook pulls and starts."""
+
+    image: str
+    """As the registry knows it: ``tink-worker:v0.12.2``."""
+    build: str | None = None
+    """``NAME@VERSION`` of Tinkerbell's, when it is not among the lab's own images."""
+    at: str
+    """Where it is written: ``file:line:column``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageItem:
     """One more image for the registry."""
 
@@ -147,8 +159,7 @@ class Item:
     nic_model: str
     disks: tuple[DiskItem, ...]
     hook: HookItem
-    worker_image: str
-    """As the registry knows it: ``tink-worker:v0.12.2``."""
+    worker: WorkerItem
     kernel_args: tuple[str, ...]
     """What smee appends to the arguments it writes itself ("extra kernel args")."""
     network: NetworkItem
@@ -156,6 +167,8 @@ class Item:
     tink: TinkItem
     tftp_single_port: bool
     profile: Literal["faithful", "fast"]
+    stack: Literal["lab", "smee"] = "lab"
+    """Who serves DHCP, TFTP, HTTP and syslog."""
     segment: Literal["auto", "bridge", "wire"]
     ntp_offset_s: float
     hardware_yaml: str
@@ -169,6 +182,8 @@ class Item:
     """The digest of each image in the registry: for people, and to tell that one changed."""
     ipxe: Path | None = None
     """The folder of Tinkerbell's iPXE binaries: filled in once they are there."""
+    smee: Path | None = None
+    """The program of the real smee: filled in once it is there, if ``stack`` is ``smee``."""
     action_images: tuple[str, ...]
     """What the template's actions ask the registry for."""
     expectations: tuple[ExpectationItem, ...]
@@ -177,6 +192,11 @@ class Item:
     deadline_s: float
     """From power-on."""
     python: PythonItem | None = None
+
+    @property
+    def worker_image(self) -> str:
+        """The worker's image as the registry knows it: ``tink-worker:v0.12.2``."""
+        return self.worker.image
 
     @property
     def id(self) -> str:

@@ -7,23 +7,26 @@ costs a look at the cache.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from harness.doctor import Needs, require
+from harness.errors import BuildFailed, HostUnfit
 from harness.hook.build import build_hook
 from harness.hook.files import HookFiles
 from harness.hook.images import build_images, ensure_image
 from harness.hook.store import digest_of_file
-from harness.hook.tools import ensure_ipxe_binaries
+from harness.hook.tools import ensure_ipxe_binaries, ensure_tool
+from harness.hook.workers import worker_layout
 from harness.machine.accelerator import choose_accelerator
 from harness.machine.firmware import Firmware
 from harness.oci.content import Mount, load_content
 from harness.paths import cache_root
 from harness.progress import Progress
-from harness.scenario.item import HookItem, ImageItem, Item, PinItem
+from harness.scenario.item import HookItem, ImageItem, Item, PinItem, WorkerItem
 
 _EMBEDDED: Final = "embedded"
 
@@ -52,12 +55,21 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
     embedded: HookFiles | None = None
     if any(item.hook.origin == _EMBEDDED for item in items):
         embedded = await build_hook(cache, progress=progress)
+    digests: dict[Path, str] = _digests_of(embedded) if embedded else {}
+    smee: Path | None = None
+    if any(item.stack == "smee" for item in items):
+        smee = await ensure_tool("smee", cache, progress)
+    workers = {
+        item.worker.build: await _worker(item.worker, cache, progress)
+        for item in items
+        if item.worker.build
+    }
     ipxe, images = await asyncio.gather(
         ensure_ipxe_binaries(cache, progress), build_images(cache, progress=progress)
     )
     prepared = []
     for item in items:
-        hook = await asyncio.to_thread(_hook, item.hook, embedded)
+        hook = await asyncio.to_thread(_hook, item.hook, embedded, digests)
         assert hook.kernel is not None
         wanted = None if item.accel == "auto" else item.accel
         chosen = await choose_accelerator(kernel=hook.kernel, cache=cache, wanted=wanted)
@@ -70,13 +82,15 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             )
             for image in item.images
         ]
+        layouts = (images, *([workers[item.worker.build]] if item.worker.build else []))
         ready = replace(
             item,
             hook=hook,
             ipxe=ipxe,
-            layouts=(images,),
+            smee=smee if item.stack == "smee" else None,
+            layouts=layouts,
             images=tuple(own),
-            pins=_pins([Mount(layout=images), *map(_mount, own)]),
+            pins=_pins([*(Mount(layout=layout) for layout in layouts), *map(_mount, own)]),
             accel=chosen.accel,
             accel_because=chosen.because,
             cpus=item.cpus or (1 if chosen.accel == "tcg" else 2),
@@ -87,17 +101,42 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
     return prepared
 
 
-def _hook(hook: HookItem, embedded: HookFiles | None) -> HookItem:
-    """Return ``hook`` with its files and their digests."""
+async def _worker(worker: WorkerItem, cache: Path, progress: Progress) -> Path:
+    """Return the image layout of one of Tinkerbell's workers that is not always built."""
+    assert worker.build is not None
+    name, _, version = worker.build.partition("@")
+    try:
+        return await worker_layout(name, version, cache=cache, progress=progress)
+    except (BuildFailed, HostUnfit) as error:
+        message = f"{worker.at}: worker: {error.message}"
+        raise type(error)(message, hint=error.hint) from error
+
+
+def _digests_of(hook: HookFiles) -> dict[Path, str]:
+    """Return the digests that an embedded Hook's manifest states of its two files."""
+    if hook.manifest is None:
+        return {}
+    outputs: Mapping[str, Mapping[str, str]] = json.loads(hook.manifest.read_text())["outputs"]
+    return {
+        hook.kernel: outputs["kernel"]["sha256"],
+        hook.initramfs: outputs["initramfs"]["sha256"],
+    }
+
+
+def _hook(hook: HookItem, embedded: HookFiles | None, digests: dict[Path, str]) -> HookItem:
+    """Return ``hook`` with its files and their digests, each file read once for all items."""
     if hook.origin == _EMBEDDED:
         assert embedded is not None
         hook = replace(hook, kernel=embedded.kernel, initramfs=embedded.initramfs)
     assert hook.kernel is not None
     assert hook.initramfs is not None
+    for file in (hook.kernel, hook.initramfs):
+        if file not in digests:
+            digests[file] = digest_of_file(file)
     return replace(
         hook,
-        kernel_sha256=digest_of_file(hook.kernel),
-        initramfs_sha256=digest_of_file(hook.initramfs),
+        kernel_sha256=digests[hook.kernel],
+        initramfs_sha256=digests[hook.initramfs],
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 from harness.documents import suggest
 from harness.errors import BuildFailed, DecodeError, LabError, Position
@@ -29,10 +29,8 @@ from harness.scenario.item import (
 from harness.scenario.kernel_args import resolve_kernel_args
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
+from harness.scenario.worker import resolve_worker
 from harness.wire.oci import Reference
-
-WORKERS: Final[Mapping[str, str]] = {"tink-worker@v0.12.2": "tink-worker:v0.12.2"}
-"""What ``worker:`` may name, and what the lab's registry calls it."""
 
 
 def load_items(
@@ -66,7 +64,7 @@ def resolve(
     hook = _hook(loaded)
     images = _images(loaded)
     available = {*known_images, *(image.reference for image in images)}
-    worker_image = _worker(loaded, available)
+    worker = resolve_worker(loaded, available)
     name = python.function.removeprefix("test_") if python else loaded.file.stem
     items = []
     for firmware in machine.firmware:
@@ -90,21 +88,26 @@ def resolve(
                 for disk in machine.disks
             ),
             hook=hook,
-            worker_image=worker_image,
+            worker=worker.item,
             kernel_args=resolve_kernel_args(
-                loaded, worker_image=worker_image, network=network, registry=registry, tink=tink
+                loaded,
+                worker_image=worker.item.image,
+                network=network,
+                registry=registry,
+                tink=tink,
             ),
             network=network,
             registry=registry,
             tink=tink,
             tftp_single_port=scenario.tftp.ports == "single",
             profile=scenario.profile,
+            stack=_stack(loaded),
             segment=scenario.segment,
             ntp_offset_s=scenario.ntp.offset.total_seconds(),
             hardware_yaml=files.hardware,
             template_yaml=files.template,
             workflow_yaml=files.workflow,
-            images=images,
+            images=(*images, *worker.images),
             action_images=files.images,
             expectations=_expectations(loaded, files),
             expected_verdict=_verdict(loaded),
@@ -186,16 +189,15 @@ def _images(loaded: LoadedScenario) -> tuple[ImageItem, ...]:
     return tuple(images)
 
 
-def _worker(loaded: LoadedScenario, available: Collection[str]) -> str:
-    worker = loaded.scenario.worker
-    image = WORKERS.get(worker, worker if worker in available else None)
-    if image is None:
+def _stack(loaded: LoadedScenario) -> Literal["lab", "smee"]:
+    scenario = loaded.scenario
+    if scenario.stack == "smee" and scenario.profile == "fast":
         raise loaded.error(
-            f"worker: there is no worker {worker!r}",
-            ("worker",),
-            hint=suggest(worker, [*WORKERS, *(i for i in sorted(available) if "worker" in i)]),
+            "profile: 'fast' is the lab's own, the real smee can't be hurried",
+            ("profile",),
+            hint="leave it out, or say 'stack: lab'",
         )
-    return image
+    return scenario.stack
 
 
 def _verdict(loaded: LoadedScenario) -> VerdictItem | None:

@@ -30,7 +30,10 @@ class Scenario(Model):
     machine: Machine
     """The machine that boots."""
     worker: str = "tink-worker@v0.12.2"
-    """The worker Hook starts: ``tink-worker@VERSION``, or a reference listed in ``images``."""
+    """The worker Hook starts: ``tink-worker@VERSION`` or ``tink-agent@VERSION``, a reference
+    listed in ``images``, or a file: a static program for x86-64."""
+    stack: Literal["lab", "smee"] = "lab"
+    """Who serves DHCP, TFTP, HTTP and syslog: the lab's stand-ins, or the real smee v0.25.0."""
     template: str | None = None
     """File with a Tinkerbell Template. Left out: no workflow; the run ends once all that
     ``expect`` says of events and consoles holds."""

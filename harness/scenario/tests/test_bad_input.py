@@ -75,8 +75,8 @@ EDITS = {
         "templates: x\ntemplate:",
         "mine.yaml:6:1: unknown key 'templates' in the document\n"
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
-        "template, hardware, workflow, registry, tink, tftp, network, ntp, profile, kernel args, "
-        "images, segment, deadline, expect, verdict",
+        "stack, template, hardware, workflow, registry, tink, tftp, network, ntp, profile, "
+        "kernel args, images, segment, deadline, expect, verdict",
     ),
     "duplicate key": (
         "  firmware: uefi\n",
@@ -160,10 +160,10 @@ EDITS = {
     ),
     "unknown worker": (
         "template:",
-        "worker: tink-worker@v0.12.3\ntemplate:",
-        "mine.yaml:6:9: worker: there is no worker 'tink-worker@v0.12.3'\n"
+        "worker: tink-worker-v0.12.2\ntemplate:",
+        "mine.yaml:6:9: worker: there is no worker 'tink-worker-v0.12.2'\n"
         "    did you mean 'tink-worker@v0.12.2'? known here: tink-worker@v0.12.2, "
-        "tink-worker:v0.12.2",
+        "tink-agent@v0.25.0, tink-worker:v0.12.2",
     ),
     "image that is no layout": (
         "template:",
