@@ -126,6 +126,27 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
 
 
+def _configure_storm(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--machines", type=int, default=1000, metavar="N", help="how many (default: 1000)"
+    )
+    parser.add_argument(
+        "--over",
+        type=float,
+        metavar="SECONDS",
+        help="power them on evenly over so long (default: 50 machines a second)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
+
+
+def _storm(arguments: argparse.Namespace) -> int:
+    from harness.storm.command import storm_command
+
+    return storm_command(
+        machines=arguments.machines, over_s=arguments.over, json_file=arguments.json
+    )
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     from harness.bench.command import bench_command
 
@@ -197,6 +218,14 @@ VERBS: dict[str, Verb] = {
   hooklab bench lab registry                    start and stop of a lab; pulls over loopback""",
         configure=_configure_bench,
         run=_bench,
+    ),
+    "storm": Verb(
+        summary="send simulated machines by the hundred through a whole netboot",
+        examples="""\
+  hooklab storm                                 1000 machines: DHCP, TFTP, HTTP, registry, gRPC
+  hooklab storm --machines 200 --over 0         200 that are powered on at once""",
+        configure=_configure_storm,
+        run=_storm,
     ),
 }
 

@@ -45,6 +45,7 @@ _IFLA_MASTER: Final = 10
 _IFLA_OPERSTATE: Final = 16
 _IF_OPER_UP: Final = b"\6"
 _IFLA_LINKINFO: Final = 18
+_IFLA_NET_NS_PID: Final = 19
 _IFLA_AF_SPEC: Final = 26
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
@@ -175,6 +176,10 @@ class Netlink:
     def set_master(self, index: int, bridge: int) -> None:
         """Plug a port into a bridge."""
         self._request(_RTM_NEWLINK, 0, _link(index) + _number(_IFLA_MASTER, bridge))
+
+    def move(self, index: int, pid: int) -> None:
+        """Put an interface into the network namespace of the process ``pid``."""
+        self._request(_RTM_NEWLINK, 0, _link(index) + _number(_IFLA_NET_NS_PID, pid))
 
     def set_mtu(self, index: int, mtu: int) -> None:
         """Set the largest payload of a frame, in octets."""
