@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
+from urllib.parse import quote
 
 from fake_tink_server.objects import Hardware, Interface
-from harness.wire.netboot import Reservation
+from harness.wire.netboot import PATH_SAFE, Reservation
 
 _WEEK_S: Final = 604_800
 _MAX_LEASE_S: Final = 0xFFFF_FFFF
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)(.*)", re.S)
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -69,10 +71,10 @@ def _reservation(hardware: Hardware, interface: Interface) -> Reservation:
         disabled=interface.disable_dhcp,
         tftp_server_name=dhcp.tftp_server_name,
         boot_file_name=dhcp.boot_file_name,
-        ipxe_script_url=ipxe.url if ipxe else "",
+        ipxe_script_url=_url(ipxe.url, fragment=False) if ipxe else "",
         ipxe_script=ipxe.contents if ipxe else "",
         ipxe_binary=ipxe.binary if ipxe else "",
-        osie_base_url=osie.base_url if osie else "",
+        osie_base_url=_url(osie.base_url) if osie else "",
         osie_kernel=osie.kernel if osie else "",
         osie_initrd=osie.initrd if osie else "",
         kernel_params=tuple(osie.kernel_params) if osie else (),
@@ -82,6 +84,21 @@ def _reservation(hardware: Hardware, interface: Interface) -> Reservation:
         pi_config=rpi.config_txt if rpi else "",
         source_iso=interface.isoboot.source_iso if interface.isoboot else "",
     )
+
+
+def _url(url: str, *, fragment: bool = True) -> str:
+    """Return ``url`` as Go writes one it has read: what its path can't have is escaped.
+
+    Without ``fragment``, ``#`` belongs to the path.
+    """
+    found = _URL.match(url)
+    if found is None:
+        return url
+    path, mark, rest = found[2].partition("?")
+    if fragment and "#" in path:
+        path, _, anchor = found[2].partition("#")
+        mark, rest = "#", anchor
+    return f"{found[1]}{quote(path, safe=PATH_SAFE)}{mark}{rest}"
 
 
 def _addresses(values: Sequence[str]) -> tuple[str, ...]:

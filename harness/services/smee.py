@@ -107,6 +107,7 @@ class SmeeService:
         self._listening = asyncio.Event()
         self._stopping = False
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._panicked = False
 
     @property
     def pid(self) -> int | None:
@@ -163,7 +164,11 @@ class SmeeService:
             )
 
     def _said(self, line: str) -> None:
-        self._last.append(line)
+        if line.startswith(("panic: ", "fatal error: ")):
+            self._panicked = True  # hundreds of lines follow; the first ones tell
+            self._last.clear()
+        if not self._panicked or len(self._last) < _LAST_LINES:
+            self._last.append(line)
         try:
             said = json.loads(line)
         except ValueError:

@@ -159,11 +159,12 @@ class Message:
         return replace(self, options=tuple(kept))
 
 
-def decode(datagram: bytes) -> Message:
+def decode(datagram: bytes, *, overload: bool = True) -> Message:
     """Return the message that ``datagram`` holds.
 
     Strict as RFC 2131 §2 asks: the magic cookie and the END option must be there, and no option
-    may run over its field. Raises ``DecodeError``.
+    may run over its field. Without ``overload``, options in ``file`` and ``sname`` are not looked
+    for (RFC 2132 §9.3), as smee's library never does. Raises ``DecodeError``.
     """
     if len(datagram) < _OPTIONS_AT:
         raise DecodeError(
@@ -173,20 +174,18 @@ def decode(datagram: bytes) -> Message:
     header = _HEADER.unpack_from(datagram)
     op, htype, hlen, hops, xid, secs, flags, *addresses_in_header, chaddr, sname, file = header
     ciaddr, yiaddr, siaddr, giaddr = (str(IPv4Address(value)) for value in addresses_in_header)
-    if hlen > 16:
-        raise DecodeError(f"hlen is {hlen}", offset=2, field="hlen", rfc="RFC 2131 §2")
     if datagram[_HEADER.size : _OPTIONS_AT] != COOKIE:
         raise DecodeError(
             "the magic cookie is missing", offset=_HEADER.size, field="cookie", rfc="RFC 2131 §3"
         )
     options = list(decode_options(datagram[_OPTIONS_AT:], offset=_OPTIONS_AT))
-    overload = next((o.data for o in options if o.code == Code.OVERLOAD), b"")
-    if len(overload) == 1 and 1 <= overload[0] <= 3:
+    used = next((o.data for o in options if o.code == Code.OVERLOAD), b"")
+    if overload and len(used) == 1 and 1 <= used[0] <= 3:
         options = [option for option in options if option.code != Code.OVERLOAD]
-        if overload[0] & 1:
+        if used[0] & 1:
             options += decode_options(file, offset=108)
             file = b""
-        if overload[0] & 2:
+        if used[0] & 2:
             options += decode_options(sname, offset=44)
             sname = b""
     return Message(
@@ -311,7 +310,7 @@ def classless_routes(routes: Sequence[tuple[str, str]]) -> bytes:
     """Return option 121 for pairs of destination network and router (RFC 3442)."""
     out = bytearray()
     for destination, router in routes:
-        network = IPv4Network(destination)
+        network = IPv4Network(destination, strict=False)
         significant = (network.prefixlen + 7) // 8
         out += bytes((network.prefixlen,))
         out += network.network_address.packed[:significant] + packed(router)

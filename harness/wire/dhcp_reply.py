@@ -24,11 +24,11 @@ def reply_to(
     The relay's and the client's identifiers are returned (RFC 3046 §2.2, RFC 6842 §3).
     """
     for echoed in (Code.RELAY_AGENT, Code.CLIENT_IDENTIFIER):
-        if (value := request.option(echoed)) is not None:
+        if value := request.option(echoed):  # an empty one is not returned
             options[echoed] = value
     relay_agent_last = sorted(options, key=lambda code: (code == Code.RELAY_AGENT, code))
     return Message(
-        op=2,
+        op=1 if request.op != 1 else 2,  # the library turns a BOOTREPLY into a BOOTREQUEST
         htype=request.htype,
         xid=request.xid,
         flags=request.flags,

@@ -49,7 +49,7 @@ class DhcpServer:
     def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
         """Answer one datagram from ``peer``. Raises ``DecodeError`` for what is no DHCP."""
         del now  # nothing here depends on time: reservations do not expire
-        message = dhcp4.decode(datagram)
+        message = dhcp4.decode(datagram, overload=False)
         client = classify(message, self.config)
         who = {"mac": client.mac, "xid": message.transaction, "stage": client.stage.value}
         kind = message.type
@@ -164,7 +164,9 @@ def _reserved_options(reservation: Reservation) -> dict[int, bytes]:
         options[Code.HOST_NAME] = reservation.hostname.encode()
     if reservation.domain:
         options[Code.DOMAIN_NAME] = reservation.domain.encode()
-        options[Code.DOMAIN_SEARCH] = dhcp4.domain_search([reservation.domain])
+        # smee's library takes a dot at the end for one more label, which is empty
+        end = b"\0" if reservation.domain.endswith(".") else b""
+        options[Code.DOMAIN_SEARCH] = dhcp4.domain_search([reservation.domain]) + end
     if reservation.routes:
         options[Code.CLASSLESS_ROUTES] = dhcp4.classless_routes(reservation.routes)
     if reservation.tftp_server_name:

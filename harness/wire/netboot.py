@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import quote
 
 from harness.wire.dhcp4 import Code, Message, MessageType, Option, encode_options
 
@@ -195,7 +196,7 @@ class NetbootConfig:
         if reservation and reservation.ipxe_script_url:
             return reservation.ipxe_script_url
         url = self.script_url or f"{self.http_base}/ipxe/script/auto.ipxe"
-        if not self.inject_mac:
+        if not self.inject_mac or not mac:  # no MAC: hlen was 0
             return url
         folder, _, name = url.rpartition("/")
         return f"{folder}/{mac}/{name}"
@@ -311,7 +312,7 @@ def boot_file(client: Client, reservation: Reservation, config: NetbootConfig) -
 def file_of(client: Client, binary: str, script: str, config: NetbootConfig) -> str:
     """Return ``file`` for a client that may netboot: its script, or where ``binary`` is."""
     in_path = formatted_mac(client.mac, config.mac_format)
-    path = f"{in_path}/{binary}" if in_path else binary
+    path = quote(f"{in_path}/{binary}" if in_path else binary, safe=PATH_SAFE)
     if client.wants_script:
         return script or NO_SCRIPT
     if client.kind is ClientKind.HTTP:
@@ -361,6 +362,8 @@ def formatted_mac(mac: str, how: MacFormat) -> str:
             return ""
 
 
+PATH_SAFE: Final = "!$&'()*+,;=:@[]/%"
+"""What Go leaves as it is in the path of a URL (RFC 3986 §3.3)."""
 _IPV4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _MAC: Final = re.compile(
     r"[0-9a-f]{2}(:[0-9a-f]{2}){5}|[0-9a-f]{2}(-[0-9a-f]{2}){5}|[0-9a-f]{4}(\.[0-9a-f]{4}){2}"

@@ -30,7 +30,12 @@ def hardware(
 
 
 def interface(
-    mac: str, address: str | None, netboot: Object | None = None, *, disabled: bool = False, **dhcp: Any
+    mac: str,
+    address: str | None,
+    netboot: Object | None = None,
+    *,
+    disabled: bool = False,
+    **dhcp: Any,
 ) -> Object:
     """Return one interface; ``netboot`` defaults to an allowed one."""
     ip = {"ip": {"address": address, "netmask": "255.255.255.0"}} if address else {}
@@ -44,7 +49,9 @@ def interface(
 
 
 def _ip(address: str, netmask: str, gateway: str = "") -> Object:
-    return {"ip": {"address": address, "netmask": netmask, **({"gateway": gateway} if gateway else {})}}
+    return {
+        "ip": {"address": address, "netmask": netmask, **({"gateway": gateway} if gateway else {})}
+    }
 
 
 _LONG: Final = "x" * 60
@@ -70,6 +77,9 @@ def _variants() -> list[Object]:
         {"dhcp": {"domain_name": "deep.down.lab.example"}},
         {"dhcp": {"lease_time": 60}},
         {"dhcp": {"lease_time": 4294967295}},
+        {"dhcp": {"lease_time": 4294967296}},
+        {"dhcp": {"lease_time": 0}},
+        {"dhcp": {"lease_time": -1}},
         {"dhcp": {"vlan_id": "42", "arch": "aarch64", "uefi": True}},
         {
             "dhcp": {
@@ -95,6 +105,22 @@ def _variants() -> list[Object]:
         {"netboot": {"allowPXE": True, "ipxe": {"binary": "some/own.efi", "url": url}}},
         {"netboot": {"allowPXE": True, "osie": {"baseURL": "http://o.example", "kernel": "k"}}},
         {"disabled": True},
+        {"dhcp": {"time_servers": ["pool.ntp.org"]}},
+        {"dhcp": {"domain_name": "lab.example."}},
+        {"dhcp": {"ip": {"address": "192.168.77.201"}}},
+        {"dhcp": {"ip": {"address": "192.168.77.202", "netmask": "255.0.255.0"}}},
+        {
+            "dhcp": {
+                "classless_static_routes": [
+                    {"destination_descriptor": "10.1.2.3/8", "router": "192.168.77.4"}
+                ]
+            }
+        },
+        {"netboot": {"allowPXE": True, "ipxe": {"url": "no url"}}},
+        {"netboot": {"allowPXE": True, "ipxe": {"url": "/a/path"}}},
+        {"netboot": {"allowPXE": True, "ipxe": {"url": "http://h/ä b?c=%zz"}}},
+        {"netboot": {"allowPXE": True, "ipxe": {"binary": "ü.efi"}}},
+        {"dhcp": {"hostname": "maschine-ü"}},
     ]
 
 
@@ -108,7 +134,11 @@ def hardware_of_all_kinds() -> list[Object]:
             given = dict(variant.get("dhcp", {}))
             address = None if "ip" in given else f"192.168.77.{number + (150 if pi else 30)}"
             one = interface(
-                mac, address, variant.get("netboot"), disabled=variant.get("disabled", False), **given
+                mac,
+                address,
+                variant.get("netboot"),
+                disabled=variant.get("disabled", False),
+                **given,
             )
             made.append(hardware(f"{'pi' if pi else 'machine'}-{number}", one))
     bare: Object = {"dhcp": {"mac": "52:54:00:00:01:01"}, "netboot": {"allowPXE": True}}

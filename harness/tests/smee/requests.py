@@ -40,7 +40,7 @@ _CLASSES: Final = (
     b"PXEClientX", b"HTTPClient/1", b"PXEClient\0", b"\xff\xfe",
 )  # fmt: skip
 _USER_CLASSES: Final = (
-    b"iPXE", b"Tinkerbell", b"iPXE\0", b"\x04iPXE", b"tinkerbell", b"Tinkerbel", b"gPXE", b"", b"\xff",
+    b"iPXE", b"Tinkerbell", b"iPXE\0", b"\x04iPXE", b"tinkerbell", b"gPXE", b"", b"\xff",
 )  # fmt: skip
 _KNOWN: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 18, 19, 20)
 
@@ -72,7 +72,7 @@ def _request(random: Random, xid: int, macs: Sequence[str]) -> Request:
         random.shuffle(options)
     source, destination, addresses = _path(random)
     message = Message(
-        op=2 if random.random() < 0.02 else 1,
+        op=random.choice((0, 2, 2, 3, 255)) if random.random() < 0.03 else 1,
         htype=random.choice((0, 6, 32, 255)) if random.random() < 0.05 else 1,
         hops=random.choice((0, 0, 0, 1, 16)),
         xid=xid.to_bytes(4, "big"),
@@ -163,7 +163,7 @@ def _common(random: Random, mac: str) -> list[Option]:
         Option(Code.RELAY_AGENT, random.choice((b"\1\4eth0", b"\1\4eth0\2\2id", b"", b"\xff\0"))),
         Option(Code.REQUESTED_ADDRESS, IPv4Address("192.168.77.31").packed),
         Option(Code.REQUESTED_ADDRESS, b"\1"),
-        Option(Code.SERVER_IDENTIFIER, IPv4Address(random.choice(("192.168.77.1", "1.2.3.4"))).packed),
+        Option(Code.SERVER_IDENTIFIER, random.choice((b"\xc0\xa8\x4d\1", b"\1\2\3\4"))),
         Option(Code.HOST_NAME, b"what-i-call-myself"),
         Option(Code.IPXE, bytes.fromhex("b105011af41000")),
         Option(Code.VENDOR_SPECIFIC, b"\1\1\1"),
@@ -185,7 +185,11 @@ def _path(random: Random) -> tuple[tuple[str, int], str, dict[str, Any]]:
         path: tuple[tuple[str, int], str, dict[str, Any]]
         path = (("0.0.0.0", random.choice((68, 68, 68, 1068))), "255.255.255.255", {})
     elif dice < 0.75:
-        path = ((CLIENT, 68), random.choice(("192.168.77.1", "255.255.255.255")), {"ciaddr": CLIENT})
+        path = (
+            (CLIENT, 68),
+            random.choice(("192.168.77.1", "255.255.255.255")),
+            {"ciaddr": CLIENT},
+        )
     elif dice < 0.95:
         relay = random.choice(RELAYS)
         path = ((relay, random.choice((67, 67, 1067))), "192.168.77.1", {"giaddr": relay})

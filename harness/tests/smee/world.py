@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +27,13 @@ from harness.tests.smee.requests import CLIENT, RELAYS, Request, probe
 from harness.timeline import Timeline
 from harness.wire.ipxe import ScriptConfig
 from harness.wire.netboot import MacFormat, NetbootConfig, Reservations
+from harness.wire.proxy_dhcp import Mode
 
 LAB, MACHINE = "lab0", "machine0"
 _ETH_P_IP: Final = 0x0800
-_BATCH: Final = 24
+_SOL_PACKET: Final = 263
+_PACKET_IGNORE_OUTGOING: Final = 23
+_BATCH: Final = 16
 _FIRST_PROBE: Final = 0x70000000
 _ANSWER_WITHIN: Final = timedelta(seconds=20)
 _LINK: Final = "52:54:00:77:77:77"
@@ -52,7 +54,10 @@ def _cable() -> None:
         f"link set {LAB} up",
         f"link set {MACHINE} up",
         f"neigh add 192.168.77.254 lladdr {_LINK} dev {LAB}",
-        *(f"neigh add {RELAYS[0]} lladdr {_LINK} dev {LAB}", "route add default via 192.168.77.254"),
+        *(
+            f"neigh add {RELAYS[0]} lladdr {_LINK} dev {LAB}",
+            "route add default via 192.168.77.254",
+        ),
         f"neigh add {CLIENT} lladdr {_LINK} dev {LAB}",
     ]
     for command in commands:
@@ -73,8 +78,10 @@ def netboot_config(**changes: Any) -> NetbootConfig:
 
 def script_config(**changes: Any) -> ScriptConfig:
     """Return the script configuration both sides are given."""
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
-    base = {"osie_url": f"http://{SERVER}:7173", "syslog_host": SERVER}
+    given = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()
+    }
+    base: dict[str, Any] = {"osie_url": f"http://{SERVER}:7173", "syslog_host": SERVER}
     return ScriptConfig(**{**base, "grpc_authority": f"{SERVER}:42113", **given})
 
 
@@ -115,9 +122,8 @@ async def dhcp_server(job: dict[str, Any]) -> AsyncIterator[TaskKeeper]:
                 hardware=job["hardware"], settings=settings, folder=Path(folder),
             )  # fmt: skip
         else:
-            make: Any = DhcpService if mode == "reservation" else partial(DhcpService, mode=mode)
-            service = make(
-                timeline=timeline, tasks=tasks, config=config, interface=LAB,
+            service = DhcpService(
+                timeline=timeline, tasks=tasks, config=config, interface=LAB, mode=Mode(mode),
                 reservations=reservations(job["hardware"]),
             )  # fmt: skip
         await service.start()
@@ -133,6 +139,8 @@ class Cable:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
+        # A batch and its replies together could fill the buffer.
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         self._socket.bind((MACHINE, _ETH_P_IP))
         self._socket.setblocking(False)
         self.replies: dict[int, list[Any]] = {}
@@ -148,9 +156,13 @@ class Cable:
         """Put ``request`` on the cable."""
         everybody = request.destination == "255.255.255.255"
         link = b"\xff" * 6 if everybody else bytes.fromhex("525400770001")
-        source, destination = (socket.inet_aton(a) for a in (request.source[0], request.destination))
+        source, destination = (
+            socket.inet_aton(a) for a in (request.source[0], request.destination)
+        )
         udp = struct.pack("!HHHH", request.source[1], 67, 8 + len(request.data), 0) + request.data
-        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source, destination)
+        head = struct.pack(
+            "!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source, destination
+        )
         head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
         frame = link + bytes.fromhex(_LINK.replace(":", "")) + struct.pack("!H", _ETH_P_IP)
         self._socket.send(frame + head + udp)
@@ -185,7 +197,7 @@ class Cable:
 
 
 def _checksum(head: bytes) -> int:
-    total = sum(struct.unpack("!10H", head))
+    total: int = sum(struct.unpack("!10H", head))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
