@@ -1,26 +1,32 @@
-"""HTTP: iPXE scripts and binaries as smee serves them, and Hook's kernel and initramfs."""
+"""HTTP: what smee serves (scripts, binaries, ISO), metadata, and Hook's kernel and initramfs."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from harness.errors import SetupFailed
-from harness.faults.deeds import Deed
+from harness.faults.deeds import Deed, Source
 from harness.faults.plan import Strike, no_strike
 from harness.services import Identify
 from harness.services.answer import Answer, FilePart, status_among, status_number, treat
+from harness.services.iso import IsoProxy, IsoSource
 from harness.services.udp import cannot_listen, crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
+from harness.wire import gohttp
 from harness.wire.http_range import Unsatisfiable, parse_range
 from harness.wire.ipxe import BadScript, ScriptConfig, script_for, static_script
+from harness.wire.iso import mac_in
+from harness.wire.metadata import MetadataServer
 from harness.wire.netboot import Reservation, Reservations, parse_mac, without_trace
 
 if TYPE_CHECKING:
@@ -34,14 +40,20 @@ HOOK_PREFIX: Final = "/hook"
 """Where Hook's files are: ``<base>/hook/vmlinuz-x86_64``."""
 
 
+SCRIPT: Final = "auto.ipxe"
+SCRIPT_PREFIX: Final = "/ipxe/script/"
+BINARY_PREFIX: Final = "/ipxe/binary/"
+ISO_PREFIX: Final = "/iso/"
+
+
 class HttpService:
-    """Serves scripts, binaries and artifacts.
+    """Serves what it is given: scripts, binaries, artifacts, an ISO, metadata.
 
     ``artifacts`` maps a file's name to its place; it is served as ``/hook/<name>``. Paths of
-    Tinkerbell since 2026 and of smee and boots before are both understood.
+    Tinkerbell since 2026 and of smee and boots before are both understood. Of the ``trusted``
+    networks the header X-Forwarded-For is believed. ``strike`` and ``metadata_strike`` are the
+    faults of the two.
     """
-
-    name = "http"
 
     def __init__(
         self,
@@ -49,28 +61,46 @@ class HttpService:
         timeline: Timeline,
         tasks: TaskKeeper,
         reservations: Reservations,
-        scripts: ScriptConfig,
-        binaries: Mapping[str, Path],
-        artifacts: Mapping[str, Path],
+        scripts: ScriptConfig | None = None,
+        binaries: Mapping[str, Path] | None = None,
+        artifacts: Mapping[str, Path] | None = None,
+        metadata: MetadataServer | None = None,
+        iso: IsoSource | None = None,
         bind: str = "0.0.0.0",
         port: int = PORT,
         identify: Identify | None = None,
         static_scripts: bool = False,
+        trusted: Sequence[str] = (),
         strike: Strike | None = None,
+        metadata_strike: Strike | None = None,
+        name: str = "http",
     ) -> None:
+        self.name = name
         self._timeline = timeline
         self._tasks = tasks
         self._reservations = reservations
         self._scripts = scripts
-        self._binaries = binaries
-        self._artifacts = artifacts
+        self._binaries = binaries or {}
+        self._artifacts = artifacts or {}
+        self._metadata = metadata
+        self._iso = IsoProxy(iso, scripts) if iso and scripts else None
         self._bind = bind
         self._port = port
         self._identify = identify or (lambda _: None)
         self._static_scripts = static_scripts
+        self._trusted = tuple(trusted)
         self._strike = strike or no_strike
+        self._metadata_strike = metadata_strike or no_strike
         self._server: HttpServer | None = None
         self._requests = 0
+        self._began = timeline.clock.now()
+        self._counts: Counter[tuple[str, int]] = Counter()
+        self._folders = (
+            *((SCRIPT_PREFIX,) if scripts else ()),
+            *((BINARY_PREFIX,) if self._binaries else ()),
+            *((ISO_PREFIX,) if self._iso else ()),
+            *(metadata.folders() if metadata else ()),
+        )
 
     @property
     def port(self) -> int:
@@ -109,6 +139,8 @@ class HttpService:
         server, self._server = self._server, None
         if server:
             await server.close()
+            if self._iso:
+                await self._iso.close()
             self._timeline.record(self.name, "service.stopped", service=self.name)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -120,6 +152,7 @@ class HttpService:
             mac=self._mac(request.remote or ""),
             request=request,
             timeline=self._timeline,
+            service=self.name,
         )
         server = self._server
         assert server is not None
@@ -131,7 +164,7 @@ class HttpService:
         )
         exchange.record("http.request.received", **exchange.head())
         try:
-            with self._opened(exchange) as answer:
+            async with self._opened(exchange) as answer:
                 how = None
                 if deeds := self._struck(exchange, answer):
                     if refusal := status_among(deeds):
@@ -140,6 +173,7 @@ class HttpService:
                     answer, how = treat(answer, deeds)
                 exchange.started(answer.status, answer.length)
                 sent = await delivery.send(answer, how)
+                self._counts[request.method, answer.status] += 1
             exchange.finished(answer.status, delivery.sent)
             return sent
         except Cut as cut:
@@ -150,15 +184,16 @@ class HttpService:
             raise
 
     def _struck(self, exchange: _Exchange, answer: Answer) -> tuple[Deed, ...]:
-        if self._strike is no_strike:
+        path = exchange.request.path
+        metadata = self._metadata is not None and self._metadata.owns(path)
+        strike = self._metadata_strike if metadata else self._strike
+        if strike is no_strike:
             return ()
         head = exchange.head()
-        return self._strike(
-            "request",
-            **{key: head[key] for key in ("mac", "method", "path", "range", "agent")},
-            file=_kind(exchange.request.path),
-            status=answer.status,
-        )
+        facts = {key: head[key] for key in ("mac", "method", "path", "range", "agent")}
+        if not metadata:
+            facts["file"] = _kind(path)
+        return strike("request", **facts, status=answer.status)
 
     def _malformed(self, address: str, reason: str) -> None:
         self._timeline.record(self.name, "http.malformed", peer=address, reason=reason)
@@ -172,79 +207,158 @@ class HttpService:
         reservation = self._reservations.by_address(address)
         return reservation.mac if reservation else None
 
-    @contextmanager
-    def _opened(self, exchange: _Exchange) -> Iterator[Answer]:
+    @asynccontextmanager
+    async def _opened(self, exchange: _Exchange) -> AsyncIterator[Answer]:
         """Return what is answered, with the file it takes open."""
+        request = exchange.request
+        query = request.raw_path.partition("?")[2]
+        redirect = gohttp.mux_redirect(request.path, query, request.method, self._folders)
+        if redirect:
+            yield _whole(redirect)
+            return
+        if self._iso and request.path.startswith(ISO_PREFIX):
+            async with self._image(self._iso, request) as image:
+                yield image
+            return
         found = self._answer(exchange)
-        if isinstance(found, Answer):
-            yield found
+        if isinstance(found, gohttp.Answer):
+            yield _whole(found)
             return
         try:
             file = found.open("rb")
         except (FileNotFoundError, PermissionError, IsADirectoryError):
-            yield _text(404, "404 page not found\n")
+            yield _whole(gohttp.NOT_FOUND)
             return
         with file:
-            yield _of_file(file, exchange.request.headers)
+            yield _of_file(file, request.headers)
 
-    def _answer(self, exchange: _Exchange) -> Answer | Path:
-        path = exchange.request.path
-        base = path.rpartition("/")[2]
+    def _answer(self, exchange: _Exchange) -> gohttp.Answer | Path:
+        request = exchange.request
+        path, method = request.path, request.method
         if path in ("/healthz", "/readyz"):
-            return _text(200, "ok")
-        if base == "auto.ipxe":
-            return self._script(exchange, path)
-        file = self._file(path, base)
+            return gohttp.OK
+        if path == "/healthcheck":
+            return self._health()
+        if path == "/metrics":
+            return self._metrics()
+        caller = self._caller(request)
+        if self._metadata and self._metadata.owns(path):
+            return self._metadata.answer(method, path, self._seen_as(exchange, caller))
+        if self._scripts and (path.startswith(SCRIPT_PREFIX) or gohttp.base(path) == SCRIPT):
+            return self._script(self._scripts, exchange, caller)
+        file = self._file(path, path.rpartition("/")[2])
         if file is None:
-            return _text(404, "404 page not found\n")
-        if exchange.request.method not in ("GET", "HEAD"):
-            return _text(405, "Method not allowed\n")
+            return gohttp.NOT_FOUND
+        if method not in ("GET", "HEAD"):
+            return gohttp.NOT_ALLOWED
         return file
 
+    def _caller(self, request: web.BaseRequest) -> str:
+        forwarded = request.headers.get("X-Forwarded-For")
+        return gohttp.client_address(request.remote or "", forwarded, self._trusted)
+
+    def _seen_as(self, exchange: _Exchange, caller: str) -> str:
+        """Return the address the metadata service takes a request to be from."""
+        for deed in self._metadata_strike(
+            "lookup",
+            mac=exchange.mac,
+            method=exchange.request.method,
+            path=exchange.request.path,
+            caller=caller,
+        ):
+            if isinstance(deed, Source) and deed.address:
+                caller = deed.address
+        return caller
+
     def _file(self, path: str, base: str) -> Path | None:
-        if path.startswith(("/ipxe/binary/", "/ipxe/")):
+        if path.startswith("/ipxe/"):
             return self._binaries.get(without_trace(base))
         if path == f"{HOOK_PREFIX}/{base}":
             return self._artifacts.get(base)
         return None
 
-    def _script(self, exchange: _Exchange, path: str) -> Answer:
+    def _script(self, scripts: ScriptConfig, exchange: _Exchange, caller: str) -> gohttp.Answer:
         """Serve a machine's script: MAC from the path, else the sender's address."""
-        elements = path.split("/")
-        mac = parse_mac(elements[-2]) if len(elements) > 1 else None
+        path = exchange.request.path
+        if gohttp.base(path) != SCRIPT:
+            return gohttp.empty(404)
+        mac = parse_mac(gohttp.parent(path))
         found: Reservation | None
         if mac is not None:
             found = self._reservations.by_mac(mac)
         else:
-            found = self._reservations.by_address(exchange.request.remote or "")
+            found = self._reservations.by_address(caller)
         if found is None and self._static_scripts:
-            script = static_script(self._scripts)
+            script = static_script(scripts)
         elif found is None or not found.allow_pxe:
-            return _text(404, "")
+            return gohttp.empty(404)
         else:
             try:
-                script = script_for(found, self._scripts)
+                script = script_for(found, scripts)
             except BadScript:
-                return _text(500, "")
+                return gohttp.empty(500)
         exchange.record("http.script.served", mac=exchange.mac or mac, path=path, script=script)
-        return _text(200, script)
+        return gohttp.Answer(body=script.encode(), content_type=gohttp.TEXT)
+
+    @asynccontextmanager
+    async def _image(self, iso: IsoProxy, request: web.BaseRequest) -> AsyncIterator[Answer]:
+        """Serve the ISO with a machine's arguments in it."""
+        mac = mac_in(request.path)
+        found = self._reservations.by_mac(mac) if mac else None
+        refusal = iso.refusal(request.path, mac, found)
+        if refusal or found is None:
+            yield _whole(refusal or gohttp.empty(404))
+            return
+        async with iso.fetched(request, found) as answer:
+            yield _whole(answer) if isinstance(answer, gohttp.Answer) else answer
+
+    def _health(self) -> gohttp.Answer:
+        """Return what ``/healthcheck`` says; there are no goroutines here, but tasks."""
+        report = {
+            "git_rev": "hooklab",
+            "uptime_seconds": f"{self._timeline.clock.now() - self._began:.2f}",
+            "goroutines": len(asyncio.all_tasks()),
+        }
+        text = json.dumps(report, separators=(",", ":")) + "\n"
+        return gohttp.Answer(body=text.encode(), content_type="application/json")
+
+    def _metrics(self) -> gohttp.Answer:
+        """Return the one metric that is kept here, named as Tinkerbell names it."""
+        lines = [
+            "# HELP http_server_requests_total Count of HTTP requests",
+            "# TYPE http_server_requests_total counter",
+            *(
+                f'http_server_requests_total{{method="{method}",status_code="{status}"}} {count}'
+                for (method, status), count in sorted(self._counts.items())
+            ),
+        ]
+        text = "\n".join(lines) + "\n"
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return gohttp.Answer(body=text.encode(), content_type=kind)
 
 
 class _Exchange:
     """The events of one request and its answer."""
 
     def __init__(
-        self, *, id: str, mac: str | None, request: web.BaseRequest, timeline: Timeline
+        self,
+        *,
+        id: str,
+        mac: str | None,
+        request: web.BaseRequest,
+        timeline: Timeline,
+        service: str = "http",
     ) -> None:
         self.mac = mac
         self.request = request
         self._id = id
         self._timeline = timeline
+        self._service = service
         self._began = timeline.clock.now()
         self._length: int | None = None
 
     def record(self, event: str, /, **fields: object) -> None:
-        self._timeline.record("http", event, id=self._id, **fields)
+        self._timeline.record(self._service, event, id=self._id, **fields)
 
     def head(self) -> dict[str, object]:
         transport = self.request.transport
@@ -287,6 +401,14 @@ class _Exchange:
         )
 
 
+def _whole(answer: gohttp.Answer) -> Answer:
+    headers = dict(answer.headers)
+    if answer.content_type:
+        headers["Content-Type"] = answer.content_type
+    headers["Content-Length"] = str(len(answer.body))
+    return Answer(status=answer.status, headers=tuple(headers.items()), body=answer.body)
+
+
 def _text(status: int, text: str) -> Answer:
     body = text.encode()
     headers = (
@@ -306,10 +428,12 @@ def _reason(status: int) -> str:
 def _kind(path: str) -> str:
     """Return what a path is, as faults name it."""
     base = path.rpartition("/")[2]
-    if base == "auto.ipxe":
+    if base == SCRIPT:
         return "script"
     if path.startswith("/ipxe/"):
         return "binary"
+    if path.startswith(ISO_PREFIX):
+        return "iso"
     for kind, start in (("kernel", "vmlinuz"), ("initramfs", "initramfs")):
         if base.startswith(start):
             return kind

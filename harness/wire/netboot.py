@@ -161,6 +161,8 @@ class NetbootConfig:
     """Base of the HTTP server's URLs without a slash at its end; empty: ``server``, port 7080."""
     script_url: str = ""
     """The script's URL, without the MAC; empty: ``<http>/ipxe/script/auto.ipxe``."""
+    binary_path: str = "/ipxe/binary"
+    """Where on ``http`` the iPXE binaries are; ``/ipxe`` for boots."""
     inject_mac: bool = True
     """Put the client's MAC before the script's name."""
     syslog: str = ""
@@ -316,7 +318,7 @@ def file_of(client: Client, binary: str, script: str, config: NetbootConfig) -> 
     if client.wants_script:
         return script or NO_SCRIPT
     if client.kind is ClientKind.HTTP:
-        return f"{config.http_base}/ipxe/binary/{path}"
+        return f"{config.http_base}{config.binary_path}/{path}"
     if client.stage is Stage.IPXE:
         address, port = config.tftp_server
         return f"tftp://{address}:{port}/{path}"
@@ -366,17 +368,21 @@ PATH_SAFE: Final = "!$&'()*+,;=:@[]/%"
 """What Go leaves as it is in the path of a URL (RFC 3986 §3.3)."""
 _IPV4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _MAC: Final = re.compile(
-    r"[0-9a-f]{2}(:[0-9a-f]{2}){5}|[0-9a-f]{2}(-[0-9a-f]{2}){5}|[0-9a-f]{4}(\.[0-9a-f]{4}){2}"
+    r"[0-9a-f]{2}(?P<mark>[:-])[0-9a-f]{2}((?P=mark)[0-9a-f]{2})*|[0-9a-f]{4}(\.[0-9a-f]{4})+"
 )
+_MAC_DIGITS: Final = (12, 16, 40)
 _TRACE: Final = re.compile(r"^(.*)-[0-9a-fA-F]{2}-[0-9a-fA-F]{32}-[0-9a-fA-F]{16}-[0-9a-fA-F]{2}")
 
 
 def parse_mac(text: str) -> str | None:
-    """Return a MAC in colon, dash or dot notation as lower case with colons; None if it is none."""
-    if not _MAC.fullmatch(text.lower()):
-        return None
+    """Return a MAC in colon, dash or dot notation as lower case with colons; None if it is none.
+
+    As in Go, 6, 8 (EUI-64) and 20 octets (InfiniBand) are one.
+    """
     digits = re.sub(r"[^0-9a-f]", "", text.lower())
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+    if len(digits) not in _MAC_DIGITS or not _MAC.fullmatch(text.lower()):
+        return None
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
 
 
 def without_trace(name: str) -> str:

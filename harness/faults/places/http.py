@@ -16,7 +16,7 @@ PLACE: Final = Place(
         Fact(
             name="file",
             meaning="what is asked for",
-            values=("script", "binary", "kernel", "initramfs", "other"),
+            values=("script", "binary", "iso", "kernel", "initramfs", "other"),
             occasions=(REQUEST,),
         ),
         *FACTS,
