@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from fake_tink_server.protocol import Protocol, report_protocol
+
 _V1_STATES: Final = ("PENDING", "RUNNING", "FAILED", "TIMEOUT", "SUCCESS")
 _V2_STATES: Final = ("UNSPECIFIED", *_V1_STATES)
 
@@ -30,7 +32,7 @@ def facts_of(rpc: str, request: bytes) -> dict[str, Any]:
             return {"protocol": "v1", "workflow": text(1)}
         case "GetAction":
             return {"protocol": "v2", "worker": text(1)}
-        case "ReportActionStatus" if isinstance(said.get(4), bytes):
+        case "ReportActionStatus" if report_protocol(request) is Protocol.V2:
             return {
                 "protocol": "v2",
                 "workflow": text(1),

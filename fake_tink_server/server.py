@@ -1,36 +1,35 @@
 """The gRPC server: a thin grpc.aio shell around the engine.
 
-Handlers are generic and see bytes: protocol v2 has a ``ReportActionStatus`` of the same full name
-with other messages, and only the bytes tell the two apart.
+Handlers are generic and see bytes: both protocols have a ``ReportActionStatus`` of the same full
+name with other messages, and only the bytes tell the two apart.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import grpc
 import grpc.aio
 
-from fake_tink_server import codec
+from fake_tink_server.answers import AllowPxe, BmcWanted, Discovered, Enrolled, Note
+from fake_tink_server.calls import Context, Record
 from fake_tink_server.conduct import Decide
-from fake_tink_server.engine import AllowPxe, Code, Engine, Note, Refused, Report
+from fake_tink_server.desk import Desk, Pace, Profile
+from fake_tink_server.engine import Engine
 from fake_tink_server.front import Front, Issue
 from fake_tink_server.misbehaviour import Misbehaviour, Stream, Unary
-from fake_tink_server.proto import workflow_pb2 as pb
+from fake_tink_server.protocol import Protocol, report_protocol
+from fake_tink_server.protocol_v1 import WorkerProtocol
+from fake_tink_server.protocol_v2 import AgentProtocol
 from fake_tink_server.workflow import TERMINAL, State
 from harness.certificates import Certificate
 from harness.errors import SetupFailed
 from harness.faults.plan import Strike, no_strike
-
-Record = Callable[..., object]
-"""Called as ``record(name, **fields)`` with a name of ``harness.events.EVENTS``."""
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
-T = TypeVar("T")
 
 SERVICE: Final = "proto.WorkflowService"
 DEFAULT_PORT: Final = 42113
@@ -43,10 +42,6 @@ _OPTIONS: Final = (
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-_CODES: Final = {
-    Code.UNKNOWN: grpc.StatusCode.UNKNOWN,
-    Code.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +69,8 @@ class TinkServer:
         tls: ServerTls | None = None,
         allow_pxe: Callable[[str, bool], None] | None = None,
         wall: Callable[[], float] = time.time,
+        profile: Profile = Profile.FAST,
+        pace: Pace | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         decide: Decide | None = None,
         issue: Issue | None = None,
@@ -83,18 +80,28 @@ class TinkServer:
         """Prepare to listen on ``bind``:``port`` (0: any free port).
 
         ``allow_pxe`` is called with a Hardware's name when the controller would toggle its
-        ``allowPXE``; ``wall`` gives seconds since the epoch. ``interceptors`` see every call first.
+        ``allowPXE``; ``wall`` gives seconds since the epoch. ``profile`` says how
+        v2's errors are paced, ``pace`` how exactly. ``interceptors`` see every call first.
         ``decide`` says how each connection is to misbehave, and ``issue`` makes the wrong
         certificates for that. ``strike`` decides for calls as well, and for connections instead
         of ``decide``; ``identify`` tells it the MAC of a client's address.
         """
-        self.engine = engine
         self.port = port
         self._bind = bind
         self._record = record
         self._tls = tls
         self._allow_pxe = allow_pxe
-        self._wall = wall
+        self._desk = Desk(
+            engine=engine,
+            record=record,
+            publish=self._publish,
+            wall=wall,
+            pace=pace or Pace.of(profile),
+            peer_of=self._peer_of,
+            numbers=itertools.count(1),
+        )
+        self._workers = WorkerProtocol(self._desk)
+        self._agents = AgentProtocol(self._desk)
         self._interceptors = tuple(interceptors)
         self._server: grpc.aio.Server | None = None
         self._front: Front | None = None
@@ -107,14 +114,28 @@ class TinkServer:
                 record=record,
                 workflows=lambda: self.engine.workflows,
                 relay_of=lambda peer: self._front.relay_of(peer) if self._front else None,
-                peer_of=lambda peer: self._front.peer_of(peer) if self._front else peer,
+                peer_of=self._peer_of,
                 tls=tls is not None,
-                number=self._number,
+                number=lambda: next(self._desk.numbers),
                 identify=identify,
             )
             self._decide = self._misbehaviour.decide
-        self._calls = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
+
+    @property
+    def engine(self) -> Engine:
+        """The workflows being served."""
+        return self._desk.engine
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        self._desk.engine = engine
+
+    @property
+    def attributes(self) -> dict[str, dict[str, object]]:
+        """What each v2 agent said of the machine it runs on, by the agent's id."""
+        return self._agents.attributes
 
     async def start(self) -> None:
         """Listen, and let the controller bring new workflows to PENDING.
@@ -143,12 +164,15 @@ class TinkServer:
             port=port,
             transport="grpc+tls" if self._tls else "grpc",
         )
-        self._publish(self.engine.start(self._wall()))
+        self._publish(self.engine.start(self._desk.wall()))
+        self._set_alarm()
 
     async def stop(self) -> None:
         """Close every connection. Idempotent; takes no longer than a second."""
         server, self._server = self._server, None
         front, self._front = self._front, None
+        if self._alarm is not None:
+            self._alarm.cancel()
         if server is not None and front is not None:
             await server.stop(0)
             await front.stop()
@@ -175,22 +199,58 @@ class TinkServer:
 
     def _publish(self, notes: list[Note]) -> None:
         for note in notes:
-            if isinstance(note, AllowPxe):
-                if self._allow_pxe is not None:
-                    self._allow_pxe(note.hardware, note.allow)
-                continue
-            self._record(
-                "tink.workflow.changed",
-                workflow_id=note.workflow_id,
-                state=str(note.state),
-                before=str(note.before) or None,
-            )
-            self._moved.set()
+            match note:
+                case AllowPxe():
+                    if self._allow_pxe is not None:
+                        self._allow_pxe(note.hardware, note.allow)
+                case BmcWanted():
+                    self._record(
+                        "tink.bmc.wanted",
+                        workflow_id=note.workflow_id,
+                        mode=note.mode,
+                        post=note.post,
+                    )
+                case Discovered():
+                    self._record(
+                        "tink.agent.discovered", worker_id=note.agent, hardware=note.hardware
+                    )
+                case Enrolled():
+                    self._record(
+                        "tink.agent.enrolled",
+                        worker_id=note.agent,
+                        workflow_id=note.workflow_id,
+                        template=note.template,
+                        rule_set=note.rule_set,
+                    )
+                case _:
+                    self._record(
+                        "tink.workflow.changed",
+                        workflow_id=note.workflow_id,
+                        state=str(note.state),
+                        before=str(note.before) or None,
+                    )
+                    self._moved.set()
+        if notes:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Be woken when v0.25's controller would look at a global timeout."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        due_s = self._desk.engine.next_wake_s
+        if due_s is not None and self._server is not None:
+            delay_s = max(0.0, due_s - self._desk.wall()) + 0.01
+            self._alarm = asyncio.get_running_loop().call_later(delay_s, self._wake)
+
+    def _wake(self) -> None:
+        self._publish(self._desk.engine.tick(self._desk.wall()))
+        self._set_alarm()
 
     def _handlers(self) -> grpc.GenericRpcHandler:
         methods = {
-            "GetWorkflowContexts": self._streamed("GetWorkflowContexts", self._contexts),
-            "GetWorkflowActions": self._single("GetWorkflowActions", self._actions),
+            "GetWorkflowContexts": self._streamed("GetWorkflowContexts", self._workers.contexts),
+            "GetWorkflowActions": self._single("GetWorkflowActions", self._workers.actions),
+            "GetAction": self._single("GetAction", self._agents.get_action),
             "ReportActionStatus": self._single("ReportActionStatus", self._report),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
@@ -205,74 +265,13 @@ class TinkServer:
             handler = self._misbehaviour.stream(rpc, handler)
         return grpc.unary_stream_rpc_method_handler(handler)
 
-    def _number(self) -> int:
-        self._calls += 1
-        return self._calls
-
-    async def _contexts(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
-        call = self._call("GetWorkflowContexts", context)
-        message = await call.parse(pb.WorkflowContextRequest, request)
-        worker = message.worker_id
-        call.received(worker_id=worker)
-        contexts = await call.answer(lambda: self.engine.contexts_for(worker))
-        for item in contexts:
-            yield codec.encode_context(item).SerializeToString()
-        self._record(
-            "tink.contexts.sent",
-            id=call.id,
-            worker_id=worker,
-            workflows=[item.workflow_id for item in contexts],
-        )
-        call.finished()
-
-    async def _actions(self, request: bytes, context: Context) -> bytes:
-        call = self._call("GetWorkflowActions", context)
-        message = await call.parse(pb.WorkflowActionsRequest, request)
-        call.received(workflow_id=message.workflow_id)
-        orders = await call.answer(lambda: self.engine.actions(message.workflow_id))
-        self._record(
-            "tink.actions.sent",
-            id=call.id,
-            workflow_id=message.workflow_id,
-            actions=[order.name for order in orders],
-        )
-        call.finished()
-        return codec.encode_actions(orders).SerializeToString()
-
     async def _report(self, request: bytes, context: Context) -> bytes:
-        call = self._call("ReportActionStatus", context)
-        message = await call.parse(pb.WorkflowActionStatus, request)
-        report = codec.decode_report(message)
-        call.received(worker_id=report.worker, workflow_id=report.workflow_id)
-        notes = await call.answer(lambda: self._hear(report, call.id, int(message.action_status)))
-        self._publish(notes)
-        call.finished()
-        return pb.Empty().SerializeToString()
+        if report_protocol(request) is Protocol.V2:
+            return await self._agents.report(request, context)
+        return await self._workers.report(request, context)
 
-    def _hear(self, report: Report, call_id: int, number: int) -> list[Note]:
-        accepted = False
-        try:
-            notes = self.engine.report(report, self._wall())
-            accepted = True
-            return notes
-        finally:
-            self._record(
-                "tink.action.reported",
-                id=call_id,
-                workflow_id=report.workflow_id,
-                worker_id=report.worker,
-                task=report.task,
-                action=report.action,
-                state=str(report.state) if report.state else f"STATE_{number}",
-                seconds=report.seconds,
-                message=report.message,
-                accepted=accepted,
-            )
-
-    def _call(self, rpc: str, context: Context) -> _Call:
-        self._calls += 1
-        peer = self._front.peer_of(context.peer()) if self._front else context.peer()
-        return _Call(self._calls, rpc, context, self._record, peer)
+    def _peer_of(self, peer: str) -> str:
+        return self._front.peer_of(peer) if self._front else peer
 
     def _make_front(self) -> Front:
         tls, certificate = self._tls, None
@@ -287,59 +286,3 @@ class TinkServer:
             decide=self._decide,
             issue=self._issue,
         )
-
-
-class _Call:
-    """One RPC: its number, its events, its errors."""
-
-    def __init__(self, number: int, rpc: str, context: Context, record: Record, peer: str) -> None:
-        self._peer = peer
-        self.id = number
-        self._rpc = rpc
-        self._context = context
-        self._record = record
-        self._began_s = time.monotonic()
-
-    async def parse(self, kind: Callable[[], Any], request: bytes) -> Any:
-        """Return ``request`` as a message, or end the call as grpc-go ends it."""
-        from google.protobuf.message import DecodeError
-
-        message = kind()
-        try:
-            message.ParseFromString(request)
-        except DecodeError as error:
-            self.received()
-            await self._abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling: {error}")
-        return message
-
-    def received(self, worker_id: str | None = None, workflow_id: str | None = None) -> None:
-        self._record(
-            "tink.rpc.received",
-            id=self.id,
-            rpc=self._rpc,
-            worker_id=worker_id,
-            workflow_id=workflow_id,
-            peer=self._peer,
-        )
-
-    async def answer(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns; end the call when it is refused."""
-        try:
-            return work()
-        except Refused as refused:
-            await self._abort(_CODES[refused.code], refused.details)
-            raise
-
-    def finished(self, code: grpc.StatusCode = grpc.StatusCode.OK, details: str = "") -> None:
-        self._record(
-            "tink.rpc.finished",
-            id=self.id,
-            rpc=self._rpc,
-            code=code.name,
-            details=details or None,
-            duration_s=round(time.monotonic() - self._began_s, 6),
-        )
-
-    async def _abort(self, code: grpc.StatusCode, details: str) -> None:
-        self.finished(code, details)
-        await self._context.abort(code, details)

@@ -1,6 +1,7 @@
 """A workflow as the server runs it: tasks, actions, states.
 
-The values of Tinkerbell's ``Workflow.status``; ``template`` makes them, ``engine`` moves them.
+The values of Tinkerbell's ``Workflow.status``, those of v0.12 and those of v0.25 side by side;
+``template`` makes them, ``engine`` moves them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from fake_tink_server.protocol import Protocol
 
 
 class State(StrEnum):
@@ -21,16 +24,33 @@ class State(StrEnum):
     SUCCESS = "STATE_SUCCESS"
     FAILED = "STATE_FAILED"
     TIMEOUT = "STATE_TIMEOUT"
+    UNSPECIFIED = "STATE_UNSPECIFIED"
+    """What a v2 agent may report, and the server copies: a number that is no state, too."""
+
+    @property
+    def short(self) -> str:
+        """The name as Tinkerbell v0.25 writes it: without ``STATE_``."""
+        return self.value.removeprefix("STATE_")
 
 
 TERMINAL: Final = frozenset({State.SUCCESS, State.FAILED, State.TIMEOUT})
 """States in which no worker is given the workflow any more."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespaces:
+    """The Linux namespaces of an action's container (v0.25)."""
+
+    network: str = ""
+    pid: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Action:
     """One container to run."""
 
+    id: str = ""
+    """A ULID, drawn by the engine; what v2 names an action by."""
     name: str
     image: str
     timeout_s: int = 0
@@ -39,6 +59,8 @@ class Action:
     volumes: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     pid: str = ""
+    namespaces: Namespaces | None = None
+    """Known to v2 only."""
     on_timeout: list[str] = field(default_factory=list)
     """Accepted in a template and, as by Tinkerbell, never sent to a worker."""
     on_failure: list[str] = field(default_factory=list)
@@ -48,12 +70,16 @@ class Action:
     """Wall clock, whole seconds since the epoch: Kubernetes stores no finer time."""
     seconds: int = 0
     message: str = ""
+    duration: str = ""
+    """As a v2 agent words it: ``1m2s``."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Task:
     """Actions that one worker runs in order."""
 
+    id: str = ""
+    """A ULID, drawn by the engine."""
     name: str
     worker: str
     """The worker's id, which is compared byte by byte: a MAC in capitals is another worker."""
@@ -68,7 +94,21 @@ class BootOptions:
 
     toggle_allow_netboot: bool = False
     mode: str = ""
-    """``""``, ``netboot`` or ``iso``; anything but ``""`` needs a BMC before work is handed out."""
+    """``""``, ``netboot``, ``iso``, ``isoboot`` or ``customboot``; anything but ``""`` needs a BMC
+    before work is handed out."""
+    iso_url: str = ""
+    post_actions: bool = False
+    """Whether ``customboot`` asks the BMC for something after the last action."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentState:
+    """``status.currentState`` of v0.25: the action handed out or reported last."""
+
+    agent: str
+    task_id: str
+    action_id: str
+    state: State
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +123,14 @@ class Workflow:
     """Name of the Hardware the workflow is for; may be empty."""
     boot: BootOptions = field(default_factory=BootOptions)
     state: State = State.NEW
+    disabled: bool = False
+    agent: str = ""
+    """``status.agentID``: who v2 hands the workflow to."""
+    current_state: CurrentState | None = None
+    global_stop_s: int | None = None
+    """When v0.25's controller says TIMEOUT; wall clock, whole seconds."""
+    protocol: Protocol | None = None
+    """Of the report that came last: whose controller looks after the workflow."""
 
     @property
     def id(self) -> str:

@@ -144,10 +144,17 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "It ended", "id peer reason duration_s received_bytes sent_bytes"
     ),
     "tink.connection.failed": _kind("A connection that never became gRPC", "id peer reason"),
-    "tink.rpc.received": _kind("A call", "id rpc worker_id workflow_id peer"),
-    "tink.rpc.finished": _kind("A call was answered", "id rpc code details duration_s"),
+    "tink.rpc.received": _kind("A call", "id rpc protocol worker_id workflow_id peer"),
+    "tink.rpc.finished": _kind("A call was answered", "id rpc code details tries duration_s"),
     "tink.contexts.sent": _kind("GetWorkflowContexts streamed", "id worker_id workflows"),
     "tink.actions.sent": _kind("GetWorkflowActions answered", "id workflow_id actions"),
+    "tink.action.sent": _kind("GetAction answered", "id worker_id workflow_id task action"),
+    "tink.agent.described": _kind("An agent told of its machine", "worker_id attributes"),
+    "tink.agent.discovered": _kind("A Hardware was made for an agent", "worker_id hardware"),
+    "tink.agent.enrolled": _kind(
+        "A Workflow was made for an agent", "worker_id workflow_id template rule_set"
+    ),
+    "tink.bmc.wanted": _kind("The controller waits for the BMC", "workflow_id mode post"),
     "tink.action.reported": _kind(
         "A worker reported an action's state",
         "id workflow_id worker_id task action state seconds message accepted",

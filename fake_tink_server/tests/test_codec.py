@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_tink_server import codec
-from fake_tink_server.engine import ActionOrder, Context
+from fake_tink_server.answers import ActionOrder, Context
 from fake_tink_server.proto import workflow_pb2 as pb
 from fake_tink_server.workflow import State
 

@@ -9,19 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from fake_tink_server.engine import (
-    REPORTABLE,
-    WRONG_ACTION,
-    WRONG_TASK,
-    ActionOrder,
-    AllowPxe,
-    Change,
-    Code,
-    Engine,
-    Note,
-    Refused,
-    Report,
-)
+from fake_tink_server.answers import ActionOrder, AllowPxe, Change, Code, Note, Refused, Report
+from fake_tink_server.engine import Engine
+from fake_tink_server.worker_calls import REPORTABLE, WRONG_ACTION, WRONG_TASK
 from fake_tink_server.workflow import Action, BootOptions, State, Task, Workflow
 
 A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"

@@ -1,0 +1,146 @@
+"""What tink-controller does when it sees a workflow that changed, in v0.12.2 and in v0.25.0.
+
+A cluster has one controller; this server speaks to workers of both generations. The rule: **the
+protocol of the report that came last decides whose controller looks at the workflow.** Before the
+first report both do the same. They differ in this:
+
+==================== =================================== ======================================
+what                 v0.12.2 (v1)                        v0.25.0 (v2)
+==================== =================================== ======================================
+action's timeout     compared when a report comes; 0     never: the agent's business
+                     (or none) has passed already
+global timeout       compared when a report comes: a     a timer, set when the first action runs,
+                     worker that died leaves the         so it strikes without any report; it
+                     workflow RUNNING for ever           adds the agent's clock skew; 0 strikes
+                                                         at once
+after POST           SUCCESS                             the state of the action reported last
+BMC after POST       ``iso``                             ``iso``, ``isoboot``, ``customboot``
+==================== =================================== ======================================
+
+Both set ``allowPXE`` true before and false after the work when ``toggleAllowNetboot`` is set.
+Without a Hardware to toggle v0.12.2 tries again for ever; here it is FAILED, as in v0.25.0.
+"""
+
+from __future__ import annotations
+
+from fake_tink_server.answers import AllowPxe, BmcWanted, Change, Note
+from fake_tink_server.protocol import Protocol
+from fake_tink_server.workflow import State, Workflow
+
+
+def move(workflow: Workflow, state: State) -> list[Note]:
+    """Put ``workflow`` into ``state``; return the change, if it is one."""
+    before = workflow.state
+    if before is state:
+        return []
+    workflow.state = state
+    return [Change(workflow_id=workflow.id, before=before, state=state)]
+
+
+def reconcile(workflow: Workflow, now_s: float) -> list[Note]:
+    """Do the controller's part for a workflow that changed; ``now_s`` is wall-clock seconds."""
+    if workflow.state is State.NEW:
+        return _begin(workflow)
+    if workflow.state is State.RUNNING:
+        if workflow.protocol is Protocol.V2:
+            return _watch_v2(workflow, now_s)
+        return _watch_v1(workflow, now_s)
+    if workflow.state is State.POST:
+        return _finish(workflow)
+    return []
+
+
+def booted(workflow: Workflow) -> list[Note]:
+    """Go on after the BMC did what was wanted of it."""
+    if workflow.state is State.PREPARING:
+        return move(workflow, State.PENDING)
+    if workflow.state is State.POST:
+        return move(workflow, _last_state(workflow))
+    return []
+
+
+def _begin(workflow: Workflow) -> list[Note]:
+    workflow.agent = next((task.worker for task in workflow.tasks if task.worker), "")
+    boot = workflow.boot
+    if workflow.disabled:
+        return []
+    if not boot.toggle_allow_netboot and not boot.mode:
+        return move(workflow, State.PENDING)
+    notes = move(workflow, State.PREPARING)
+    if boot.toggle_allow_netboot:
+        if not workflow.hardware:
+            return notes + move(workflow, State.FAILED)
+        notes.append(AllowPxe(hardware=workflow.hardware, allow=True))
+    if not boot.mode:
+        return notes + move(workflow, State.PENDING)
+    if boot.mode in ("iso", "isoboot") and not boot.iso_url:
+        return notes + move(workflow, State.FAILED)
+    return [*notes, BmcWanted(workflow_id=workflow.id, mode=boot.mode, post=False)]
+
+
+def _watch_v1(workflow: Workflow, now_s: float) -> list[Note]:
+    notes: list[Note] = []
+    first = workflow.actions[0][1].started_at_s
+    if first is not None and now_s > first + workflow.global_timeout_s:
+        notes += move(workflow, State.TIMEOUT)
+    for _, action in workflow.actions:
+        started = action.started_at_s
+        if action.state is not State.RUNNING or started is None:
+            continue
+        if now_s > started + action.timeout_s:
+            action.state = State.TIMEOUT
+            action.message = "Action timed out"
+            action.seconds = int(now_s - started)
+            notes += move(workflow, State.TIMEOUT)
+    _follow(workflow)
+    return notes
+
+
+def _watch_v2(workflow: Workflow, now_s: float) -> list[Note]:
+    stop = workflow.global_stop_s
+    if stop is not None:
+        if now_s > stop:
+            return move(workflow, State.TIMEOUT)
+        _follow(workflow)
+        return []
+    _follow(workflow)
+    first = next((action for action in workflow.tasks[0].actions), None)
+    here = workflow.current_state
+    if first is None or here is None or first.id != here.action_id or first.started_at_s is None:
+        return []
+    skew = max(0.0, now_s - first.started_at_s)
+    # Kubernetes stores whole seconds
+    workflow.global_stop_s = int(now_s + workflow.global_timeout_s + skew)
+    return _watch_v2(workflow, now_s)
+
+
+def _follow(workflow: Workflow) -> None:
+    """Hand the workflow to the next task's worker when a task is done."""
+    here = workflow.current_state
+    ids = [task.id for task in workflow.tasks]
+    if here is None or here.task_id not in ids[:-1]:
+        return
+    place = ids.index(here.task_id)
+    done, following = workflow.tasks[place], workflow.tasks[place + 1]
+    if any(action.state is not State.SUCCESS for action in done.actions):
+        return
+    if following.actions and following.actions[0].state is State.PENDING:
+        workflow.agent = following.worker
+
+
+def _finish(workflow: Workflow) -> list[Note]:
+    boot, notes = workflow.boot, list[Note]()
+    if boot.toggle_allow_netboot:
+        notes.append(AllowPxe(hardware=workflow.hardware, allow=False))
+    if boot.mode == "iso" or (workflow.protocol is Protocol.V2 and boot.mode == "isoboot"):
+        if not boot.iso_url:
+            return notes + move(workflow, State.FAILED)
+        return [*notes, BmcWanted(workflow_id=workflow.id, mode=boot.mode, post=True)]
+    if workflow.protocol is Protocol.V2 and boot.mode == "customboot" and boot.post_actions:
+        return [*notes, BmcWanted(workflow_id=workflow.id, mode=boot.mode, post=True)]
+    return notes + move(workflow, _last_state(workflow))
+
+
+def _last_state(workflow: Workflow) -> State:
+    here = workflow.current_state
+    return here.state if workflow.protocol is Protocol.V2 and here else State.SUCCESS
