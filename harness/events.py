@@ -130,6 +130,16 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "registry.blob.served": _kind(
         "A blob, whole or a range", "id mac method repository digest bytes length range"
     ),
+    "registry.blob.pushed": _kind(
+        "A blob was uploaded, and is as its digest says", "id mac repository digest bytes"
+    ),
+    "registry.manifest.pushed": _kind(
+        "A manifest or index was uploaded",
+        "id mac repository reference digest media_type bytes",
+    ),
+    "registry.content.deleted": _kind(
+        "A tag, manifest or blob was taken away", "id mac repository reference"
+    ),
     "registry.request.aborted": _kind("The client left early", "id mac method path bytes length"),
     "registry.response.cut": _kind(
         "The server ended the connection in mid-answer", "id mac method path bytes length how"

@@ -19,7 +19,7 @@ from harness.wire.oci import (
     decode_object,
     is_repository,
 )
-from harness.wire.registry import Manifest, Repository
+from harness.wire.registry_content import Manifest, Repository
 
 _MANIFEST_LIMIT: Final = 4 << 20  # what distribution takes
 _DEPTH_LIMIT: Final = 8

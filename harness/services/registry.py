@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from harness.services import Identify
 from harness.services.answer import Answer, FilePart, status_among, status_number, treat
 from harness.services.door import Contexts, tls_context
 from harness.services.http import tcp_socket
+from harness.services.registry_store import PushStore
 from harness.services.udp import crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -26,6 +28,7 @@ from harness.wire.commands import Note
 from harness.wire.registry import Registry
 from harness.wire.registry_auth import Auth
 from harness.wire.registry_messages import BlobRange, Request, Response
+from harness.wire.registry_push import PushLimits
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -38,8 +41,6 @@ _FORM_LIMIT: Final = 1 << 16
 
 class RegistryService:
     """Serves the images of some layouts. ``repositories`` says what there is, once started."""
-
-    name = "registry"
 
     def __init__(
         self,
@@ -54,13 +55,23 @@ class RegistryService:
         identify: Identify | None = None,
         contexts: Contexts | None = None,
         strike: Strike | None = None,
+        name: str = "registry",
+        prefix: str = "",
+        push_to: Path | None = None,
+        limits: PushLimits | None = None,
     ) -> None:
         """Serve ``layouts``; ``tls`` is certificate chain and key (PEM), None for plain HTTP.
 
+        ``prefix``: ``/prefix/v2/name`` is another way to say ``/v2/prefix/name``. ``push_to`` is
+        where pushed content goes; None: nothing can be pushed.
         ``contexts`` makes the wrong certificates that a fault may have it show.
         """
+        self.name = name
         self._timeline = timeline
         self._tasks = tasks
+        self._prefix = prefix
+        self._store = PushStore(push_to) if push_to else None
+        self._limits = (limits or PushLimits()) if push_to else None
         self._mounts = [
             layout if isinstance(layout, Mount) else Mount(layout=layout) for layout in layouts
         ]
@@ -89,7 +100,7 @@ class RegistryService:
     @property
     def repositories(self) -> dict[str, list[str]]:
         """The tags of each repository."""
-        return {name: sorted(found.tags) for name, found in self._content.repositories.items()}
+        return {name: sorted(found.tags) for name, found in self._core.repositories.items()}
 
     async def start(self) -> None:
         """Read the layouts and listen. Raises ``SetupFailed``."""
@@ -97,7 +108,11 @@ class RegistryService:
 
         self._content = load_content(self._mounts)
         self._core = Registry(
-            repositories=self._content.repositories, auth=self._auth, new_token=_new_token
+            repositories=self._content.repositories,
+            auth=self._auth,
+            new_token=_new_token,
+            push=self._limits,
+            prefix=self._prefix,
         )
         context = tls_context(*self._tls) if self._tls else None
         sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
@@ -150,6 +165,7 @@ class RegistryService:
             id=f"r{self._requests}",
             mac=self._identify(request.remote or ""),
             timeline=self._timeline,
+            source=self.name,
         )
         server = self._server
         assert server is not None
@@ -161,8 +177,14 @@ class RegistryService:
         )
         exchange.received()
         try:
-            asked = await _describe(request, self.scheme, self._timeline.clock.now())
+            asked = await self._stored(
+                request, await _describe(request, self.scheme, self._timeline.clock.now())
+            )
             response = self._core.respond(asked)
+            if response.keep and self._store:
+                path = self._store.keep(response.keep)
+                if path and response.keep.digest:
+                    self._content.blobs[response.keep.digest] = path
             deeds = self._struck(asked, response, exchange)
             if refusal := status_among(deeds):
                 number = status_number(refusal.code)
@@ -181,6 +203,14 @@ class RegistryService:
         except (ConnectionError, asyncio.CancelledError):
             exchange.aborted(delivery.sent, delivery.length)
             raise
+
+    async def _stored(self, request: web.BaseRequest, asked: Request) -> Request:
+        """Store the body of a push, and return the request with what is there now."""
+        intake = self._core.intake(asked) if self._store else None
+        if intake is None or self._store is None:
+            return asked
+        stored, body = await self._store.take(intake, request.content.iter_any())
+        return replace(asked, stored=stored, body=body)
 
     def _struck(self, asked: Request, response: Response, exchange: _Exchange) -> tuple[Deed, ...]:
         if self._strike is no_strike:
@@ -212,8 +242,15 @@ class _Exchange:
     """The events of one request and its answer."""
 
     def __init__(
-        self, *, request: web.BaseRequest, id: str, mac: str | None, timeline: Timeline
+        self,
+        *,
+        request: web.BaseRequest,
+        id: str,
+        mac: str | None,
+        timeline: Timeline,
+        source: str,
     ) -> None:
+        self._source = source
         self.mac = mac
         self._request = request
         self._id = id
@@ -222,7 +259,7 @@ class _Exchange:
         self._digest = ""
 
     def _record(self, name: str, /, **fields: object) -> None:
-        self._timeline.record("registry", name, id=self._id, **fields)
+        self._timeline.record(self._source, name, id=self._id, **fields)
 
     def received(self) -> None:
         """Record the request's head."""
@@ -292,7 +329,7 @@ async def _describe(request: web.BaseRequest, scheme: str, now: float) -> Reques
         key, text = name.lower(), _printable(value)
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     body = b""
-    if request.method == "POST":
+    if request.method == "POST" and "/blobs/uploads/" not in request.path:
         while len(body) < _FORM_LIMIT and (chunk := await request.content.readany()):
             body += chunk
     return Request(

@@ -1,23 +1,24 @@
 """A registry's decisions: a request in, a response out (OCI distribution-spec v1.1).
 
-Read side only. Where the specification leaves room this does what Docker's own registry does
-(``distribution`` v2.8, observed): its order of checks, its error texts, its headers. Pushing is
-answered 405 ``UNSUPPORTED``.
+Where the specification leaves room this does what Docker's own registry does (``distribution``
+v2.8, observed): its order of checks, its error texts, its headers. Pushing is decided in
+``registry_push``, and answered 405 ``UNSUPPORTED`` where it is not allowed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
 from harness.errors import DecodeError
 from harness.wire.commands import Note
 from harness.wire.http_range import Unsatisfiable, parse_range
-from harness.wire.oci import Descriptor, Digest, MediaType, canonical_json, is_repository, is_tag
+from harness.wire.oci import Digest, MediaType, canonical_json, is_repository, is_tag
 from harness.wire.registry_auth import Access, Auth, AuthKind, Granted, Refused, TokenDesk
+from harness.wire.registry_content import Manifest, Repository
 from harness.wire.registry_messages import (
     BlobRange,
     Request,
@@ -28,6 +29,7 @@ from harness.wire.registry_messages import (
     json_response,
     not_found,
 )
+from harness.wire.registry_push import Intake, PushDesk, PushLimits
 
 _API_VERSION: Final = ("Docker-Distribution-Api-Version", "registry/2.0")
 _DEFAULT_ARCHITECTURE: Final = "amd64"
@@ -45,31 +47,8 @@ _CODES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """A manifest or index, as stored."""
-
-    data: bytes
-    media_type: str
-    digest: Digest
-    children: tuple[Descriptor, ...] = ()
-    """An index's manifests."""
-    subject: Digest | None = None
-    artifact_type: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
-    """One repository's content. Blobs are visible in the repositories that refer to them only."""
-
-    tags: Mapping[str, Digest] = field(default_factory=dict)
-    manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
-    blobs: Mapping[Digest, int] = field(default_factory=dict)
-    """Size in octets by digest."""
-
-
 class Registry:
-    """The decisions of a read-only registry."""
+    """The decisions of a registry."""
 
     def __init__(
         self,
@@ -77,18 +56,54 @@ class Registry:
         repositories: Mapping[str, Repository],
         auth: Auth | None = None,
         new_token: Callable[[], str],
+        push: PushLimits | None = None,
+        prefix: str = "",
     ) -> None:
-        """Serve ``repositories``, by name; ``new_token`` makes unguessable strings."""
-        self.repositories = repositories
+        """Serve ``repositories``, by name; ``new_token`` makes unguessable strings.
+
+        ``push`` None: nothing can be pushed. ``prefix``: ``/prefix/v2/name`` is ``/v2/prefix/name``
+        too, as some mirrors have it.
+        """
+        self.repositories: dict[str, Repository] = dict(repositories)
         self.auth = auth or Auth()
-        self._desk = TokenDesk(self.auth, new_token)
+        self._desk = TokenDesk(self.auth, new_token, writable=push is not None)
+        self._push = PushDesk(self.repositories, limits=push, new_id=new_token) if push else None
+        self._prefix = prefix.strip("/")
+
+    def intake(self, request: Request) -> Intake | None:
+        """Return where the body of ``request`` is to be stored before ``respond``; None: nowhere.
+
+        The answer to a body that is not wanted does not depend on it.
+        """
+        if self._push is None:
+            return None
+        request = self._unprefixed(request)
+        name = self._push.repository_of(request)
+        if name is None:
+            match = _ROUTE.fullmatch(request.path)
+            if not match or match["kind"] != "manifests" or request.method != "PUT":
+                return None
+            name = match["name"]
+        access = Access("repository", name, "push")
+        if self._desk.check(request.headers.get("authorization"), access, request.now):
+            return None
+        return self._push.intake(request)
+
+    def _unprefixed(self, request: Request) -> Request:
+        start = f"/{self._prefix}/v2/"
+        if not self._prefix or not request.target.startswith(start):
+            return request
+        rest = request.target.removeprefix(start)
+        inside = rest and not rest.startswith(("?", "_catalog"))
+        return replace(request, target=f"/v2/{self._prefix}/{rest}" if inside else f"/v2/{rest}")
 
     def respond(self, request: Request) -> Response:
         """Return the answer to ``request``; any request has one."""
+        request = self._unprefixed(request)
         response = self._respond(request)
         names = {name.lower() for name, _ in response.headers}
         headers = list(response.headers)
-        if "content-length" not in names and response.status != 304:
+        if "content-length" not in names and response.status not in (204, 304):
             headers.append(("Content-Length", str(response.length)))
         if request.path.startswith("/v2"):
             headers.append(_API_VERSION)
@@ -113,7 +128,7 @@ class Registry:
 
     def subject(self, request: Request) -> dict[str, str]:
         """Return what a request is about: ``object``, ``repository``, ``reference``, ``digest``."""
-        path = request.path
+        path = self._unprefixed(request).path
         if path == self.auth.token_path and self.auth.kind is AuthKind.BEARER:
             return {"object": "token"}
         if path in ("/v2", "/v2/"):
@@ -158,6 +173,10 @@ class Registry:
         return self._repository(request, path)
 
     def _repository(self, request: Request, path: str) -> Response:
+        if self._push and (owner := self._push.repository_of(request)):
+            access = Access("repository", owner, "push")
+            push = self._push
+            return self._guarded(request, access, lambda: push.upload(request))
         match = _ROUTE.fullmatch(path)
         if not match or not is_repository(match["name"]):
             return not_found(request)
@@ -170,6 +189,15 @@ class Registry:
         }
         if kind == "tags" and reference != "list":
             return not_found(request)
+        if self._push and kind in ("manifests", "blobs") and request.method in ("PUT", "DELETE"):
+            push = self._push
+            if request.method == "DELETE":
+                change = lambda: push.delete(request, name, kind, reference)  # noqa: E731
+            elif kind == "manifests":
+                change = lambda: push.put_manifest(request, name, reference)  # noqa: E731
+            else:
+                change = lambda: _not_allowed(request)  # noqa: E731
+            return self._guarded(request, Access("repository", name, "push"), change)
         return self._guarded(
             request,
             Access("repository", name, "pull"),
@@ -200,9 +228,9 @@ class Registry:
                 headers=(*failed.headers, ("WWW-Authenticate", challenge)),
                 notes=(note, *failed.notes),
             )
-        if request.method not in ("GET", "HEAD"):
-            failed = error_response(request, 405, "UNSUPPORTED")
-            return replace(failed, headers=(*failed.headers, ("Allow", "GET, HEAD")))
+        writes = access is not None and access.action == "push"
+        if request.method not in ("GET", "HEAD") and not writes:
+            return _not_allowed(request)
         return answer()
 
     def _token(self, request: Request) -> Response:
@@ -401,6 +429,11 @@ class Registry:
             body=b"invalid range: failed to overlap\n",
             notes=(failed,),
         )
+
+
+def _not_allowed(request: Request) -> Response:
+    failed = error_response(request, 405, "UNSUPPORTED")
+    return replace(failed, headers=(*failed.headers, ("Allow", "GET, HEAD")))
 
 
 def _user(refused: Refused) -> dict[str, str]:

@@ -34,6 +34,12 @@ class Access:
     def __str__(self) -> str:
         return f"{self.type}:{self.name}:{self.action}"
 
+    @property
+    def scope(self) -> str:
+        """What a client must ask a token for: who pushes has to look what is there, too."""
+        action = "pull,push" if self.action == "push" else self.action
+        return f"{self.type}:{self.name}:{action}"
+
     def to_json(self) -> dict[str, str]:
         """Return it as the ``detail`` of an UNAUTHORIZED error shows it."""
         return {"Type": self.type, "Class": "", "Name": self.name, "Action": self.action}
@@ -60,7 +66,7 @@ class Auth:
         realm = self.realm or f"{origin}{self.token_path}"
         words = [f'realm="{realm}"', f'service="{self.service}"']
         if access:
-            words.append(f'scope="{access}"')
+            words.append(f'scope="{access.scope}"')
         if error:
             words.append(f'error="{error}"')
         return "Bearer " + ",".join(words)
@@ -109,8 +115,9 @@ class _Issued:
 class TokenDesk:
     """Checks credentials, gives tokens, remembers which ones it gave."""
 
-    def __init__(self, auth: Auth, new_token: Callable[[], str]) -> None:
+    def __init__(self, auth: Auth, new_token: Callable[[], str], *, writable: bool = False) -> None:
         self._auth = auth
+        self._writable = writable
         self._new_token = new_token
         self._issued: dict[str, _Issued] = {}
 
@@ -167,7 +174,7 @@ class TokenDesk:
 
     def _issue(self, scopes: Iterable[str], user: str | None, now: float) -> Granted:
         asked = [word for scope in scopes for word in scope.split()]
-        granted = sorted({str(access) for word in asked for access in _allowed(word)})
+        granted = sorted({str(access) for word in asked for access in self._allowed(word)})
         self._issued = {
             token: issued for token, issued in self._issued.items() if issued.expires_at > now
         }
@@ -180,17 +187,18 @@ class TokenDesk:
         )
         return Granted(token=token, scope=" ".join(granted), user=user, lifetime_s=lifetime_s)
 
-
-def _allowed(word: str) -> list[Access]:
-    """Return what of ``type:name:action,action`` is given to anybody known: reading."""
-    kind, _, rest = word.partition(":")
-    name, _, actions = rest.rpartition(":")
-    wanted = actions.split(",")
-    if kind == "repository" and name and ("pull" in wanted or "*" in wanted):
-        return [Access(kind, name, "pull")]
-    if (kind, name) == ("registry", "catalog") and "*" in wanted:
-        return [Access(kind, name, "*")]
-    return []
+    def _allowed(self, word: str) -> list[Access]:
+        """Return what of ``type:name:action,action`` is given to anybody known."""
+        kind, _, rest = word.partition(":")
+        name, _, asked = rest.rpartition(":")
+        wanted = asked.split(",")
+        if kind == "repository" and name:
+            known = ("pull", "push") if self._writable else ("pull",)
+            actions = [action for action in known if {action, "*"} & set(wanted)]
+            return [Access(kind, name, action) for action in actions]
+        if (kind, name) == ("registry", "catalog") and "*" in wanted:
+            return [Access(kind, name, "*")]
+        return []
 
 
 def _basic(header: str | None) -> tuple[str, str] | None:

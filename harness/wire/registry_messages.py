@@ -16,12 +16,18 @@ from harness.wire.oci import Digest, canonical_json
 _JSON: Final = ("Content-Type", "application/json; charset=utf-8")
 _MESSAGES: Final = {
     "BLOB_UNKNOWN": "blob unknown to registry",
+    "BLOB_UPLOAD_UNKNOWN": "blob upload unknown to registry",
     "DENIED": "requested access to the resource is denied",
     "DIGEST_INVALID": "provided digest did not match uploaded content",
+    "MANIFEST_BLOB_UNKNOWN": "blob unknown to registry",
+    "MANIFEST_INVALID": "manifest invalid",
     "MANIFEST_UNKNOWN": "manifest unknown",
     "NAME_INVALID": "invalid repository name",
     "NAME_UNKNOWN": "repository name not known to registry",
     "PAGINATION_NUMBER_INVALID": "invalid number of results requested",
+    "RANGE_INVALID": "invalid content range",
+    "SIZE_INVALID": "provided length did not match content length",
+    "TAG_INVALID": "manifest tag did not match URI",
     "TOOMANYREQUESTS": "too many requests",
     "UNAUTHORIZED": "authentication required",
     "UNAVAILABLE": "service unavailable",
@@ -31,8 +37,31 @@ _MESSAGES: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What the shell stored of a request's body."""
+
+    upload: str
+    size: int
+    """Octets that the whole upload has now."""
+    digest: Digest | None = None
+    """Of the whole upload, where one was asked for."""
+    overflow: bool = False
+    """Whether there was more than may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """What the shell is to do with an upload, or with ``data``, before it answers."""
+
+    upload: str = ""
+    digest: Digest | None = None
+    """Keep it as this blob; None: drop it."""
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request's head, and its body where the core needs one (POST to the token endpoint)."""
+    """A request's head, and its body where the core needs one (token endpoint, manifests)."""
 
     method: str
     target: str
@@ -43,6 +72,12 @@ class Request:
     now: float = 0.0
     """Seconds on any monotonic clock; tokens expire by it."""
     scheme: str = "http"
+    stored: Stored | None = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host, as the client sees them."""
+        return f"{self.scheme}://{self.headers.get('host', 'localhost')}"
 
     @property
     def path(self) -> str:
@@ -81,6 +116,7 @@ class Response:
     """Not sent in answer to HEAD."""
     notes: tuple[Note, ...] = ()
     """To be recorded before the body is sent."""
+    keep: Keep | None = None
     served: Note | None = None
     """To be recorded, with ``bytes``, when the body was sent."""
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.wire.oci import Descriptor, Digest, MediaType, Platform
-from harness.wire.registry import Manifest, Registry, Repository
+from harness.wire.registry import Registry
 from harness.wire.registry_auth import Auth, AuthKind
+from harness.wire.registry_content import Manifest, Repository
 from harness.wire.registry_messages import BlobRange, Request, Response
 
 BLOB = Digest.of(b"blob")

@@ -1,0 +1,122 @@
+"""Pushing on a real port: what skopeo pushes can be pulled again, and is the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.oci.image import Image, ImageConfig, write_layout
+from harness.oci.layer import File, layer_from_files
+from harness.process import CommandFailed, run
+from harness.services.registry import RegistryService
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline, named
+from harness.wire.registry_auth import Auth, AuthKind
+from harness.wire.registry_push import PushLimits
+
+
+@dataclass
+class Lab:
+    service: RegistryService
+    timeline: Timeline
+    layout: Path
+
+    @property
+    def at(self) -> str:
+        return f"127.0.0.1:{self.service.port}"
+
+    async def push(self, ref: str, to: str, *options: str) -> None:
+        await run(
+            ["skopeo", "copy", "-q", "--dest-tls-verify=false", *options,
+             f"oci:{self.layout}:{ref}", f"docker://{self.at}/{to}"]
+        )  # fmt: skip
+
+    async def pull(self, ref: str, to: Path, *options: str) -> None:
+        await run(
+            ["skopeo", "copy", "-q", "--src-tls-verify=false", *options,
+             f"docker://{self.at}/{ref}", f"dir:{to}"]
+        )  # fmt: skip
+
+
+@pytest.fixture
+async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+    if shutil.which("skopeo") is None:
+        pytest.skip("skopeo is not installed")
+    options = getattr(request, "param", {})
+    layers = [layer_from_files({name: File(content=name.encode() * 9999)}) for name in "ab"]
+    images = [
+        Image(ref="tool:v1", config=ImageConfig(cmd=["x"]), layers=layers),
+        Image(ref="old:v1", config=ImageConfig(cmd=["y"]), layers=layers),
+    ]
+    write_layout(tmp_path / "layout", images)
+    timeline, tasks = Timeline(None), TaskKeeper()
+    service = RegistryService(
+        timeline=timeline,
+        tasks=tasks,
+        layouts=[],
+        bind="127.0.0.1",
+        port=0,
+        push_to=tmp_path / "pushed",
+        **options,
+    )
+    await service.start()
+    yield Lab(service, timeline, tmp_path / "layout")
+    await service.stop()
+    await tasks.close()
+    assert not tasks.failure.done(), tasks.failure.exception()
+    timeline.close()
+
+
+BEARER = {"auth": Auth(kind=AuthKind.BEARER, users={"u": "p"})}
+BASIC = {"auth": Auth(kind=AuthKind.BASIC, users={"u": "p"})}
+
+
+@pytest.mark.parametrize("lab", [{}, BEARER, BASIC], ids=["open", "bearer", "basic"], indirect=True)
+async def test_what_is_pushed_can_be_pulled(lab: Lab, tmp_path: Path) -> None:
+    await lab.push("tool:v1", "team/tool:new", "--dest-creds=u:p")
+    assert lab.service.repositories == {"team/tool": ["new"]}
+    await lab.pull("team/tool:new", tmp_path / "copy", "--src-creds=u:p")
+    manifest = json.loads((tmp_path / "copy/manifest.json").read_text())
+    blobs = lab.layout / "blobs/sha256"
+    for part in (manifest["config"], *manifest["layers"]):
+        name = part["digest"].removeprefix("sha256:")
+        assert (tmp_path / "copy" / name).read_bytes() == (blobs / name).read_bytes()
+    pushed = {event["digest"] for event in named(lab.timeline, "registry.blob.pushed")}
+    assert pushed == {p["digest"] for p in (manifest["config"], *manifest["layers"])}
+    [told] = named(lab.timeline, "registry.manifest.pushed")
+    assert (told["repository"], told["reference"]) == ("team/tool", "new")
+    await lab.push("tool:v1", "team/tool:again", "--dest-creds=u:p")
+    assert len(named(lab.timeline, "registry.blob.pushed")) == len(pushed)  # all was there
+    await run(
+        ["skopeo", "delete", "--tls-verify=false", "--creds=u:p",
+         f"docker://{lab.at}/team/tool:again"]
+    )  # fmt: skip
+    assert lab.service.repositories == {"team/tool": []}
+
+
+async def test_the_old_format_is_taken_too(lab: Lab, tmp_path: Path) -> None:
+    await lab.push("old:v1", "old:v1", "--format=v2s2")
+    await lab.pull("old:v1", tmp_path / "copy")
+    manifest = json.loads((tmp_path / "copy/manifest.json").read_text())
+    assert manifest["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+
+
+@pytest.mark.parametrize("lab", [BEARER], indirect=True)
+async def test_who_is_not_known_may_not_push(lab: Lab) -> None:
+    with pytest.raises(CommandFailed, match=r"unauthorized|authentication required"):
+        await lab.push("tool:v1", "tool:v1", "--dest-creds=u:wrong")
+    assert lab.service.repositories == {}
+
+
+@pytest.mark.parametrize("lab", [{"limits": PushLimits(blob_bytes=10)}], indirect=True)
+async def test_what_is_too_large_is_refused(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"size invalid"):
+        await lab.push("tool:v1", "tool:v1")
+    assert lab.service.repositories == {}
+    uploads = tmp_path / "pushed/uploads"
+    assert sum(path.stat().st_size for path in uploads.iterdir()) <= 30
