@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fake_tink_server.conformance.rule import Protocol
 from fake_tink_server.conformance.scene import Setup
 from harness.hook.golang import go_build
 from harness.paths import cache_root, source_root
@@ -17,6 +18,7 @@ class Real:
     folder: str
     package: str
     name: str
+    protocol: Protocol = Protocol.V1
     arguments: tuple[str, ...] = ()
 
 
@@ -33,6 +35,7 @@ TINK_AGENT = Real(
     folder="tink-agent",
     package="github.com/tinkerbell/tinkerbell/cmd/agent",
     name="tink-agent",
+    protocol=Protocol.V2,
     arguments=("--backoff-max-interval", "500ms", "--attribute-detection=false"),
 )
 
