@@ -20,6 +20,7 @@ from uuid import NAMESPACE_OID, uuid5
 from harness.brief import Brief
 from harness.clock import Clock, Deadline
 from harness.errors import ExpectationFailed, LabError
+from harness.faults.plan import FaultPlan
 from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
 from harness.machine.disks import create_disk
@@ -35,6 +36,7 @@ from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
+from harness.verdict import PhaseTracker
 
 _PORT_READY: Final = timedelta(seconds=20)
 _STOP_STEP: Final = timedelta(seconds=5)
@@ -62,6 +64,14 @@ class Lab:
         self.tasks = TaskKeeper()
         self.services: dict[str, Service] = {}
         self.disks: dict[str, Disk] = {}
+        self._phases = PhaseTracker()
+        self.faults = FaultPlan(
+            self.item.faults,
+            record=partial(timeline.record, "faults"),
+            now=timeline.clock.now,
+            seed=self.item.seed,
+            phase=lambda: self._phases.phase.value,
+        )
         self._stack = AsyncExitStack()
 
     @property
@@ -76,6 +86,8 @@ class Lab:
         try:
             self._stack.push_async_callback(self._bounded, "tasks", self.tasks.close)
             self.timeline.on_write_error(self.tasks.fail)
+            if self.item.faults:
+                self.timeline.subscribe(self._follow)
             await self._bring_up()
         except BaseException:
             await self._stack.aclose()
@@ -83,8 +95,15 @@ class Lab:
         self.timeline.record("lab", "lab.started", duration_s=round(self.clock.now() - began_s, 3))
         return self
 
+    def _follow(self, event: Event) -> None:
+        """Keep the faults' clock and phase up to date."""
+        self._phases.feed(event)
+        if event.name == "machine.powered_on":
+            self.faults.begin()
+
     async def __aexit__(self, *_: object) -> None:
         began_s = self.clock.now()
+        self.faults.finish()
         await self._stack.aclose()
         self.timeline.record("lab", "lab.stopped", duration_s=round(self.clock.now() - began_s, 3))
 
@@ -118,6 +137,7 @@ class Lab:
             timeline=self.timeline,
             tasks=self.tasks,
             interface=self.segment.bridge,
+            faults=self.faults,
         )
         for service in around.make_services():
             self.services[service.name] = service

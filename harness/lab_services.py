@@ -11,6 +11,7 @@ from fake_tink_server.engine import Engine
 from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
 from harness.certificates import Authority
+from harness.faults.plan import FaultPlan
 from harness.lab_parts import RegistryPart
 from harness.net.neighbours import identify
 from harness.oci.content import Mount
@@ -45,13 +46,21 @@ class Surroundings:
     registry: RegistryPart
 
     def __init__(
-        self, brief: Brief, *, run_dir: Path, timeline: Timeline, tasks: TaskKeeper, interface: str
+        self,
+        brief: Brief,
+        *,
+        run_dir: Path,
+        timeline: Timeline,
+        tasks: TaskKeeper,
+        interface: str,
+        faults: FaultPlan,
     ) -> None:
         self.item = brief.item
         self.timeline = timeline
         self._brief = brief
         self._run_dir = run_dir
         self._interface = interface
+        self._faults = faults
         self._common: dict[str, Any] = {"timeline": timeline, "tasks": tasks}
         self._ca: Authority | None = None
 
@@ -93,6 +102,7 @@ class Surroundings:
                 reservations=reservations,
                 config=config,
                 interface=self._interface,
+                strike=self._faults.at("dhcp"),
             ),
             TftpService(
                 **self._common,
@@ -101,6 +111,7 @@ class Surroundings:
                 single_port=item.tftp_single_port,
                 policy=FAST if fast else None,
                 identify=identify,
+                strike=self._faults.at("tftp"),
             ),
             HttpService(
                 **self._common,
@@ -111,11 +122,19 @@ class Surroundings:
                 identify=identify,
             ),
             RadvService(**self._common, interface=self._interface),
-            DnsService(**self._common, zone={**names, "pool.ntp.org": server}),
-            NtpService(
-                **self._common, policy=NtpPolicy(offset_s=item.ntp_offset_s), identify=identify
+            DnsService(
+                **self._common,
+                zone={**names, "pool.ntp.org": server},
+                identify=identify,
+                strike=self._faults.at("dns"),
             ),
-            SyslogService(**self._common, identify=identify),
+            NtpService(
+                **self._common,
+                policy=NtpPolicy(offset_s=item.ntp_offset_s),
+                identify=identify,
+                strike=self._faults.at("ntp"),
+            ),
+            SyslogService(**self._common, identify=identify, strike=self._faults.at("syslog")),
             self._make_registry(),
         ]
 

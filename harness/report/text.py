@@ -154,6 +154,9 @@ def _cut(text: str, width: int) -> str:
 def heading(item: Item, powered_on: Event | None, style: Style) -> str:
     """Return ``hello [uefi]   52:54:00:12:34:56   tcg, 1 vCPU (KVM opens but does not run)``."""
     words = [style(f"{item.name} [{item.variant}]", "1"), item.mac]
+    if item.faults:
+        plural = "faults" if len(item.faults) > 1 else "fault"
+        words.append(f"{len(item.faults)} {plural}, seed {item.seed}")
     if powered_on:
         cpus = powered_on.get("cpus")
         accel = powered_on.get("accel", "?")

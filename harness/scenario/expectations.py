@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.facts import action_reports, nearest, pulls, state_of, workflow_state
+from harness.faults.fault import Fault
 from harness.scenario.item import ExpectationItem, Item, VerdictItem
 from harness.timeline import Event
 
@@ -44,14 +45,33 @@ _Check = Callable[[Any, Sequence[Event], Item], _Answer]
 def check_expectations(item: Item, events: Sequence[Event]) -> list[Outcome]:
     """Return an outcome for each of the item's expectations, in the scenario's order.
 
-    What a Python scenario's own assertions recorded comes last.
+    A declared fault is expected to fire: one that never did has shown nothing. What a Python
+    scenario's own assertions recorded comes last.
     """
     outcomes = [_check(expectation, events, item) for expectation in item.expectations]
+    outcomes += [_fired(number, fault, events) for number, fault in enumerate(item.faults, 1)]
     return outcomes + [
         _asserted(event, events)
         for event in events
         if event.name == "expectation.failed" and event.source == "test"
     ]
+
+
+def _fired(number: int, fault: Fault, events: Sequence[Event]) -> Outcome:
+    mine = [
+        event
+        for event in events
+        if event.name in ("fault.fired", "fault.unfired") and event.get("fault") == number
+    ]
+    times = sum(event.name == "fault.fired" for event in mine)
+    nearest_miss = next((str(event.get("nearest")) for event in mine if not times), None)
+    return Outcome(
+        expectation=f"fault: {fault.text}",
+        met=times > 0,
+        expected="it fires at least once",
+        found=f"it fired {times} ×" if times else nearest_miss or "the run was cut off before",
+        at=fault.at,
+    )
 
 
 def _asserted(event: Event, events: Sequence[Event]) -> Outcome:

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from harness.faults.fault import Fault
+
 LOCK_FORMAT: Final = 1
 LOCK_NAME: Final = "scenario.lock.yaml"
 
@@ -191,6 +193,10 @@ class Item:
     """None: it must pass."""
     deadline_s: float
     """From power-on."""
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong."""
+    seed: int = 0
+    """Decides what chance does in ``faults``."""
     python: PythonItem | None = None
 
     @property
@@ -276,6 +282,10 @@ def _from_data(kind: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} must be a list")
         part = get_args(kind)[0]
         return tuple(_from_data(part, each, f"{where}[{n}]") for n, each in enumerate(value))
+    if get_origin(kind) is Mapping:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} must be a mapping")
+        return {str(key): each for key, each in value.items()}
     if is_dataclass(kind):
         return _object(kind, value, where)
     if kind is Path:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from harness.documents import suggest
 from harness.errors import BuildFailed, DecodeError, LabError, Position
 from harness.events import EVENTS
+from harness.faults.model import placed
 from harness.hook.images import image_kind
 from harness.paths import cache_root
 from harness.scenario.item import (
@@ -112,6 +113,8 @@ def resolve(
             expectations=_expectations(loaded, files),
             expected_verdict=_verdict(loaded),
             deadline_s=scenario.deadline.total_seconds(),
+            faults=placed(loaded.document, scenario.faults),
+            seed=scenario.seed,
             python=python,
         )
         items.append(item)

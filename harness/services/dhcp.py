@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from harness.services.udp import Rewrite, UdpShell, udp_socket
+from harness.faults.dialects.dhcp import DhcpDialect
+from harness.faults.plan import Strike
+from harness.faults.tampering import tampered
+from harness.services.udp import UdpShell, udp_socket
 from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -27,21 +30,24 @@ class DhcpService(UdpService):
         interface: str | None,
         bind: str = "0.0.0.0",
         port: int = SERVER_PORT,
-        rewrite: Rewrite | None = None,
+        strike: Strike | None = None,
         mode: Mode = Mode.RESERVATION,
     ) -> None:
         # Bound to 0.0.0.0 even though the lab has one address: a socket that is bound to an
         # address never hears a broadcast.
         super().__init__(
             name="dhcp",
-            core=DhcpServer(config=config, reservations=reservations, mode=mode),
+            core=tampered(
+                DhcpServer(config=config, reservations=reservations, mode=mode),
+                strike,
+                DhcpDialect(config),
+            ),
             timeline=timeline,
             tasks=tasks,
             bind=bind,
             port=port,
             interface=interface,
             broadcast=True,
-            rewrite=rewrite,
             shared=mode is not Mode.RESERVATION,
         )
 

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import DecodeError
+from harness.faults.dialects.dns import DnsDialect
+from harness.faults.plan import Strike
+from harness.faults.tampering import nobody, tampered
+from harness.services import Identify
 from harness.services.http import tcp_socket
-from harness.services.udp import Rewrite, UdpShell, crash, udp_socket
+from harness.services.udp import UdpShell, crash, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire.commands import Address, Command, Note, Send
@@ -122,14 +126,16 @@ class DnsService:
         zone: Mapping[str, str],
         bind: str = "0.0.0.0",
         port: int = SERVER_PORT,
-        rewrite: Rewrite | None = None,
+        identify: Identify | None = None,
+        strike: Strike | None = None,
     ) -> None:
         self._timeline = timeline
         self._tasks = tasks
         self._zone = zone
         self._bind = bind
         self._port = port
-        self._rewrite = rewrite
+        self._identify = identify or nobody
+        self._strike = strike
         self._shell: UdpShell | None = None
         self._tcp: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -151,11 +157,10 @@ class DnsService:
             raise
         self._shell = UdpShell(
             service=self.name,
-            core=core,
+            core=tampered(core, self._strike, DnsDialect(self._identify)),
             sock=udp,
             timeline=self._timeline,
             tasks=self._tasks,
-            rewrite=self._rewrite,
         )
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from harness.faults.dialects.ntp import NtpDialect
+from harness.faults.plan import Strike
+from harness.faults.tampering import nobody, tampered
 from harness.services import Identify
-from harness.services.udp import Rewrite
 from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -22,7 +24,7 @@ class NtpService(UdpService):
         port: int = SERVER_PORT,
         policy: NtpPolicy | None = None,
         identify: Identify | None = None,
-        rewrite: Rewrite | None = None,
+        strike: Strike | None = None,
     ) -> None:
         clock = timeline.clock
         core = NtpServer(
@@ -30,10 +32,9 @@ class NtpService(UdpService):
         )
         super().__init__(
             name="ntp",
-            core=core,
+            core=tampered(core, strike, NtpDialect(identify or nobody)),
             timeline=timeline,
             tasks=tasks,
             bind=bind,
             port=port,
-            rewrite=rewrite,
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from harness.faults.dialects.syslog import SyslogDialect
+from harness.faults.plan import Strike
+from harness.faults.tampering import nobody, tampered
 from harness.services import Identify
-from harness.services.udp import Rewrite
 from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -21,14 +23,15 @@ class SyslogService(UdpService):
         bind: str = "0.0.0.0",
         port: int = SERVER_PORT,
         identify: Identify | None = None,
-        rewrite: Rewrite | None = None,
+        strike: Strike | None = None,
     ) -> None:
         super().__init__(
             name="syslog",
-            core=SyslogServer(identify=identify),
+            core=tampered(
+                SyslogServer(identify=identify), strike, SyslogDialect(identify or nobody)
+            ),
             timeline=timeline,
             tasks=tasks,
             bind=bind,
             port=port,
-            rewrite=rewrite,
         )

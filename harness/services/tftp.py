@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import DecodeError
+from harness.faults.dialects.tftp import TftpDialect
+from harness.faults.plan import Strike
+from harness.faults.tampering import Tampering, nobody, tampered
 from harness.services import Identify
-from harness.services.udp import Rewrite, UdpShell, udp_socket
+from harness.services.udp import UdpShell, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire import tftp
@@ -93,7 +96,7 @@ class TftpService:
         single_port: bool = True,
         policy: TftpPolicy | None = None,
         identify: Identify | None = None,
-        rewrite: Rewrite | None = None,
+        strike: Strike | None = None,
     ) -> None:
         self._timeline = timeline
         self._tasks = tasks
@@ -102,7 +105,8 @@ class TftpService:
         self._bind = bind
         self._port = port
         self._single_port = single_port
-        self._rewrite = rewrite
+        self._strike = strike
+        self._dialect = TftpDialect(identify or nobody)
         self._shell: UdpShell | None = None
         self._solos: list[UdpShell] = []
 
@@ -116,11 +120,14 @@ class TftpService:
         sock = udp_socket(service=self.name, bind=self._bind, port=self._port)
         self._shell = UdpShell(
             service=self.name,
-            core=self._server if self._single_port else _Listener(self),
+            core=tampered(
+                self._server if self._single_port else _Listener(self),
+                self._strike,
+                self._dialect,
+            ),
             sock=sock,
             timeline=self._timeline,
             tasks=self._tasks,
-            rewrite=self._rewrite,
         )
         self._timeline.record(
             self.name,
@@ -149,18 +156,19 @@ class TftpService:
         commands, transfer = self._server.accept(request, peer)
         self._solos = [solo for solo in self._solos if not solo.closed]
         if transfer:
-            core = _Closing(Solo(transfer))
+            closing = _Closing(Solo(transfer))
+            core = tampered(closing, self._strike, self._dialect)
             shell = UdpShell(
                 service=self.name,
                 core=core,
                 sock=udp_socket(service=self.name, bind=self._bind, port=0),
                 timeline=self._timeline,
                 tasks=self._tasks,
-                rewrite=self._rewrite,
             )
-            core.shell = shell
+            closing.shell = shell
             self._solos.append(shell)
-            shell.run([*commands, *transfer.start(now)])
+            first = [*commands, *transfer.start(now)]
+            shell.run(core.replies(first, now) if isinstance(core, Tampering) else first)
             return []
         return commands
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from harness.errors import DecodeError, ServiceCrashed, SetupFailed
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
+from harness.wire.ipv4 import encode_udp
 
 _BATCH: Final = 64
 """Datagrams read before the loop gets its turn again."""
@@ -29,10 +30,6 @@ class Core(Protocol):
         """Return what the end of a timer leads to."""
 
 
-Rewrite = Callable[[Sequence[Command], float], Sequence[Command]]
-"""Stands between a core and its shell: where a fault drops, doubles, delays or bends commands."""
-
-
 class UdpShell:
     """Drives one core on one socket, which it owns and closes."""
 
@@ -44,7 +41,6 @@ class UdpShell:
         sock: socket.socket,
         timeline: Timeline,
         tasks: TaskKeeper,
-        rewrite: Rewrite | None = None,
         answers: socket.socket | None = None,
     ) -> None:
         """``answers``: another shell's socket that datagrams leave by instead of ``sock``."""
@@ -54,7 +50,6 @@ class UdpShell:
         self._out = answers or sock
         self._timeline = timeline
         self._tasks = tasks
-        self._rewrite = rewrite
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._unsent: deque[Send] = deque()
@@ -85,8 +80,6 @@ class UdpShell:
 
     def run(self, commands: Sequence[Command]) -> None:
         """Do what ``commands`` say, in order."""
-        if self._rewrite:
-            commands = self._rewrite(commands, self._timeline.clock.now())
         for command in commands:
             match command:
                 case Send():
@@ -161,7 +154,10 @@ class UdpShell:
         if self.closed:
             return True
         try:
-            self._out.sendto(command.data, command.destination)
+            if command.source is None:
+                self._out.sendto(command.data, command.destination)
+            else:
+                self._send_as(command.source, command)
         except BlockingIOError:
             return False
         except OSError as error:  # no route to it, or it is too long: a fact, not a crash
@@ -173,6 +169,32 @@ class UdpShell:
                 error=error.strerror or str(error),
             )
         return True
+
+    def _send_as(self, source: Address, command: Send) -> None:
+        """Send with a sender that need not be ours. Raises ``OSError``; needs CAP_NET_RAW."""
+        address, port = self._out.getsockname()
+        if source[0]:
+            address = source[0]
+        elif address == "0.0.0.0":
+            address = _route_source(self._out, command.destination)
+        packet = encode_udp(
+            command.data, source=(address, source[1] or port), destination=command.destination
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if device := self._out.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+            raw.sendto(packet, (command.destination[0], 0))
+
+
+def _route_source(like: socket.socket, destination: Address) -> str:
+    """Return the address the kernel would send from."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if device := like.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+        probe.connect(destination)
+        return str(probe.getsockname()[0])
 
 
 def crash(service: str, error: Exception, *, timeline: Timeline, tasks: TaskKeeper) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.services.udp import Core, Rewrite, UdpShell, udp_socket
+from harness.services.udp import Core, UdpShell, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -21,7 +21,6 @@ class UdpService:
         port: int,
         interface: str | None = None,
         broadcast: bool = False,
-        rewrite: Rewrite | None = None,
         shared: bool = False,
     ) -> None:
         self.name = name
@@ -32,7 +31,6 @@ class UdpService:
         self._port = port
         self._interface = interface
         self._broadcast = broadcast
-        self._rewrite = rewrite
         self._shared = shared
         self._shell: UdpShell | None = None
 
@@ -57,7 +55,6 @@ class UdpService:
             sock=sock,
             timeline=self._timeline,
             tasks=self._tasks,
-            rewrite=self._rewrite,
         )
         self._timeline.record(
             self.name,

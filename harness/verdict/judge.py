@@ -67,7 +67,11 @@ def told_to_the_end(events: Sequence[Event]) -> list[Event]:
 
 
 def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdict:
-    """Return the verdict on a run, or on what is left of one that was cut off."""
+    """Return the verdict on a run, or on what is left of one that was cut off.
+
+    Declared faults are out of sight: it must come to the same for a run nobody sabotaged.
+    """
+    events = [event for event in events if not event.name.startswith("fault.")]
     tracker = tracker or track(events)
     reached = tracker.phase
     if reached is Phase.DONE:

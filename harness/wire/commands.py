@@ -18,6 +18,8 @@ class Send:
     destination: Address
     link: bytes | None = None
     """The peer's MAC (6 octets) where the peer has no address yet and ARP would not find it."""
+    source: Address | None = None
+    """Claim to be this sender; an empty address or port 0 stands for the right one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from harness.faults.deeds import (
-    Corrupt,
-    Delay,
-    Drop,
-    Duplicate,
-    Remove,
-    Reorder,
-    Replace,
-    SecondServer,
-    Source,
-    Truncate,
-)
+from harness.faults.datagrams import on_the_way
+from harness.faults.deeds import Remove, Replace, SecondServer, Source
 from harness.faults.vocabulary import Fact, Field, Occasion, Place, Takes
 from harness.wire.dhcp4 import MessageType
 from harness.wire.netboot import Stage
@@ -94,36 +84,7 @@ PLACE: Final = Place(
         Fact(name="address", meaning="the address that is given", occasions=("reply",)),
     ),
     deeds=(
-        Takes(
-            deed=Drop,
-            meaning="lost on the way: the server did answer, or never heard the request",
-            example="{at: dhcp, when: {message: OFFER, to: firmware, until: 20 s}, do: drop}",
-        ),
-        Takes(
-            deed=Delay,
-            meaning="arrives later; what comes after it may overtake it",
-            example="{at: dhcp, when: {message: ACK, to: guest}, do: {delay: 3 s}}",
-        ),
-        Takes(
-            deed=Duplicate,
-            meaning="arrives more than once",
-            example="{at: dhcp, when: {message: OFFER}, do: {duplicate: 2}}",
-        ),
-        Takes(
-            deed=Reorder,
-            meaning="arrives after those that follow it",
-            example="{at: dhcp, when: {message: OFFER, nth: 1}, do: reorder}",
-        ),
-        Takes(
-            deed=Corrupt,
-            meaning="some octets arrive changed",
-            example="{at: dhcp, when: {message: ACK}, do: {corrupt: {octets: 4, at: 236}}}",
-        ),
-        Takes(
-            deed=Truncate,
-            meaning="the datagram is cut off",
-            example="{at: dhcp, when: {message: OFFER}, do: {truncate: 250}}",
-        ),
+        *on_the_way("dhcp", "message: OFFER, to: firmware, until: 20 s"),
         Takes(
             deed=Replace,
             meaning="header fields and options say something else",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from harness.documents import Mistake
+from harness.faults.model import FaultForm
 from harness.scenario.models.expect import Expect, Verdict
 from harness.scenario.models.forms import Duration, Model, form_of
 from harness.scenario.models.kernel_args import KernelArg, KernelValue
@@ -59,6 +60,11 @@ class Scenario(Model):
     images: dict[str, str] = {}
     """More images for the registry: reference → an OCI image layout, a tar of ``docker save``, a
     static program, a folder with a Go program, or a folder that becomes the root file system."""
+    faults: list[FaultForm] = []
+    """What goes wrong, and when; ``hooklab faults`` lists what can be said. One that never fires
+    fails the scenario."""
+    seed: int = 0
+    """Decides what chance does in ``faults``: probabilities, and which octets are corrupted."""
     segment: Literal["auto", "bridge", "wire"] = "auto"
     """How the machine is wired: ``bridge`` is a tap on a bridge, ``wire`` a pump in user space."""
     deadline: Duration = timedelta(minutes=10)

@@ -76,7 +76,7 @@ EDITS = {
         "mine.yaml:6:1: unknown key 'templates' in the document\n"
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
         "stack, template, hardware, workflow, registry, tink, tftp, network, ntp, profile, "
-        "kernel args, images, segment, deadline, expect, verdict",
+        "kernel args, images, faults, seed, segment, deadline, expect, verdict",
     ),
     "duplicate key": (
         "  firmware: uefi\n",

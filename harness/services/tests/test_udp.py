@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from harness.errors import DecodeError, ServiceCrashed, SetupFailed
-from harness.services.udp import Rewrite, UdpShell, udp_socket
+from harness.services.udp import UdpShell, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
 from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
@@ -38,7 +38,7 @@ def echo(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
 class Bench:
     """A shell around ``Echo``, and a client's socket."""
 
-    def __init__(self, core: Echo, rewrite: Rewrite | None = None) -> None:
+    def __init__(self, core: Echo) -> None:
         self.timeline = Timeline(None)
         self.tasks = TaskKeeper()
         self.core = core
@@ -49,7 +49,6 @@ class Bench:
             sock=sock,
             timeline=self.timeline,
             tasks=self.tasks,
-            rewrite=rewrite,
         )
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -79,8 +78,8 @@ Make = Callable[..., Bench]
 async def make() -> AsyncIterator[Make]:
     benches: list[Bench] = []
 
-    def one(core: Echo, rewrite: Rewrite | None = None) -> Bench:
-        benches.append(Bench(core, rewrite))
+    def one(core: Echo) -> Bench:
+        benches.append(Bench(core))
         return benches[-1]
 
     yield one
@@ -146,15 +145,6 @@ async def test_a_refused_datagram_is_an_event_and_no_crash(make: Make) -> None:
     assert await bench.ask(b"x") == b"still here"
     [event] = named(bench.timeline, "service.send.failed")
     assert event["error"] == "Message too long"
-
-
-async def test_a_fault_between_core_and_socket_is_seen_by_the_client_only(make: Make) -> None:
-    def drop_first(commands: Sequence[Command], now: float) -> Sequence[Command]:
-        return [c for c in commands if not (isinstance(c, Send) and c.data == b"1")]
-
-    bench = make(Echo(echo), rewrite=drop_first)
-    bench.client.send(b"1")
-    assert await bench.ask(b"2") == b"2"
 
 
 async def test_many_answers_at_once_arrive_in_order(make: Make) -> None:

@@ -1,0 +1,1 @@
+"""How each datagram protocol is read and bent: one module a protocol, over ``harness.wire``."""
