@@ -7,9 +7,12 @@ which together take longer to import than the lab to come up.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fake_tink_server.workflow import Workflow
 from harness.scenario.item import Item
@@ -23,6 +26,8 @@ class Brief:
     item: Item
     reservations: tuple[Reservation, ...]
     workflows: tuple[Workflow, ...]
+    hardware: tuple[Mapping[str, Any], ...] = ()
+    """The Hardware objects as they stand in YAML, for the real smee."""
     origin_s: float
     """CLOCK_MONOTONIC seconds at which the run began."""
 
@@ -42,6 +47,10 @@ def brief_of(item: Item, *, origin_s: float) -> Brief:
             reservation
             for loaded in catalog.hardware.values()
             for reservation in reservations_of(loaded.object)
+        ),
+        hardware=tuple(
+            json.loads(json.dumps(loaded.document.data, default=str))
+            for loaded in catalog.hardware.values()
         ),
         workflows=tuple(job.run for job in catalog.jobs()),
         origin_s=origin_s,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +23,10 @@ from harness.services.dhcp import DhcpService
 from harness.services.dns import DnsService
 from harness.services.http import HOOK_PREFIX, HttpService
 from harness.services.ntp import NtpService
+from harness.services.observer import ObserverService
 from harness.services.radv import RadvService
 from harness.services.registry import RegistryService
+from harness.services.smee import SmeeService, smee_settings
 from harness.services.syslog import SyslogService
 from harness.services.tftp import TftpService
 from harness.tasks import TaskKeeper
@@ -34,6 +38,8 @@ from harness.wire.registry_auth import Auth, AuthKind
 from harness.wire.tftp_transfer import FAST
 
 HTTP_PORT: Final = 7080
+ARTIFACTS_PORT: Final = 7173
+"""Where Tinkerbell's charts put the web server of Hook's files."""
 ZONE: Final = "tinkerbell.lab"
 
 
@@ -96,31 +102,13 @@ class Surroundings:
         assert item.ipxe is not None
         binaries = {path.name: path for path in sorted(item.ipxe.iterdir())}
         names = {f"{name}.{ZONE}": server for name in ("registry", "tink", "smee")}
+        netboot = (
+            self._real_smee(config, scripts, artifacts)
+            if item.stack == "smee"
+            else self._own_netboot(reservations, config, scripts, binaries, artifacts)
+        )
         return [
-            DhcpService(
-                **self._common,
-                reservations=reservations,
-                config=config,
-                interface=self._interface,
-                strike=self._faults.at("dhcp"),
-            ),
-            TftpService(
-                **self._common,
-                reservations=reservations,
-                binaries=binaries,
-                single_port=item.tftp_single_port,
-                policy=FAST if fast else None,
-                identify=identify,
-                strike=self._faults.at("tftp"),
-            ),
-            HttpService(
-                **self._common,
-                reservations=reservations,
-                scripts=scripts,
-                binaries=binaries,
-                artifacts=artifacts,
-                identify=identify,
-            ),
+            *netboot,
             RadvService(**self._common, interface=self._interface),
             DnsService(
                 **self._common,
@@ -134,8 +122,73 @@ class Surroundings:
                 identify=identify,
                 strike=self._faults.at("ntp"),
             ),
-            SyslogService(**self._common, identify=identify, strike=self._faults.at("syslog")),
             self._make_registry(),
+        ]
+
+    def _own_netboot(
+        self,
+        reservations: Reservations,
+        config: NetbootConfig,
+        scripts: ScriptConfig,
+        binaries: Mapping[str, Path],
+        artifacts: Mapping[str, Path],
+    ) -> list[Service]:
+        return [
+            DhcpService(
+                **self._common,
+                reservations=reservations,
+                config=config,
+                interface=self._interface,
+                strike=self._faults.at("dhcp"),
+            ),
+            TftpService(
+                **self._common,
+                reservations=reservations,
+                binaries=binaries,
+                single_port=self.item.tftp_single_port,
+                policy=FAST if self.item.profile == "fast" else None,
+                identify=identify,
+                strike=self._faults.at("tftp"),
+            ),
+            HttpService(
+                **self._common,
+                reservations=reservations,
+                scripts=scripts,
+                binaries=binaries,
+                artifacts=artifacts,
+                identify=identify,
+            ),
+            SyslogService(**self._common, identify=identify, strike=self._faults.at("syslog")),
+        ]
+
+    def _real_smee(
+        self, config: NetbootConfig, scripts: ScriptConfig, artifacts: Mapping[str, Path]
+    ) -> list[Service]:
+        """Return the real smee, what watches it, and the server of Hook's files smee never was."""
+        item = self.item
+        assert item.smee is not None
+        hook = f"http://{item.network.server}:{ARTIFACTS_PORT}{HOOK_PREFIX}"
+        return [
+            ObserverService(**self._common, interface=self._interface, http_ports=(HTTP_PORT,)),
+            SmeeService(
+                **self._common,
+                program=item.smee,
+                hardware=self._brief.hardware,
+                settings=smee_settings(
+                    config=config,
+                    scripts=replace(scripts, osie_url=hook),
+                    dhcp={"interface": self._interface},
+                    tftp={"single_port": item.tftp_single_port},
+                ),
+                folder=PRIVATE_DIR,
+            ),
+            HttpService(
+                **self._common,
+                reservations=Reservations([]),
+                artifacts=artifacts,
+                port=ARTIFACTS_PORT,
+                identify=identify,
+            ),
         ]
 
     def _make_registry(self) -> RegistryService:

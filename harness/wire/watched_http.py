@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,6 +11,7 @@ from harness.wire.commands import Note
 from harness.wire.frames import FIN, RST, SYN, Segment
 
 _PROGRESS_EVERY_S: Final = 0.5
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\s*(;|$)")
 _LONGEST_HEAD: Final = 65_536
 _WRAP: Final = 1 << 32
 _HALF: Final = 1 << 31
@@ -93,6 +95,10 @@ class WatchedConnection:
             self._waiting.popleft()
             notes += self._finished(exchange, now)
         if segment.flags & (FIN | RST):
+            first = self._waiting[0] if self._waiting else None
+            if first and first.status and first.length is None and not segment.flags & RST:
+                self._waiting.popleft()  # a body that ends with its connection
+                notes += self._finished(first, now)
             notes += self._ended()
         return notes
 
@@ -119,7 +125,11 @@ class WatchedConnection:
         keep = exchange.path.endswith(".ipxe")
         if exchange.chunked:
             while (end := buffer.find(b"\r\n")) >= 0:
-                size = int(bytes(buffer[:end]).partition(b";")[0] or b"0", 16)
+                digits = _CHUNK.match(buffer[:end])
+                if digits is None:
+                    exchange.chunked = False  # no chunk: whatever it is lasts until the end
+                    break
+                size = int(digits[1], 16)
                 if len(buffer) < end + 2 + size + 2:
                     return False
                 exchange.sent += size
@@ -128,7 +138,8 @@ class WatchedConnection:
                 del buffer[: end + 2 + size + 2]
                 if size == 0:
                     return True
-            return False
+            if exchange.chunked:
+                return False
         room = len(buffer) if exchange.length is None else exchange.length - exchange.sent
         if keep:
             exchange.body += buffer[:room]
