@@ -107,6 +107,17 @@ def _schema(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _configure_faults(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("place", nargs="?", metavar="PLACE", help="dhcp, tftp, …: all about one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole of it")
+
+
+def _faults(arguments: argparse.Namespace) -> int:
+    from harness.faults.command import faults_command
+
+    return faults_command(arguments.place, json_file=arguments.json)
+
+
 def _configure_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_FOLDER", help="a folder below runs/")
 
@@ -201,6 +212,15 @@ VERBS: dict[str, Verb] = {
   # yaml-language-server: $schema=scenario.schema.json""",
         configure=_configure_schema,
         run=_schema,
+    ),
+    "faults": Verb(
+        summary="list what can be made to go wrong, with an example of each",
+        examples="""\
+  hooklab faults                                the places, and what 'when' tests everywhere
+  hooklab faults dhcp                           facts, deeds and fields of one place
+  hooklab faults --json faults.json             all of it, for a program""",
+        configure=_configure_faults,
+        run=_faults,
     ),
     "report": Verb(
         summary="write the report of a run folder again",
