@@ -15,8 +15,10 @@ from fake_tink_server.protocol import Protocol
 class AgentProtocol:
     """GetAction and v2's ReportActionStatus."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, *, image_prefix: str = "") -> None:
+        """``image_prefix`` is put in front of every action's image."""
         self._desk = desk
+        self._image_prefix = image_prefix
         self.attributes: dict[str, dict[str, object]] = {}
         """What each agent said last of the machine it runs on, by the agent's id."""
 
@@ -40,7 +42,9 @@ class AgentProtocol:
             action=call.action,
         )
         call.finished()
-        return codec.encode_agent_order(found).SerializeToString()
+        answer = codec.encode_agent_order(found)
+        answer.image = self._image_prefix + answer.image
+        return answer.SerializeToString()
 
     async def report(self, request: bytes, context: Context) -> bytes:
         """Hear what became of an action."""

@@ -76,6 +76,7 @@ class TinkServer:
         issue: Issue | None = None,
         strike: Strike | None = None,
         identify: Callable[[str], str | None] = lambda address: None,
+        image_prefix: str = "",
     ) -> None:
         """Prepare to listen on ``bind``:``port`` (0: any free port).
 
@@ -85,6 +86,8 @@ class TinkServer:
         ``decide`` says how each connection is to misbehave, and ``issue`` makes the wrong
         certificates for that. ``strike`` decides for calls as well, and for connections instead
         of ``decide``; ``identify`` tells it the MAC of a client's address.
+        ``image_prefix`` is put in front of the images that v2 hands out: tink-worker does that
+        with its DOCKER_REGISTRY, tink-agent does not.
         """
         self.port = port
         self._bind = bind
@@ -101,7 +104,7 @@ class TinkServer:
             numbers=itertools.count(1),
         )
         self._workers = WorkerProtocol(self._desk)
-        self._agents = AgentProtocol(self._desk)
+        self._agents = AgentProtocol(self._desk, image_prefix=image_prefix)
         self._interceptors = tuple(interceptors)
         self._server: grpc.aio.Server | None = None
         self._front: Front | None = None

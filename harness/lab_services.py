@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from fake_tink_server.desk import Profile
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
@@ -41,6 +42,7 @@ HTTP_PORT: Final = 7080
 ARTIFACTS_PORT: Final = 7173
 """Where Tinkerbell's charts put the web server of Hook's files."""
 ZONE: Final = "tinkerbell.lab"
+_REGISTRY: Final = "docker_registry="
 
 
 class Surroundings:
@@ -224,8 +226,15 @@ class Surroundings:
         if item.tink.tls:
             issued = self._authority().issue(item.network.server, f"tink.{ZONE}")
             tls = ServerTls(certificate_chain=issued.chain, private_key=issued.key)
+        # tink-worker puts DOCKER_REGISTRY in front of an action's image, tink-agent does not. One
+        # template serves both: for the agent the server does it.
+        registry = next(
+            (word.partition("=")[2] for word in item.kernel_args if word.startswith(_REGISTRY)), ""
+        )
         return TinkServer(
             engine=Engine(copy.deepcopy(self._brief.workflows)),
+            image_prefix=f"{registry}/" if registry else "",
+            profile=Profile(item.profile),
             record=partial(self.timeline.record, "tink"),
             bind=item.network.server,
             port=item.tink.port,
