@@ -16,8 +16,8 @@ from harness.brief import Brief
 from harness.certificates import Authority
 from harness.faults.plan import FaultPlan
 from harness.lab_parts import RegistryPart
+from harness.lab_registries import make_registries
 from harness.net.neighbours import identify
-from harness.oci.content import Mount
 from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.services.dhcp import DhcpService
@@ -35,7 +35,6 @@ from harness.timeline import Timeline
 from harness.wire.ipxe import ScriptConfig
 from harness.wire.netboot import NetbootConfig, Reservations
 from harness.wire.ntp import NtpPolicy
-from harness.wire.registry_auth import Auth, AuthKind
 from harness.wire.tftp_transfer import FAST
 
 HTTP_PORT: Final = 7080
@@ -103,7 +102,8 @@ class Surroundings:
         }
         assert item.ipxe is not None
         binaries = {path.name: path for path in sorted(item.ipxe.iterdir())}
-        names = {f"{name}.{ZONE}": server for name in ("registry", "tink", "smee")}
+        names = ["registry", "tink", "smee", *(one.name for one in item.registries)]
+        zone = {f"{name}.{ZONE}": server for name in names}
         netboot = (
             self._real_smee(config, scripts, artifacts)
             if item.stack == "smee"
@@ -114,7 +114,7 @@ class Surroundings:
             RadvService(**self._common, interface=self._interface),
             DnsService(
                 **self._common,
-                zone={**names, "pool.ntp.org": server},
+                zone={**zone, "pool.ntp.org": server},
                 identify=identify,
                 strike=self._faults.at("dns"),
             ),
@@ -124,7 +124,7 @@ class Surroundings:
                 identify=identify,
                 strike=self._faults.at("ntp"),
             ),
-            self._make_registry(),
+            *self._make_registries(),
         ]
 
     def _own_netboot(
@@ -159,6 +159,7 @@ class Surroundings:
                 binaries=binaries,
                 artifacts=artifacts,
                 identify=identify,
+                strike=self._faults.at("http"),
             ),
             SyslogService(**self._common, identify=identify, strike=self._faults.at("syslog")),
         ]
@@ -193,31 +194,17 @@ class Surroundings:
             ),
         ]
 
-    def _make_registry(self) -> RegistryService:
-        registry, server = self.item.registry, self.item.network.server
-        tls = None
-        if registry.scheme == "https":
-            issued = self._authority().issue(server, f"registry.{ZONE}")
-            files = issued.write(PRIVATE_DIR, "registry")
-            tls = (files.chain, files.key)
-        kinds = {"anonymous": AuthKind.NONE, "basic": AuthKind.BASIC, "bearer": AuthKind.BEARER}
-        users = {registry.username: registry.password or ""} if registry.username else {}
-        service = RegistryService(
-            **self._common,
-            layouts=[
-                *self.item.layouts,
-                *(
-                    Mount(layout=image.layout, reference=image.reference)
-                    for image in self.item.images
-                ),
-            ],
-            port=registry.port,
-            tls=tls,
-            auth=Auth(kind=kinds[registry.auth], users=users),
-            identify=identify,
+    def _make_registries(self) -> list[RegistryService]:
+        made = make_registries(
+            self.item,
+            self._common,
+            zone=ZONE,
+            run_dir=self._run_dir,
+            authority=self._authority,
+            strike=self._faults.at("registry"),
         )
-        self.registry = RegistryPart(service, self.timeline, self.item.mac)
-        return service
+        self.registry = RegistryPart(made[0], self.timeline, self.item.mac)
+        return made
 
     def make_tink(self) -> TinkServer:
         """Return Tinkerbell's gRPC server, its workflows as at power-on."""

@@ -60,15 +60,27 @@ RUNNER: Final = pytest.StashKey[Runner]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--runs``."""
+    """Add ``--runs`` and ``--nightly``."""
     group = parser.getgroup("hooklab")
     group.addoption("--runs", type=Path, metavar="DIR", help="make run folders there (./runs)")
+    group.addoption("--nightly", action="store_true", help="boot the nightly scenarios too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Use the real runner unless a test put in another."""
     config.stash.setdefault(RUNNER, SealedRunner())
     config.addinivalue_line("markers", "scenario: boots a machine from a scenario")
+    config.addinivalue_line("markers", "nightly: left out without --nightly")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out nightly scenarios, unless they are asked for; pytest says how many."""
+    if config.getoption("--nightly") or any("::" in arg for arg in config.args):
+        return
+    left_out = [item for item in items if item.get_closest_marker("nightly")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -169,6 +181,8 @@ class ScenarioTest(pytest.Item):
         self.boot = boot
         self._line = line
         self.add_marker("scenario")
+        if boot.nightly:
+            self.add_marker("nightly")
 
     def runtest(self) -> None:
         """Boot the machine; raise ``ScenarioFailed`` unless it ended as the scenario says."""

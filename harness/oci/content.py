@@ -81,6 +81,12 @@ def load_content(mounts: Sequence[Mount]) -> Content:
     )
 
 
+def has_image(layout: Path, reference: str) -> bool:
+    """Return whether a layout has an image called so. Raises ``SetupFailed``."""
+    wanted = _name(reference, layout)
+    return any(_name(ref, layout) == wanted for ref, _ in _offered(Mount(layout=layout)))
+
+
 def _offered(mount: Mount) -> list[tuple[str, Descriptor]]:
     path = mount.layout / "index.json"
     top = _read_json(path, hint="is this an OCI image layout?")

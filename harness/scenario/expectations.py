@@ -125,12 +125,12 @@ def _check(expectation: ExpectationItem, events: Sequence[Event], item: Item) ->
 
 
 def _worker_pulled(value: int, events: Sequence[Event], item: Item) -> _Answer:
-    found = pulls(events, item.worker_image, mac=item.mac)
-    others = len(pulls(events, item.worker_image)) - len(found)
+    found = pulls(events, item.pulled_worker, mac=item.mac)
+    others = len(pulls(events, item.pulled_worker)) - len(found)
     beside = f" (and {_times(others)} by others)" if others else ""
     return _Answer(
         met=len(found) == value,
-        expected=f"{item.mac} pulls {item.worker_image} {_times(value)}",
+        expected=f"{item.mac} pulls {item.pulled_worker} {_times(value)}",
         found=f"{_times(len(found))}{beside}",
         about=("registry.",),
         anchor=found[value].seq if len(found) > value else None,

@@ -52,7 +52,9 @@ class NetworkItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryItem:
-    """The OCI registry. ``username`` and ``password`` are set unless it is anonymous."""
+    """An OCI registry. ``username`` and ``password`` are set unless it is anonymous."""
+
+    name: str = "registry"
 
     scheme: Literal["http", "https"]
     auth: Literal["anonymous", "basic", "bearer"]
@@ -61,6 +63,18 @@ class RegistryItem:
     port: int = 5000
     username: str | None = None
     password: str | None = None
+    certificate: str = "right"
+    """A value of ``harness.certificates.Kind``."""
+    prefix: str | None = None
+    realm: str | None = None
+    push: bool = False
+    images: tuple[str, ...] | None = None
+    """References of what it has; None: all."""
+
+    @property
+    def location(self) -> str:
+        """What stands before a repository's name: the address, and the prefix."""
+        return f"{self.address}/{self.prefix}" if self.prefix else self.address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +180,8 @@ class Item:
     """What smee appends to the arguments it writes itself ("extra kernel args")."""
     network: NetworkItem
     registry: RegistryItem
+    registries: tuple[RegistryItem, ...] = ()
+    """Beside the one that Hook pulls from."""
     tink: TinkItem
     tftp_single_port: bool
     profile: Literal["faithful", "fast"]
@@ -197,7 +213,14 @@ class Item:
     """What goes wrong."""
     seed: int = 0
     """Decides what chance does in ``faults``."""
+    nightly: bool = False
     python: PythonItem | None = None
+
+    @property
+    def pulled_worker(self) -> str:
+        """The worker's image as a registry with a prefix knows it: ``mirror/tink-worker:v1``."""
+        prefix = self.registry.prefix
+        return f"{prefix}/{self.worker_image}" if prefix else self.worker_image
 
     @property
     def worker_image(self) -> str:

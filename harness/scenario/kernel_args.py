@@ -7,7 +7,7 @@ and two consoles; the registry and the worker's image are always "extra kernel a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from harness.documents import suggest
@@ -34,8 +34,8 @@ def default_kernel_args(registry: RegistryItem, worker_image: str) -> dict[str, 
     offers no way to add a CA. The second console makes ttyS0 speak too, beside smee's ttyS1.
     """
     args = {
-        "docker_registry": registry.address,
-        "tink_worker_image": f"{registry.address}/{worker_image}",
+        "docker_registry": registry.location,
+        "tink_worker_image": f"{registry.location}/{worker_image}",
         "insecure_registries": registry.address,
     }
     if registry.username is not None:
@@ -51,6 +51,7 @@ def resolve_kernel_args(
     worker_image: str,
     network: NetworkItem,
     registry: RegistryItem,
+    registries: Sequence[RegistryItem] = (),
     tink: TinkItem,
 ) -> tuple[str, ...]:
     """Return the defaults with the scenario's ``kernel args`` laid over, as ``key=value`` words.
@@ -60,11 +61,13 @@ def resolve_kernel_args(
     """
     values = {
         "registry.address": registry.address,
+        **{f"registries.{one.name}.address": one.address for one in registries},
         "server.address": network.server,
         "tink.address": tink.address,
         "machine.mac": loaded.scenario.machine.mac,
     }
     args = default_kernel_args(registry, worker_image)
+    args["insecure_registries"] = ",".join(one.address for one in (registry, *registries))
     for key, value in loaded.scenario.kernel_args.items():
         if value is not None:
             args[key] = _filled_in(loaded, key, value, values)

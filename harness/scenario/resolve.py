@@ -23,12 +23,12 @@ from harness.scenario.item import (
     Item,
     NetworkItem,
     PythonItem,
-    RegistryItem,
     TinkItem,
     VerdictItem,
 )
 from harness.scenario.kernel_args import resolve_kernel_args
 from harness.scenario.loader import LoadedScenario, load_scenario
+from harness.scenario.registries import check_images, resolve_registries
 from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
 from harness.scenario.worker import resolve_worker
 from harness.wire.oci import Reference
@@ -60,11 +60,12 @@ def resolve(
     scenario = loaded.scenario
     machine = scenario.machine
     network = _network(loaded)
-    registry = _registry(loaded, network)
+    registry, registries = resolve_registries(loaded, network)
     tink = TinkItem(address=f"{network.server}:42113", tls=scenario.tink.tls)
     hook = _hook(loaded)
     images = _images(loaded)
     available = {*known_images, *(image.reference for image in images)}
+    check_images(loaded, available)
     worker = resolve_worker(loaded, available)
     name = python.function.removeprefix("test_") if python else loaded.file.stem
     items = []
@@ -95,10 +96,12 @@ def resolve(
                 worker_image=worker.item.image,
                 network=network,
                 registry=registry,
+                registries=registries,
                 tink=tink,
             ),
             network=network,
             registry=registry,
+            registries=registries,
             tink=tink,
             tftp_single_port=scenario.tftp.ports == "single",
             profile=scenario.profile,
@@ -115,6 +118,7 @@ def resolve(
             deadline_s=scenario.deadline.total_seconds(),
             faults=placed(loaded.document, scenario.faults),
             seed=scenario.seed,
+            nightly=scenario.nightly,
             python=python,
         )
         items.append(item)
@@ -141,18 +145,6 @@ def _network(loaded: LoadedScenario) -> NetworkItem:
         prefix_length=subnet.prefixlen,
         server=str(server),
         machine=str(machine),
-    )
-
-
-def _registry(loaded: LoadedScenario, network: NetworkItem) -> RegistryItem:
-    registry = loaded.scenario.registry
-    named = registry.auth != "anonymous"
-    return RegistryItem(
-        scheme=registry.scheme,
-        auth=registry.auth,
-        address=f"{network.server}:5000",
-        username=(registry.username or "hook") if named else None,
-        password=(registry.password or "hook-password") if named else None,
     )
 
 

@@ -62,7 +62,7 @@ def resolve_tinkerbell(
         texts["workflow"] = as_yaml(workflow)
     jobs = catalog.jobs()
     for job in jobs:
-        _check_images(job, known_images)
+        _check_images(job, {*known_images, *loaded.scenario.absent_images})
         _check_workers(loaded, job)
     actions = [action for job in jobs for _, action in job.run.actions]
     return TinkerbellFiles(

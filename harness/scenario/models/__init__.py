@@ -18,5 +18,6 @@ from harness.scenario.models.network import Network as Network
 from harness.scenario.models.network import Ntp as Ntp
 from harness.scenario.models.network import Tftp as Tftp
 from harness.scenario.models.network import Tink as Tink
+from harness.scenario.models.registry import OtherRegistry as OtherRegistry
 from harness.scenario.models.registry import Registry as Registry
 from harness.scenario.models.scenario import Scenario as Scenario

@@ -14,7 +14,7 @@ from harness.scenario.models.forms import Duration, Model, form_of
 from harness.scenario.models.kernel_args import KernelArg, KernelValue
 from harness.scenario.models.machine import Machine
 from harness.scenario.models.network import Network, Ntp, Tftp, Tink
-from harness.scenario.models.registry import Registry
+from harness.scenario.models.registry import OtherRegistry, Registry
 
 
 class Scenario(Model):
@@ -44,6 +44,8 @@ class Scenario(Model):
     """File with a Tinkerbell Workflow; left out: this template on this machine."""
     registry: Registry = Registry()
     """The OCI registry."""
+    registries: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")], OtherRegistry] = {}
+    """More registries: name → settings. Each is ``NAME.tinkerbell.lab:PORT`` too."""
     tink: Tink = Tink()
     """Tinkerbell's gRPC server."""
     tftp: Tftp = Tftp()
@@ -65,10 +67,14 @@ class Scenario(Model):
     fails the scenario."""
     seed: int = 0
     """Decides what chance does in ``faults``: probabilities, and which octets are corrupted."""
+    absent_images: list[str] = Field(default=[], alias="absent images")
+    """Images that actions ask for and no registry has; any other unknown image is a mistake."""
     segment: Literal["auto", "bridge", "wire"] = "auto"
     """How the machine is wired: ``bridge`` is a tap on a bridge, ``wire`` a pump in user space."""
     deadline: Duration = timedelta(minutes=10)
     """When the run is given up, from power-on."""
+    nightly: bool = False
+    """Whether it is too long for every check: pytest leaves it out without ``--nightly``."""
     expect: list[Expect] = []
     """What must be true at the end."""
     verdict: Annotated[

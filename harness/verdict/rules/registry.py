@@ -8,6 +8,12 @@ from typing import Final
 from harness.phases import Party, Phase
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 
+_X509: Final = re.compile(r"x509: [^\"\\]+")
+_X509_HINT: Final = (
+    "Hook offers no way to add a CA: list the registry in insecure_registries, or give it a"
+    " certificate of a public one; see the clock if the certificate itself is right"
+)
+
 
 def _registry_tls(case: Case) -> Finding | None:
     said = [
@@ -22,6 +28,17 @@ def _registry_tls(case: Case) -> Finding | None:
             evidence=said[-5:],
             hint="add the registry to insecure_registries, or serve TLS",
         )
+    refused = [
+        event for event in case.seen("guest.error.seen") if "x509: " in str(event.get("line"))
+    ]
+    if refused and not case.seen("registry.manifest.served"):
+        why = _X509.search(str(refused[-1]["line"]))
+        return Finding(
+            blame=Party.REGISTRY,
+            because=f"docker refuses the registry's certificate: {why[0] if why else 'x509'}",
+            evidence=[*case.seen("registry.tls.failed")[-2:], *refused[-3:]],
+            hint=_X509_HINT,
+        )
     failed = case.seen("registry.tls.failed")
     requests = case.seen("registry.request.received")
     # An engine with an insecure registry tries TLS first and then falls back: no failure.
@@ -33,6 +50,11 @@ def _registry_tls(case: Case) -> Finding | None:
             hint="does Hook trust the registry's certificate, or list it in insecure_registries?",
         )
     return None
+
+
+_REALM: Final = re.compile(
+    r"https?://[^\"\\ ]+?scope=[^\"\\ ]*\\*\"?: (dial tcp|lookup|EOF|net/http)[^\"\\]*"
+)
 
 
 def _registry_answers(case: Case) -> Finding | None:
@@ -56,6 +78,23 @@ def _registry_answers(case: Case) -> Finding | None:
             evidence=failed[-5:],
         )
     challenged = case.seen("registry.auth.challenged")
+    realm = [
+        (event, found)
+        for event in case.in_phase("guest.error.seen")
+        if challenged
+        and event.seq > challenged[0].seq
+        and (found := _REALM.search(str(event.get("line"))))
+    ]
+    if realm and not case.seen("registry.token.issued"):
+        return Finding(
+            blame=Party.REGISTRY,
+            because=(
+                "the registry sends its clients for a token to a place that docker can't reach,"
+                f" {times(len(realm))}: {realm[-1][1][0]}"
+            ),
+            evidence=[*challenged[-2:], *(event for event, _ in realm[-3:])],
+            hint="does the realm in WWW-Authenticate name a host that the machine can reach?",
+        )
     if challenged and not case.seen("registry.manifest.served"):
         return Finding(
             blame=Party.HOOK,

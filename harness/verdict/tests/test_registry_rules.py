@@ -38,3 +38,54 @@ def test_tls_on_a_plain_port_is_none_when_the_engine_falls_back() -> None:
     tape.add(41, "registry", "registry.tls.failed", peer="x:1", reason="TLS on the plain HTTP port")
     unknown_manifest(tape)
     assert "404 MANIFEST_UNKNOWN" in judge(tape.events).because
+
+
+PULL = "image pull failure Error response from daemon: "
+
+
+def said(tape: Tape, line: str) -> None:
+    tape.add(44, "machine", "guest.error.seen", line=line, console="ttyS1", pattern="x")
+
+
+def test_a_certificate_that_docker_refuses_is_named() -> None:
+    tape = docker_up()
+    reason = "the client sent alert: bad certificate"
+    tape.add(41, "registry", "registry.tls.failed", peer="x:1", reason=reason)
+    said(tape, PULL + 'Get "https://r:5000/v2/": x509: certificate signed by unknown authority')
+    found = judge(tape.events)
+    assert found.blame == "registry"
+    assert found.because.endswith("certificate: x509: certificate signed by unknown authority")
+
+
+def test_a_certificate_that_was_refused_once_and_then_served_is_no_failure() -> None:
+    tape = docker_up()
+    said(tape, PULL + "x509: certificate has expired or is not yet valid")
+    tape.add(45, "registry", "registry.manifest.served", method="GET", reference="v1")
+    assert "x509" not in judge(tape.events).because
+
+
+def challenged(tape: Tape) -> None:
+    path = "/v2/tink-worker/manifests/v1"
+    tape.add(42, "registry", "registry.request.received", id="r1", method="HEAD", path=path)
+    tape.add(42, "registry", "registry.auth.challenged", id="r1", path=path, scheme="Bearer")
+    tape.add(42, "registry", "registry.request.failed", id="r1", path=path, status=401)
+
+
+def test_a_realm_that_is_not_reached_is_the_registrys_fault() -> None:
+    tape = docker_up()
+    challenged(tape)
+    said(
+        tape,
+        PULL + 'Head "http://r:5000/v2/tink-worker/manifests/v1": Get "http://10.0.0.9:5001/token'
+        '?scope=repository%3Atink-worker%3Apull&service=hooklab": dial tcp 10.0.0.9:5001: '
+        "connect: no route to host",
+    )
+    found = judge(tape.events)
+    assert found.blame == "registry"
+    assert "dial tcp 10.0.0.9:5001: connect: no route to host" in found.because
+
+
+def test_a_client_without_credentials_is_hooks_fault() -> None:
+    tape = docker_up()
+    challenged(tape)
+    assert judge(tape.events).blame == "hook"

@@ -1,0 +1,88 @@
+"""The registries of one lab: each with its own images, credentials and certificate."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from harness.certificates import Authority, Kind, server_context
+from harness.faults.plan import Strike
+from harness.net.neighbours import identify
+from harness.oci.content import Mount, has_image
+from harness.scenario.item import Item, RegistryItem
+from harness.seal import PRIVATE_DIR
+from harness.services.registry import RegistryService
+from harness.wire.registry_auth import Auth, AuthKind
+
+_KINDS: Final = {
+    "anonymous": AuthKind.NONE,
+    "basic": AuthKind.BASIC,
+    "bearer": AuthKind.BEARER,
+}
+
+
+def make_registries(
+    item: Item,
+    common: dict[str, Any],
+    *,
+    zone: str,
+    run_dir: Path,
+    authority: Callable[[], Authority],
+    strike: Strike | None = None,
+) -> list[RegistryService]:
+    """Return the registry that Hook pulls from, then the others.
+
+    ``authority`` is asked only when one speaks TLS. ``strike`` is the default registry's.
+    """
+
+    def make(registry: RegistryItem, strike: Strike | None) -> RegistryService:
+        host = f"{registry.name}.{zone}"
+
+        def context(kind: str) -> ssl.SSLContext:
+            issued = authority().issue(item.network.server, host, kind=Kind(kind))
+            return server_context(issued, alpn=("http/1.1",))
+
+        tls = None
+        if registry.scheme == "https":
+            kind = Kind(registry.certificate)
+            issued = authority().issue(item.network.server, host, kind=kind)
+            files = issued.write(PRIVATE_DIR, registry.name)
+            tls = (files.chain, files.key)
+        users = {registry.username: registry.password or ""} if registry.username else {}
+        return RegistryService(
+            **common,
+            name=registry.name,
+            layouts=_mounts(item, registry),
+            port=registry.port,
+            tls=tls,
+            contexts=cache(context),
+            auth=Auth(kind=_KINDS[registry.auth], users=users, realm=registry.realm),
+            prefix=registry.prefix or "",
+            push_to=run_dir / "pushed" / registry.name if registry.push else None,
+            identify=identify,
+            strike=strike,
+        )
+
+    return [make(item.registry, strike), *(make(other, None) for other in item.registries)]
+
+
+def _mounts(item: Item, registry: RegistryItem) -> Sequence[Mount]:
+    prefixes = (registry.prefix or "",)
+    own = [
+        Mount(layout=image.layout, reference=image.reference, prefixes=prefixes)
+        for image in item.images
+    ]
+    if registry.images is None:
+        return [*(Mount(layout=layout, prefixes=prefixes) for layout in item.layouts), *own]
+    mounts = [mount for mount in own if mount.reference in registry.images]
+    found = {mount.reference for mount in mounts}
+    for layout in item.layouts:
+        mounts += [
+            Mount(layout=layout, reference=reference, prefixes=prefixes)
+            for reference in registry.images
+            if reference not in found and has_image(layout, reference)
+        ]
+    return mounts
