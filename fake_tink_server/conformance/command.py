@@ -110,8 +110,8 @@ def _chosen(names: Sequence[str]) -> list[Rule]:
 
 async def _run(options: argparse.Namespace, command: list[str], rules: list[Rule]) -> int:
     from fake_tink_server.conformance.kit import conforms, find_protocol, judge
-    from fake_tink_server.conformance.rule import Protocol
     from fake_tink_server.conformance.scene import Setup
+    from fake_tink_server.protocol import Protocol
 
     setup = Setup(
         command=command,

@@ -256,10 +256,11 @@ class DockerEngine:
         return [container for container in self.containers if not container.removed]
 
     def _find(self, name: str) -> Container:
-        for container in self._alive():
-            if container.name == name or container.id.startswith(name):
-                return container
-        raise _Refused(404, f"No such container: {name}")
+        named = [container for container in self._alive() if container.name == name]
+        known = [container for container in self._alive() if container.id.startswith(name)]
+        if not named and not known:
+            raise _Refused(404, f"No such container: {name}")
+        return [*named, *known][0]
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         try:

@@ -14,11 +14,11 @@ from fake_tink_server.conformance.rule import (
     Judgement,
     NotJudged,
     Outcome,
-    Protocol,
     Rule,
 )
 from fake_tink_server.conformance.rules import RULES
 from fake_tink_server.conformance.scene import POLLS, Scene, Setup
+from fake_tink_server.protocol import Protocol
 from harness.errors import LabError
 
 DEFAULT_JOBS: Final = 4

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from fake_tink_server.protocol import Protocol
+
 if TYPE_CHECKING:
     from fake_tink_server.conformance.scene import Scene
-
-
-class Protocol(StrEnum):
-    """Which generation of Tinkerbell a worker speaks to."""
-
-    V1 = "v1"
-    V2 = "v2"
 
 
 BOTH: Final = frozenset(Protocol)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fake_tink_server.conformance.rule import Broken, Protocol
+from fake_tink_server.conformance.rule import Broken
 from fake_tink_server.conformance.scene import (
     PASSWORD,
     REGISTRY,
@@ -13,6 +13,7 @@ from fake_tink_server.conformance.scene import (
     Scene,
     is_image,
 )
+from fake_tink_server.protocol import Protocol
 from fake_tink_server.workflow import State
 from harness.timeline import Event
 

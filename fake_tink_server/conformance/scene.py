@@ -16,10 +16,11 @@ import grpc.aio
 from fake_tink_server.conduct import FAITHFUL, Conduct
 from fake_tink_server.conformance.containers import Program
 from fake_tink_server.conformance.engine import DockerEngine
-from fake_tink_server.conformance.rule import Broken, Protocol
+from fake_tink_server.conformance.rule import Broken
 from fake_tink_server.conformance.worker import WorkerProcess
 from fake_tink_server.engine import Engine
 from fake_tink_server.front import Issue
+from fake_tink_server.protocol import Protocol
 from fake_tink_server.server import ServerTls, TinkServer
 from fake_tink_server.workflow import TERMINAL, Action, State, Task, Workflow
 from harness.clock import Deadline
@@ -286,15 +287,23 @@ class Scene:
         )  # fmt: skip
 
     async def end(self, *workflows: Workflow) -> list[State]:
-        """Wait until the workflows are at their end; return their states."""
-        assert self._server is not None
+        """Wait until the workflows are at their end, one after the other; return their states."""
         for workflow in workflows:
             await self.see(
                 lambda e, w=workflow: w.state in TERMINAL,  # type: ignore[misc]
                 f"the end of the workflow {workflow.name}",
                 since=max(0, len(self.timeline) - 1),
             )
+            if self.protocol is Protocol.V2 and workflow is not workflows[-1]:
+                self._delete(workflow)
         return [workflow.state for workflow in workflows]
+
+    def _delete(self, ended: Workflow) -> None:
+        """Take a workflow away, as a user does: v0.25's server looks at an agent's first only."""
+        left = [other for other in self.engine.workflows.values() if other is not ended]
+        self.engine = Engine(left)
+        if self._server is not None:
+            self._server.engine = self.engine
 
     def reports(self, action: str | None = None) -> list[Event]:
         """Return the accepted reports, in order."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fake_tink_server.conformance.rule import Protocol
 from fake_tink_server.conformance.scene import Setup
+from fake_tink_server.protocol import Protocol
 from harness.hook.golang import go_build
 from harness.paths import cache_root, source_root
 from harness.progress import SilentProgress

@@ -12,9 +12,15 @@ from pathlib import Path
 import pytest
 
 from fake_tink_server.conformance.kit import conforms, find_protocol, judge
-from fake_tink_server.conformance.rule import Judgement, Outcome, Protocol
+from fake_tink_server.conformance.rule import Judgement, Outcome
 from fake_tink_server.conformance.scene import Setup
-from fake_tink_server.tests.real_workers import TINK_WORKER, VIRTUAL_WORKER, setup_of
+from fake_tink_server.protocol import Protocol
+from fake_tink_server.tests.real_workers import (
+    TINK_AGENT,
+    TINK_WORKER,
+    VIRTUAL_WORKER,
+    setup_of,
+)
 
 pytestmark = pytest.mark.service
 
@@ -38,6 +44,14 @@ async def test_tink_worker(tmp_path: Path) -> None:
     assert conforms(judged), told(judged)
     assert of(judged, Outcome.FAIL) == {"reason"}, told(judged)
     assert of(judged, Outcome.NOT_APPLICABLE) == set(), told(judged)
+
+
+async def test_tink_agent(tmp_path: Path) -> None:
+    judged = await run(await setup_of(TINK_AGENT), Protocol.V2)
+    assert conforms(judged), told(judged)
+    assert of(judged, Outcome.FAIL) == {"reason"}, told(judged)
+    only_v1 = {j.rule.name for j in judged if Protocol.V2 not in j.rule.protocols}
+    assert of(judged, Outcome.NOT_APPLICABLE) == only_v1, told(judged)
 
 
 async def test_virtual_worker(tmp_path: Path) -> None:
