@@ -161,6 +161,8 @@ def heading(item: Item, powered_on: Event | None, style: Style) -> str:
         cpus = powered_on.get("cpus")
         accel = powered_on.get("accel", "?")
         words.append(f"{accel}, {cpus} vCPU" + (_why_slow(item) if accel == "tcg" else ""))
+    if item.stack == "smee":
+        words.append("netboot by the real smee")
     return "   ".join(words)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from harness.documents import suggest
 from harness.errors import BuildFailed, DecodeError, LabError, Position
@@ -32,6 +32,9 @@ from harness.scenario.registries import check_images, resolve_registries
 from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
 from harness.scenario.worker import resolve_worker
 from harness.wire.oci import Reference
+
+_SMEES: Final = frozenset({"dhcp", "tftp", "http", "syslog"})
+"""The places of faults where ``stack: smee`` puts the real one."""
 
 
 def load_items(
@@ -192,6 +195,13 @@ def _stack(loaded: LoadedScenario) -> Literal["lab", "smee"]:
             ("profile",),
             hint="leave it out, or say 'stack: lab'",
         )
+    for number, fault in enumerate(scenario.faults):
+        if scenario.stack == "smee" and fault.place in _SMEES:
+            raise loaded.error(
+                f"faults: at {fault.place} the real smee serves, which does not misbehave on cue",
+                ("faults", number, "at"),
+                hint="say 'stack: lab', or strike elsewhere (hooklab faults)",
+            )
     return scenario.stack
 
 

@@ -366,7 +366,7 @@ TEMPLATE_EDITS = {
     "does not parse": (
         "        actions:\n",
         "        actions: ]\n",
-        "template.yaml:17:18: not YAML: expected the node content, but found ']'",
+        "template.yaml:18:18: not YAML: expected the node content, but found ']'",
     ),
     "Go template": (
         '"{{.device_1}}"\n        volumes',
@@ -376,19 +376,19 @@ TEMPLATE_EDITS = {
     "unknown key": (
         "            timeout: 120\n",
         "            timout: 120\n",
-        "template.yaml:20:13: unknown key 'timout' in tasks[0].actions[0]\n"
+        "template.yaml:21:13: unknown key 'timout' in tasks[0].actions[0]\n"
         "    did you mean 'timeout'?",
     ),
     "image that does not exist": (
         "image: write:v1",
         "image: wirte:v1",
-        "template.yaml:23:20: the lab's registry has no image 'wirte:v1'\n"
+        "template.yaml:24:20: the lab's registry has no image 'wirte:v1'\n"
         "    did you mean 'write:v1'? known here: disk:v1, print:v1, read:v1, ",
     ),
     "untagged image that does not exist": (
         "image: write:v1",
         "image: write",
-        "template.yaml:23:20: the lab's registry has no image 'write'\n"
+        "template.yaml:24:20: the lab's registry has no image 'write'\n"
         "    did you mean 'write:v1'?",
     ),
     "worker that is no machine": (

@@ -106,3 +106,11 @@ def test_the_real_smee_is_not_fast(tmp_path: Path) -> None:
     assert load(tmp_path, "tink-worker@v0.12.2", "stack: smee\n").stack == "smee"
     with pytest.raises(ScenarioError, match=r"own\.yaml:5:10: profile: 'fast' is the lab's own"):
         load(tmp_path, "tink-worker@v0.12.2", "stack: smee\nprofile: fast\n")
+
+
+@pytest.mark.parametrize("place", ["dhcp", "tftp"])
+def test_the_real_smee_does_not_misbehave_on_cue(tmp_path: Path, place: str) -> None:
+    more = f"stack: smee\nfaults:\n  - {{at: {place}, do: drop}}\n"
+    with pytest.raises(ScenarioError, match=rf"own\.yaml:6:10: faults: at {place} the real smee"):
+        load(tmp_path, "tink-worker@v0.12.2", more)
+    load(tmp_path, "tink-worker@v0.12.2", more.replace("stack: smee", "stack: lab"))
