@@ -131,7 +131,7 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="boot, build, lab, registry; all when none is named",
+        help="boot, build, lab, registry, servers; all when none is named",
     )
     parser.add_argument("-n", dest="times", type=int, default=3, help="repetitions (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
@@ -235,7 +235,8 @@ VERBS: dict[str, Verb] = {
   hooklab bench                                 everything; takes a while
   hooklab bench boot -n 5                       cold hello by phase, and the same boot by hand
   hooklab bench build                           an unchanged build, and one changed component
-  hooklab bench lab registry                    start and stop of a lab; pulls over loopback""",
+  hooklab bench lab registry                    start and stop of a lab; pulls over loopback
+  hooklab bench servers                         against dnsmasq, nginx, docker-registry and Go""",
         configure=_configure_bench,
         run=_bench,
     ),

@@ -16,6 +16,7 @@ from harness.bench.boots import measure_boots
 from harness.bench.builds import measure_builds
 from harness.bench.labs import measure_labs
 from harness.bench.pulls import measure_pulls
+from harness.bench.servers import measure_servers
 from harness.bench.table import Row, ratio, render
 from harness.errors import LabError, ScenarioError
 from harness.paths import cache_root
@@ -42,6 +43,7 @@ async def _measure_registry(*, times: int, scratch: Path, progress: PlainProgres
 PARTS: Final[dict[str, tuple[str, Measure]]] = {
     "build": ("Building", measure_builds),
     "registry": ("The registry", _measure_registry),
+    "servers": ("The servers, against others of their kind", measure_servers),
     "lab": ("The lab itself", measure_labs),
     "boot": ("A cold boot to a finished workflow", measure_boots),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,8 +19,6 @@ from typing import Any
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import TinkServer
 from fake_tink_server.workflow import Action, Task, Workflow
-from harness.errors import SetupFailed
-from harness.net.netlink import Netlink
 from harness.oci.image import Image, ImageConfig, write_layout
 from harness.oci.layer import File, layer_from_files
 from harness.services import Service
@@ -29,12 +26,11 @@ from harness.services.dhcp import DhcpService
 from harness.services.http import HttpService
 from harness.services.registry import RegistryService
 from harness.services.tftp import TftpService
+from harness.storm.cable import cable
 from harness.storm.plan import (
     BOOT_PROGRAM,
     HTTP_PORT,
     LAB_END,
-    MACHINES_END,
-    PREFIX_LENGTH,
     SERVER,
     WORKER,
     StormPlan,
@@ -121,33 +117,13 @@ def _workflow(number: int) -> Workflow:
 
 
 async def _run(plan: StormPlan, folder: Path) -> int:
-    with Netlink() as netlink:
-        netlink.set_up(socket.if_nametoindex("lo"))
-        ours = netlink.add_veth(LAB_END, MACHINES_END)
-        netlink.set_up(ours)
-        netlink.add_address(ours, f"{SERVER}/{PREFIX_LENGTH}")
-        # a namespace of their own: between two addresses of one, nothing would go by the cable
-        machines = await asyncio.create_subprocess_exec(
-            *("unshare", "-n", sys.executable, "-m", "harness.storm.machines"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 26,
-        )
+    async with cable("harness.storm.machines") as machines, services(plan, folder):
         assert machines.stdin is not None
         assert machines.stdout is not None
-        try:
-            if await machines.stdout.readline() != b"ready\n":
-                raise SetupFailed("the machines' process ended before it was ready")
-            netlink.move(socket.if_nametoindex(MACHINES_END), machines.pid)
-            async with services(plan, folder):
-                machines.stdin.write(plan.to_json().encode() + b"\n")
-                result = await machines.stdout.readline()
-                print(result.decode(), end="", flush=True)
-                return await machines.wait()
-        finally:
-            if machines.returncode is None:
-                machines.kill()
-                await machines.wait()
+        machines.stdin.write(plan.to_json().encode() + b"\n")
+        result = await machines.stdout.readline()
+        print(result.decode(), end="", flush=True)
+        return await machines.wait()
 
 
 def main() -> None:

@@ -1,0 +1,316 @@
+"""The servers' end of ``harness.bench.servers``: ours and their peers, one after the other.
+
+Runs as ``python -m harness.bench.server_lab`` in namespaces of its own, with its orders on stdin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from asyncio.subprocess import Process
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from fake_tink_server.codec import encode_context
+from fake_tink_server.engine import Engine
+from fake_tink_server.server import TinkServer
+from fake_tink_server.workflow import Action, Task, Workflow
+from harness.errors import SetupFailed
+from harness.oci.image import Image, ImageConfig, write_layout
+from harness.oci.layer import Compression, File, Layer, layer_from_files
+from harness.services import Service
+from harness.services.dhcp import DhcpService
+from harness.services.http import HOOK_PREFIX, HttpService
+from harness.services.registry import RegistryService
+from harness.services.tftp import TftpService
+from harness.storm.cable import cable
+from harness.storm.plan import LAB_END, SERVER, address_of, mac_of
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline
+from harness.wire.ipxe import ScriptConfig
+from harness.wire.netboot import NetbootConfig, Reservation, Reservations
+from harness.wire.tftp_transfer import FAST
+
+_EXCHANGES: Final = 1000
+_LARGE: Final = 500 << 20
+_MEDIUM: Final = 32 << 20
+_CALLS: Final = 1000
+_PEER_WITHIN_S: Final = 10.0
+
+
+class Bench:
+    """What is served, and by whom."""
+
+    def __init__(self, *, times: int, folder: str, peers: dict[str, list[str]]) -> None:
+        self._times = times
+        self._folder = Path(folder)
+        self._peers = peers
+        self._found: dict[str, list[float]] = defaultdict(list)
+        self._tasks = TaskKeeper()
+        self._timeline = Timeline(self._folder / "timeline.jsonl")
+        self._common: dict[str, Any] = {"timeline": self._timeline, "tasks": self._tasks}
+        self._reservations = Reservations(
+            Reservation(mac=mac_of(n), address=address_of(n), netmask="255.255.0.0", gateway=SERVER)
+            for n in range(_EXCHANGES)
+        )
+        self._files = self._folder / "files"
+        self._layer = self._make_files()
+
+    def _make_files(self) -> Layer:
+        self._files.mkdir()
+        for name, size in (("large", _LARGE), ("medium", _MEDIUM)):
+            with (self._files / name).open("wb") as stream:
+                for _ in range(0, size, 1 << 20):
+                    stream.write(os.urandom(1 << 20))
+        layer = layer_from_files(
+            {"content": File(content=self._files / "large")},
+            into=self._folder / "blobs",
+            compression=Compression.NONE,
+        )
+        write_layout(
+            self._folder / "layout", [Image(ref="big:v1", config=ImageConfig(), layers=[layer])]
+        )
+        return layer
+
+    async def run(self) -> dict[str, list[float]]:
+        """Measure each pair, by turns."""
+        async with cable("harness.bench.server_load") as client:
+            await _ask(client, "{}")
+            for _ in range(self._times):
+                for key, order, ours, theirs in self._pairs():
+                    for who, server in (("ours", ours), ("theirs", theirs)):
+                        async with server:
+                            seconds = float(await _ask(client, json.dumps(order)))
+                            self._found[f"{key} {who}"].append(seconds)
+        await self._tasks.close()
+        self._timeline.close()
+        return self._found
+
+    def _pairs(
+        self,
+    ) -> list[
+        tuple[
+            str,
+            dict[str, Any],
+            AbstractAsyncContextManager[None],
+            AbstractAsyncContextManager[None],
+        ]
+    ]:
+        blob = f"http://{SERVER}:5000/v2/big/blobs/{self._layer.digest}"
+        tftp = ["--tftp-blksize", "1468", f"tftp://{SERVER}/medium"]
+        http = f"http://{SERVER}:7080{HOOK_PREFIX}/large"
+        size = self._layer.size
+        return [
+            (
+                "dhcp",
+                {"do": "dhcp", "count": _EXCHANGES, "window": 20},
+                self._ours(self._dhcp()),
+                self._dnsmasq(),
+            ),
+            (
+                "tftp",
+                {"do": "curl", "words": tftp, "size": _MEDIUM},
+                self._ours(self._tftp()),
+                self._dnsmasq(),
+            ),
+            (
+                "http",
+                {"do": "curl", "words": [http], "size": _LARGE},
+                self._ours(self._http()),
+                self._nginx(),
+            ),
+            (
+                "registry",
+                {"do": "curl", "words": [blob], "size": size},
+                self._ours(self._registry()),
+                self._docker_registry(),
+            ),
+            (
+                "grpc",
+                {"do": "grpc", "port": 42113, "count": _CALLS, "window": 20},
+                self._ours(self._tink()),
+                self._go(),
+            ),
+        ]
+
+    # -- ours
+
+    @asynccontextmanager
+    async def _ours(self, service: Service) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    def _dhcp(self) -> Service:
+        return DhcpService(
+            **self._common,
+            reservations=self._reservations,
+            config=NetbootConfig(server=SERVER),
+            interface=LAB_END,
+        )
+
+    def _tftp(self) -> Service:
+        binaries = {"medium": self._files / "medium"}
+        return TftpService(
+            **self._common,
+            reservations=self._reservations,
+            binaries=binaries,
+            bind=SERVER,
+            policy=FAST,
+        )
+
+    def _http(self) -> Service:
+        return HttpService(
+            **self._common,
+            reservations=self._reservations,
+            scripts=ScriptConfig(osie_url=""),
+            binaries={},
+            artifacts={"large": self._files / "large"},
+            bind=SERVER,
+            port=7080,
+        )
+
+    def _registry(self) -> Service:
+        return RegistryService(
+            **self._common, layouts=[self._folder / "layout"], bind=SERVER, port=5000
+        )
+
+    def _engine(self) -> Engine:
+        task = Task(name="t", worker=mac_of(0), actions=[Action(name="a", image="i")])
+        return Engine([Workflow(name="w", tasks=[task])])
+
+    def _tink(self) -> Service:
+        return TinkServer(
+            engine=self._engine(),
+            record=partial(self._timeline.record, "tink"),
+            bind=SERVER,
+            port=42113,
+        )
+
+    # -- theirs
+
+    @asynccontextmanager
+    async def _peer(self, name: str, words: Sequence[str], port: int) -> AsyncIterator[None]:
+        log = self._folder / f"{name}.log"
+        with log.open("ab") as stream:
+            process = await asyncio.create_subprocess_exec(
+                *self._peers[name], *words, stdout=stream, stderr=stream
+            )
+        try:
+            await _until_listening(process, port, log)
+            yield
+        finally:
+            process.terminate()
+            await process.wait()
+
+    def _dnsmasq(self) -> AbstractAsyncContextManager[None]:
+        hosts = self._folder / "hosts"
+        hosts.write_text("".join(f"{r.mac},{r.address}\n" for r in self._reservations))
+        leases = self._folder / "leases"
+        leases.unlink(missing_ok=True)
+        words = [
+            "--keep-in-foreground", "--conf-file=/dev/null", "--user=", "--group=", "--pid-file=",
+            f"--listen-address={SERVER}", "--bind-interfaces", "--no-resolv", "--no-hosts",
+            "--no-ping", f"--dhcp-leasefile={leases}", f"--dhcp-hostsfile={hosts}",
+            "--dhcp-range=10.77.0.0,static,255.255.0.0", "--quiet-dhcp", "--dhcp-authoritative",
+            "--enable-tftp", f"--tftp-root={self._files}", "--quiet-tftp",
+        ]  # fmt: skip
+        return self._peer("dnsmasq", words, 53)
+
+    def _nginx(self) -> AbstractAsyncContextManager[None]:
+        prefix = self._folder / "nginx"
+        prefix.mkdir(exist_ok=True)
+        served = prefix / "html" / HOOK_PREFIX.lstrip("/")
+        if not served.exists():
+            served.parent.mkdir(parents=True, exist_ok=True)
+            served.symlink_to(self._files)
+        config = prefix / "nginx.conf"
+        temporary = "".join(
+            f"{kind}_temp_path {prefix}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        config.write_text(
+            "daemon off; worker_processes 1; user root;\n"
+            f"error_log {prefix}/error.log; pid {prefix}/pid;\n"
+            "events {}\n"
+            f"http {{ sendfile on; tcp_nopush on; access_log off; root {prefix}/html;\n"
+            f"{temporary}server {{ listen {SERVER}:7080; }} }}\n"
+        )
+        return self._peer("nginx", ["-p", str(prefix), "-c", str(config)], 7080)
+
+    def _docker_registry(self) -> AbstractAsyncContextManager[None]:
+        root = self._folder / "docker-registry"
+        store = root / "docker" / "registry" / "v2"
+        hexes = str(self._layer.digest).removeprefix("sha256:")
+        data = store / "blobs" / "sha256" / hexes[:2] / hexes / "data"
+        link = store / "repositories" / "big" / "_layers" / "sha256" / hexes / "link"
+        if not data.exists():
+            for path in (data, link):
+                path.parent.mkdir(parents=True)
+            shutil.copyfile(self._folder / "layout" / self._layer.digest.blob_path, data)
+            link.write_text(str(self._layer.digest))
+        config = root / "config.yml"
+        config.write_text(
+            "version: 0.1\nlog: {level: error}\n"
+            f"storage: {{filesystem: {{rootdirectory: {root}}}}}\nhttp: {{addr: '{SERVER}:5000'}}\n"
+        )
+        return self._peer("docker-registry", ["serve", str(config)], 5000)
+
+    def _go(self) -> AbstractAsyncContextManager[None]:
+        engine = self._engine()
+        engine.start(0)
+        answer = encode_context(engine.contexts_for(mac_of(0))[0]).SerializeToString()
+        return self._peer("go", [f"{SERVER}:42113", answer.hex()], 42113)
+
+
+async def _ask(client: Process, line: str) -> str:
+    assert client.stdin is not None
+    assert client.stdout is not None
+    client.stdin.write(line.encode() + b"\n")
+    answer = await client.stdout.readline()
+    if not answer:
+        raise SetupFailed(f"the client gave up on {line}")
+    return answer.decode().strip()
+
+
+async def _until_listening(process: Process, port: int, log: Path) -> None:
+    """Wait until ``process`` accepts TCP on ``port``; ends early with its last words."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PEER_WITHIN_S
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(SERVER, port)
+        except OSError as error:
+            if process.returncode is not None or loop.time() > end:
+                raise SetupFailed(
+                    f"a peer does not listen on {port}", hint=f"its last words are in {log}"
+                ) from error
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await process.wait()
+        else:
+            writer.close()
+            return
+
+
+def main() -> None:
+    """Measure, and print what was found as JSON."""
+    orders = json.loads(sys.stdin.readline())
+
+    async def measure() -> dict[str, list[float]]:
+        return await Bench(**orders).run()
+
+    print(json.dumps(asyncio.run(measure())))
+
+
+if __name__ == "__main__":
+    main()

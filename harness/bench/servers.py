@@ -1,0 +1,69 @@
+"""The lab's servers against programs that do nothing else: dnsmasq, nginx, docker-registry, Go.
+
+The peers are Debian's, unpacked in the cache and never installed. Server and client are in
+network namespaces of their own with a cable between them; both servers of a row meet the same
+client in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.bench.table import Row, ratio
+from harness.hook.debian import DebianArchive
+from harness.hook.golang import go_build
+from harness.hook.rootfs import Trees, unpack
+from harness.paths import cache_root
+from harness.process import run
+from harness.progress import PlainProgress
+
+_PACKAGES: Final = ("dnsmasq-base", "docker-registry", "nginx")
+_PROGRAMS: Final = {
+    "dnsmasq": ("dnsmasq-base", "/usr/sbin/dnsmasq"),
+    "nginx": ("nginx", "/usr/sbin/nginx"),
+    "docker-registry": ("docker-registry", "/usr/bin/docker-registry"),
+}
+_SMALL_GOAL: Final = 2.0
+_BULK_GOAL: Final = 1.0
+ROWS: Final = (
+    ("dhcp", "1,000 DHCP exchanges", "dnsmasq", _SMALL_GOAL),
+    ("tftp", "TFTP, 32 MiB, blksize 1468", "dnsmasq", _BULK_GOAL),
+    ("http", "HTTP, a file of 500 MiB", "nginx", _BULK_GOAL),
+    ("registry", "registry, a layer of 500 MiB", "docker-registry", _BULK_GOAL),
+    ("grpc", "1,000 gRPC calls, 20 at a time", "a minimal Go server", None),
+)
+"""Key, what is done, by whom it is compared, and the largest ratio that is good enough."""
+
+
+async def measure_servers(*, times: int, scratch: Path, progress: PlainProgress) -> list[Row]:
+    """Return a row for each server and its peer, in seconds, and their ratio.
+
+    Raises ``BuildFailed`` or ``HostUnfit`` when a peer can't be had.
+    """
+    cache = cache_root()
+    with progress.step("servers: the peers"):
+        debs = await DebianArchive(cache, progress).ensure(_PACKAGES)
+        trees = Trees({name: unpack(deb, cache) for name, deb in debs.items()})
+        peers: dict[str, list[str]] = {
+            name: trees.command(package, path, argv0=name)
+            for name, (package, path) in _PROGRAMS.items()
+        }
+        module = Path(__file__).parent / "grpc_peer"
+        go = await go_build(module, ".", "grpc-peer", cache=cache, progress=progress)
+        peers["go"] = [str(go)]
+    wanted = json.dumps({"times": times, "folder": str(scratch), "peers": peers})
+    with progress.step("servers: ours and theirs by turns"):
+        seal = ("unshare", "-Urnpf", "--mount-proc", "--kill-child")
+        argv = [*seal, sys.executable, "-m", "harness.bench.server_lab"]
+        done = await run(argv, stdin=wanted.encode() + b"\n")
+    found: Mapping[str, Sequence[float]] = json.loads(done.stdout.splitlines()[-1])
+    rows = []
+    for key, what, peer, goal in ROWS:
+        ours = Row(what=f"{what}: the lab", samples=tuple(found[f"{key} ours"]))
+        theirs = Row(what=f"{what}: {peer}", samples=tuple(found[f"{key} theirs"]))
+        rows += [ours, theirs, ratio(f"  the lab / {peer}", ours, theirs, goal=goal)]
+    return rows
