@@ -162,6 +162,8 @@ class Catalog:
                 boot=BootOptions(
                     toggle_allow_netboot=spec.boot_options.toggle_allow_netboot,
                     mode=spec.boot_options.boot_mode,
+                    iso_url=spec.boot_options.iso_url,
+                    post_actions=bool(spec.boot_options.customboot_config.get("postActions")),
                 ),
             ),
             workflow=loaded,

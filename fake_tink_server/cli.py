@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"warning: {warning}\n")
     try:
         return asyncio.run(_serve(options, jobs, given, with_file))
+    except ScenarioError as error:
+        return _complain(error, EXIT_USAGE)
     except LabError as error:
         return _complain(f"{error}\n    {error.hint}" if error.hint else error, EXIT_UNFIT)
     finally:
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fake_tink_server",
-        description="Serve Tinkerbell workflows to tink-worker v1, without a cluster.",
+        description="Serve Tinkerbell workflows to tink-worker (v1) and tink-agent (v2); no cluster.",
         epilog="`conformance -- COMMAND` judges a worker program instead: `conformance --help`. "
         "Exit: 0 stopped or all workflows succeeded, 1 one did not (with --until-done), "
         "2 bad input, 3 the port can't be had.",
@@ -71,6 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=42113, help="0 takes a free one (%(default)s)")
     trust.add_arguments(parser)
+    parser.add_argument(
+        "--profile",
+        choices=("faithful", "fast"),
+        default="faithful",
+        help="faithful: a v2 agent's call without work is answered after a minute, as by the real "
+        "server; fast: at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--state", metavar="FILE", type=Path, help="keep state here, and go on from it if it exists"
+    )
+    parser.add_argument(
+        "--bmc", action="store_true", help="have done at once what bootMode asks of a BMC"
+    )
     parser.add_argument(
         "--until-done", action="store_true", help="stop when every workflow reached its end"
     )
@@ -100,6 +115,7 @@ def _load(options: argparse.Namespace) -> list[Job]:
 async def _serve(
     options: argparse.Namespace, jobs: list[Job], given: trust.Trust, timeline: Timeline
 ) -> int:
+    from fake_tink_server.desk import Profile
     from fake_tink_server.engine import Engine
     from fake_tink_server.server import TinkServer
     from fake_tink_server.workflow import State
@@ -116,7 +132,9 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     tasks = TaskKeeper()
-    engine = Engine(job.run for job in jobs)
+    profile = Profile(options.profile)
+    # as the real server, which looks through an agent's workflows in random order
+    engine = Engine((job.run for job in jobs), seed=0 if profile is Profile.FAITHFUL else None)
     plan = FaultPlan(
         given.faults,
         record=partial(timeline.record, "faults"),
@@ -130,6 +148,9 @@ async def _serve(
         port=options.port,
         tls=given.tls,
         issue=given.issue,
+        profile=profile,
+        state_file=options.state,
+        bmc=options.bmc,
         strike=plan.at(trust.PLACE),
     )
     plan.begin()
@@ -165,6 +186,15 @@ def _line(event: Event) -> str | None:
             return "stopped"
         case "tink.contexts.sent" if get("workflows"):
             return f"worker {get('worker_id')} is given {', '.join(get('workflows'))}"
+        case "tink.action.sent":
+            action = f"{get('task')}/{get('action')}"
+            return f"agent {get('worker_id')} is given {action} of {get('workflow_id')}"
+        case "tink.agent.described":
+            return f"agent {get('worker_id')} told of its machine"
+        case "tink.bmc.wanted":
+            return f"workflow {get('workflow_id')} waits for its BMC ({get('mode')})"
+        case "tink.state.lost":
+            return f"{get('file')} can't be written any more: {get('reason')}"
         case "tink.actions.sent":
             return f"actions of {get('workflow_id')} sent: {', '.join(get('actions'))}"
         case "tink.action.reported":

@@ -49,6 +49,7 @@ class Desk:
     engine: Engine
     record: Record
     publish: Callable[[list[Note]], None]
+    """Called after the engine was told something, with what that changed."""
     wall: Callable[[], float]
     """Seconds since the epoch."""
     pace: Pace

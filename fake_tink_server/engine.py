@@ -7,6 +7,7 @@ what the real programs do, their surprises included, because a worker has to liv
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterable, Mapping
 
@@ -61,6 +62,15 @@ class Engine:
             for action in task.actions:
                 action.id = action.id or self._new_id(now_s)
         self._workflows[workflow.id] = workflow
+
+    def snapshot(self) -> list[Workflow]:
+        """Return every workflow as it is now; what happens later does not change it."""
+        return copy.deepcopy(list(self._workflows.values()))
+
+    def restore(self, workflows: Iterable[Workflow]) -> None:
+        """Put workflows back as a snapshot has them; ids it does not have stay as they are."""
+        for workflow in copy.deepcopy(list(workflows)):
+            self._workflows[workflow.id] = workflow
 
     def start(self, now_s: float) -> list[Note]:
         """Let the controller look at every workflow; ``now_s`` is wall-clock seconds."""

@@ -11,11 +11,13 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import grpc
 import grpc.aio
 
+from fake_tink_server import state
 from fake_tink_server.answers import AllowPxe, BmcWanted, Discovered, Enrolled, Note
 from fake_tink_server.calls import Context, Record
 from fake_tink_server.conduct import Decide
@@ -71,6 +73,8 @@ class TinkServer:
         wall: Callable[[], float] = time.time,
         profile: Profile = Profile.FAST,
         pace: Pace | None = None,
+        state_file: Path | None = None,
+        bmc: bool = False,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         decide: Decide | None = None,
         issue: Issue | None = None,
@@ -82,7 +86,9 @@ class TinkServer:
 
         ``allow_pxe`` is called with a Hardware's name when the controller would toggle its
         ``allowPXE``; ``wall`` gives seconds since the epoch. ``profile`` says how
-        v2's errors are paced, ``pace`` how exactly. ``interceptors`` see every call first.
+        v2's errors are paced, ``pace`` how exactly. ``state_file`` keeps what happened for the next
+        server that is given it. With ``bmc`` what ``bootMode`` asks of a BMC is done at once.
+        ``interceptors`` see every call first.
         ``decide`` says how each connection is to misbehave, and ``issue`` makes the wrong
         certificates for that. ``strike`` decides for calls as well, and for connections instead
         of ``decide``; ``identify`` tells it the MAC of a client's address.
@@ -103,6 +109,8 @@ class TinkServer:
             peer_of=self._peer_of,
             numbers=itertools.count(1),
         )
+        self._state_file = state_file
+        self._bmc = bmc
         self._workers = WorkerProtocol(self._desk)
         self._agents = AgentProtocol(self._desk, image_prefix=image_prefix)
         self._interceptors = tuple(interceptors)
@@ -143,8 +151,11 @@ class TinkServer:
     async def start(self) -> None:
         """Listen, and let the controller bring new workflows to PENDING.
 
-        Raises ``SetupFailed`` when the port can't be had or the certificate is none.
+        Raises ``SetupFailed`` when the port can't be had or the certificate is none, and
+        ``ScenarioError`` for a state file that is none.
         """
+        if self._state_file is not None:
+            self.engine.restore(state.read(self._state_file))
         front = self._make_front()
         server = grpc.aio.server(interceptors=self._interceptors, options=_OPTIONS)
         server.add_generic_rpc_handlers((self._handlers(),))
@@ -213,6 +224,9 @@ class TinkServer:
                         mode=note.mode,
                         post=note.post,
                     )
+                    if self._bmc:
+                        now_s = self._desk.wall()
+                        self._publish(self.engine.booted(note.workflow_id, now_s))
                 case Discovered():
                     self._record(
                         "tink.agent.discovered", worker_id=note.agent, hardware=note.hardware
@@ -235,6 +249,15 @@ class TinkServer:
                     self._moved.set()
         if notes:
             self._set_alarm()
+        if self._state_file is not None:
+            self._keep(self._state_file)
+
+    def _keep(self, file: Path) -> None:
+        try:
+            state.write(file, self.engine.workflows.values())
+        except OSError as error:
+            self._state_file = None
+            self._record("tink.state.lost", file=str(file), reason=error.strerror)
 
     def _set_alarm(self) -> None:
         """Be woken when v0.25's controller would look at a global timeout."""

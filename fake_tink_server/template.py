@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from fake_tink_server.gotemplate import TemplateRefused, render
-from fake_tink_server.workflow import Action, Task
+from fake_tink_server.workflow import Action, Namespaces, Task
 from harness.documents import Document, KeyPath, Mistake, PlainText, load, validate
 from harness.errors import ScenarioError, ScenarioErrors
 
@@ -222,9 +222,16 @@ def _make_task(task: _Task) -> Task:
                 volumes=list(action.volumes),
                 environment=dict(action.environment),
                 pid=action.pid,
+                namespaces=_make_namespaces(action.namespaces),
                 on_timeout=list(action.on_timeout),
                 on_failure=list(action.on_failure),
             )
             for action in task.actions
         ],
     )
+
+
+def _make_namespaces(given: _Namespaces) -> Namespaces | None:
+    if not given.network and not given.pid:
+        return None
+    return Namespaces(network=given.network, pid=given.pid)

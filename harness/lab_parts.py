@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from fake_tink_server.server import TinkServer
+from fake_tink_server.workflow import Workflow
 from harness.clock import Deadline
 from harness.facts import action_reports, pulls, state_of
 from harness.services.registry import RegistryService
@@ -59,13 +60,21 @@ class TinkPart:
         """Close every connection. Idempotent."""
         await self.server.stop()
 
-    async def restart(self, *, keep_state: bool = True) -> None:
-        """Close every connection and listen again; without ``keep_state`` all work is new."""
-        engine = self.server.engine
+    def snapshot(self) -> list[Workflow]:
+        """Return every workflow as it stands now, for ``restart`` to go back to."""
+        return self.server.engine.snapshot()
+
+    async def restart(
+        self, *, keep_state: bool = True, state: Sequence[Workflow] | None = None
+    ) -> None:
+        """Close every connection and listen again; without ``keep_state`` all work is new.
+
+        ``state`` is a ``snapshot`` of earlier: the server has forgotten what came after it.
+        """
+        kept = state if state is not None else self.snapshot() if keep_state else ()
         await self.server.stop()
         self.server = self._make()
-        if keep_state:
-            self.server.engine = engine
+        self.server.engine.restore(kept)
         await self.server.start()
 
     def runs(self, action: str) -> int:

@@ -218,10 +218,14 @@ class Surroundings:
         registry = next(
             (word.partition("=")[2] for word in item.kernel_args if word.startswith(_REGISTRY)), ""
         )
+        profile = Profile(item.profile)
         return TinkServer(
-            engine=Engine(copy.deepcopy(self._brief.workflows)),
+            engine=Engine(
+                copy.deepcopy(self._brief.workflows),
+                seed=0 if profile is Profile.FAITHFUL else None,
+            ),
             image_prefix=f"{registry}/" if registry else "",
-            profile=Profile(item.profile),
+            profile=profile,
             record=partial(self.timeline.record, "tink"),
             bind=item.network.server,
             port=item.tink.port,

@@ -55,7 +55,8 @@ class Scenario(Model):
     ntp: Ntp = Ntp()
     """The time server."""
     profile: Literal["faithful", "fast"] = "faithful"
-    """``faithful`` answers DHCP as smee does; ``fast`` adds options that end firmware waits."""
+    """``faithful`` answers DHCP as smee does, and a tink-agent as Tinkerbell: without work after a
+    minute; ``fast`` adds DHCP options that end firmware waits, and answers the agent at once."""
     kernel_args: dict[KernelArg, KernelValue] = Field(default={}, alias="kernel args")
     """Extra kernel arguments; null takes a default one away. ``{{ registry.address }}``,
     ``{{ server.address }}``, ``{{ tink.address }}`` and ``{{ machine.mac }}`` are filled in."""
