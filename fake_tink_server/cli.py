@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fake_tink_server",
-        description="Serve Tinkerbell workflows to tink-worker (v1) and tink-agent (v2); no cluster.",
+        description="Serve Tinkerbell workflows to tink-worker and tink-agent, without a cluster.",
         epilog="`conformance -- COMMAND` judges a worker program instead: `conformance --help`. "
         "Exit: 0 stopped or all workflows succeeded, 1 one did not (with --until-done), "
         "2 bad input, 3 the port can't be had.",
