@@ -24,6 +24,7 @@ from fake_tink_server.conduct import Decide
 from fake_tink_server.desk import Desk, Pace, Profile
 from fake_tink_server.engine import Engine
 from fake_tink_server.front import Front, Issue
+from fake_tink_server.inspection import Inspection
 from fake_tink_server.misbehaviour import Misbehaviour, Stream, Unary
 from fake_tink_server.protocol import Protocol, report_protocol
 from fake_tink_server.protocol_v1 import WorkerProtocol
@@ -158,7 +159,7 @@ class TinkServer:
             self.engine.restore(state.read(self._state_file))
         front = self._make_front()
         server = grpc.aio.server(interceptors=self._interceptors, options=_OPTIONS)
-        server.add_generic_rpc_handlers((self._handlers(),))
+        server.add_generic_rpc_handlers((self._handlers(), *Inspection().handlers()))
         try:
             server.add_insecure_port(f"unix-abstract:{front.inner}")
         except RuntimeError as error:
