@@ -212,3 +212,10 @@ def test_a_mistake_in_a_python_scenario_points_at_the_function(tests: pytest.Pyt
     result = tests.runpytest("scenarios/test_mine.py")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*test_mine.py:4:1: machine.firmware: 'efi' is not known"])
+
+
+def test_nightly_ones_are_left_out_and_counted(tests: pytest.Pytester) -> None:
+    scenario(tests, "long", "Long boot", "nightly: true\n")
+    left_out = tests.runpytest("scenarios")
+    left_out.assert_outcomes(passed=2, deselected=1)
+    tests.runpytest("scenarios", "--nightly").assert_outcomes(passed=3)

@@ -6,8 +6,9 @@ import re
 from typing import Final
 
 from harness.phases import Party, Phase
-from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
+from harness.verdict.rules.case import Case, Finding, Rule, times
 
+_PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
 _X509: Final = re.compile(r"x509: [^\"\\]+")
 _X509_HINT: Final = (
     "Hook offers no way to add a CA: list the registry in insecure_registries, or give it a"
@@ -16,15 +17,11 @@ _X509_HINT: Final = (
 
 
 def _registry_tls(case: Case) -> Finding | None:
-    said = [
-        event
-        for event in case.seen("guest.error.seen")
-        if "server gave HTTP response to HTTPS client" in str(event.get("line"))
-    ]
+    said = [event for event in case.seen("guest.error.seen") if _PLAIN in str(event.get("line"))]
     if said:
         return Finding(
             blame=Party.REGISTRY,
-            because=f"the registry has no TLS and Hook was not told: {quoted(said[-1]['line'])}",
+            because=f"the registry has no TLS and Hook was not told: http: {_PLAIN}",
             evidence=said[-5:],
             hint="add the registry to insecure_registries, or serve TLS",
         )
@@ -53,7 +50,7 @@ def _registry_tls(case: Case) -> Finding | None:
 
 
 _REALM: Final = re.compile(
-    r"https?://[^\"\\ ]+?scope=[^\"\\ ]*\\*\"?: (dial tcp|lookup|EOF|net/http)[^\"\\]*"
+    r"(?P<url>https?://[^\"\\? ]+)\?[^\" ]*scope=[^\" ]*\": (?P<why>[^\"\\]+)"
 )
 
 
@@ -90,7 +87,7 @@ def _registry_answers(case: Case) -> Finding | None:
             blame=Party.REGISTRY,
             because=(
                 "the registry sends its clients for a token to a place that docker can't reach,"
-                f" {times(len(realm))}: {realm[-1][1][0]}"
+                f" {times(len(realm))}: {realm[-1][1]['url']}: {realm[-1][1]['why']}"
             ),
             evidence=[*challenged[-2:], *(event for event, _ in realm[-3:])],
             hint="does the realm in WWW-Authenticate name a host that the machine can reach?",
@@ -137,6 +134,31 @@ def _registry_unreached(case: Case) -> Finding | None:
     )
 
 
+def _registry_breaks_off(case: Case) -> Finding | None:
+    """Judge answers that the registry itself did not finish, and never did later."""
+    cuts = case.in_phase("registry.response.cut")
+    if not cuts:
+        return None
+    last = cuts[-1]
+    digest = str(last.get("path", "")).rpartition("/")[2]
+    whole = [
+        event
+        for event in case.seen("registry.blob.served", "registry.manifest.served")
+        if event.seq > last.seq and digest in (event.get("digest"), event.get("reference"))
+    ]
+    if whole:
+        return None
+    return Finding(
+        blame=Party.REGISTRY,
+        because=(
+            f"the registry broke off {last.get('path')} after {last.get('bytes')} of"
+            f" {last.get('length')} octets, {times(len(cuts))}"
+        ),
+        evidence=cuts[-5:],
+        hint="is what stands before the registry, or its storage, in order?",
+    )
+
+
 def _worker_silent(case: Case) -> Finding | None:
     if not case.seen("registry.request.received"):
         return Finding(
@@ -163,6 +185,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _registry_tls,
         _registry_answers,
         _registry_unreached,
+        _registry_breaks_off,
         _worker_silent,
     ),
 }

@@ -243,7 +243,8 @@ HTTP_TO_HTTPS = "http: server gave HTTP response to HTTPS client"
 @case(
     "worker-pull",
     "registry",
-    f"the registry has no TLS and Hook was not told: “{HTTP_TO_HTTPS}”",
+    "the registry has no TLS and Hook was not told: "
+    "http: server gave HTTP response to HTTPS client",
 )
 def plain_http() -> Tape:
     tape = good_boot().until("guest.docker.started")

@@ -89,3 +89,37 @@ def test_a_client_without_credentials_is_hooks_fault() -> None:
     tape = docker_up()
     challenged(tape)
     assert judge(tape.events).blame == "hook"
+
+
+BLOB = "sha256:" + "1" * 64
+
+
+def cut(tape: Tape) -> None:
+    path = f"/v2/tink-worker/blobs/{BLOB}"
+    tape.add(42, "registry", "registry.request.received", id="r1", method="GET", path=path)
+    tape.add(
+        *(43, "registry", "registry.response.cut"),
+        id="r1",
+        method="GET",
+        path=path,
+        bytes=10,
+        length=99,
+        how="close",
+    )
+
+
+def test_a_blob_that_never_comes_whole_is_the_registrys_fault() -> None:
+    tape = docker_up()
+    cut(tape)
+    cut(tape)
+    found = judge(tape.events)
+    assert found.blame == "registry"
+    path = f"/v2/tink-worker/blobs/{BLOB}"
+    assert found.because == f"the registry broke off {path} after 10 of 99 octets, twice"
+
+
+def test_a_blob_that_came_whole_later_is_no_failure() -> None:
+    tape = docker_up()
+    cut(tape)
+    tape.add(45, "registry", "registry.blob.served", digest=BLOB, bytes=99, length=99)
+    assert "broke off" not in judge(tape.events).because
