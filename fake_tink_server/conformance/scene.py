@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +40,8 @@ POLLS: Final = {Protocol.V1: "GetWorkflowContexts", Protocol.V2: "GetAction"}
 """The call by which a worker asks for work."""
 REPORT: Final = "ReportActionStatus"
 
+_ON_PURPOSE: Final = "the kit refuses this call on purpose"
+
 Step = Action | str
 
 
@@ -57,9 +59,10 @@ class Setup:
 
 
 class Refusals(grpc.aio.ServerInterceptor):
-    """Answers the next calls of a method with UNAVAILABLE, as often as was asked for."""
+    """Answers the next calls of a method with an error, as often as was asked for."""
 
     def __init__(self) -> None:
+        self.code = grpc.StatusCode.UNAVAILABLE
         self.left: dict[str, int] = {}
         self.refused: list[str] = []
         """The methods of the calls that were refused."""
@@ -78,17 +81,16 @@ class Refusals(grpc.aio.ServerInterceptor):
         self.refused.append(method)
 
         async def refuse(_request: bytes, context: Any) -> bytes:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the kit refuses this call on purpose")
+            await context.abort(self.code, _ON_PURPOSE)
             return b""
 
+        async def refuse_stream(_request: bytes, context: Any) -> AsyncIterator[bytes]:
+            await context.abort(self.code, _ON_PURPOSE)
+            yield b""
+
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(_refuse_stream)
+            return grpc.unary_stream_rpc_method_handler(refuse_stream)
         return grpc.unary_unary_rpc_method_handler(refuse)
-
-
-async def _refuse_stream(_request: bytes, context: Any) -> Any:
-    await context.abort(grpc.StatusCode.UNAVAILABLE, "the kit refuses this call on purpose")
-    yield b""
 
 
 class Scene:

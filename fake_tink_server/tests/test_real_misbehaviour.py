@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import grpc
 import pytest
 
 from fake_tink_server.conduct import Conduct, Goaway, Silence
-from fake_tink_server.conformance.scene import Scene
+from fake_tink_server.conformance.rule import Broken
+from fake_tink_server.conformance.scene import POLLS, REPORT, Scene
 from fake_tink_server.server import ServerTls
 from fake_tink_server.tests.real_workers import (
     TINK_AGENT,
@@ -52,6 +54,10 @@ FOR_EVER = {
 
 WRONG = {str(kind): Conduct(certificate=kind) for kind in Kind if kind is not Kind.RIGHT}
 
+CODES = ["UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED",
+         "PERMISSION_DENIED", "UNAUTHENTICATED", "ABORTED"]  # fmt: skip
+PERMANENT = ["NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION"]
+
 AT_A_TIME = 8
 
 T = TypeVar("T")
@@ -71,7 +77,7 @@ async def everywhere(
     folder: Path,
     authority: Authority,
     rows: Mapping[str, Conduct],
-    check: Callable[[Scene], Awaitable[T]],
+    check: Callable[[Scene, str], Awaitable[T]],
 ) -> dict[tuple[str, str], T]:
     """Run ``check`` for every worker and row, several at a time; return what it returned."""
     gate = asyncio.Semaphore(AT_A_TIME)
@@ -84,7 +90,7 @@ async def everywhere(
             scene.behave("only", seconds=1.2)
             scene.issue = lambda kind: authority.issue(NAME, "127.0.0.1", kind=kind)
             scene.conducts = [rows[what]]
-            return await check(scene)
+            return await check(scene, what)
 
     pairs = [(real, what) for real in WORKERS for what in rows]
     found = await asyncio.gather(*(one(real, what) for real, what in pairs))
@@ -96,7 +102,7 @@ def all_of(rows: Mapping[str, Conduct], item: T) -> dict[tuple[str, str], T]:
 
 
 async def test_a_connection_that_breaks_is_made_anew(tmp_path: Path, authority: Authority) -> None:
-    async def check(scene: Scene) -> tuple[State, bool, bool]:
+    async def check(scene: Scene, _: str) -> tuple[State, bool, bool]:
         workflow = scene.add("only")
         await scene.begin()
         [state] = await scene.end(workflow)
@@ -108,7 +114,7 @@ async def test_a_connection_that_breaks_is_made_anew(tmp_path: Path, authority: 
 
 
 async def test_a_silent_connection_is_waited_on(tmp_path: Path, authority: Authority) -> None:
-    async def check(scene: Scene) -> tuple[bool, int]:
+    async def check(scene: Scene, _: str) -> tuple[bool, int]:
         workflow = scene.add("only")
         await scene.begin()
         await scene.see(lambda e: e.name == "tink.connection.opened", "a connection")
@@ -126,11 +132,11 @@ async def test_a_server_that_accepts_and_says_nothing(tmp_path: Path, authority:
     take no longer than the backoff of the moment: about a second at first.
     """
 
-    async def check(scene: Scene) -> float:
+    async def check(scene: Scene, _: str) -> float:
         workflow = scene.add("only")
         await scene.begin()
         assert await scene.end(workflow) == [State.SUCCESS]
-        first, second, *_ = scene.events("tink.connection.accepted")
+        first, second, *_rest = scene.events("tink.connection.accepted")
         return round(second.t - first.t, 1)
 
     rows = {"silent": Conduct(silent_from=Silence.ACCEPT)}
@@ -145,7 +151,7 @@ async def test_wrong_certificates_are_refused(tmp_path: Path, authority: Authori
     file = tmp_path / "ca.pem"
     file.write_bytes(authority.certificate)
 
-    async def check(scene: Scene) -> tuple[State, int]:
+    async def check(scene: Scene, _: str) -> tuple[State, int]:
         workflow = scene.add("only")
         await scene.start_server(tls_of(authority))
         await scene.start_worker(TINKERBELL_TLS="true", SSL_CERT_FILE=str(file))
@@ -160,7 +166,7 @@ async def test_wrong_certificates_are_refused(tmp_path: Path, authority: Authori
 async def test_wrong_certificates_are_taken_when_told_so(
     tmp_path: Path, authority: Authority
 ) -> None:
-    async def check(scene: Scene) -> int:
+    async def check(scene: Scene, _: str) -> int:
         await scene.start_server(tls_of(authority))
         await scene.start_worker(TINKERBELL_TLS="true", TINKERBELL_INSECURE_TLS="true")
         await scene.poll()
@@ -169,3 +175,40 @@ async def test_wrong_certificates_are_taken_when_told_so(
     plain = {"plaintext where TLS is expected": Conduct(tls=False)}
     found = await everywhere(tmp_path, authority, WRONG | plain, check)
     assert found == all_of(WRONG, 1) | all_of(plain, 2)
+
+
+async def test_a_refused_result(tmp_path: Path, authority: Authority) -> None:
+    """v1 insists whatever the code; tink-agent ends, as if all were well, after three of them."""
+
+    async def check(scene: Scene, code: str) -> tuple[State, int | None]:
+        workflow = scene.add("only")
+        await scene.begin()
+        await scene.report("only", "RUNNING")
+        scene.refusals.code = grpc.StatusCode[code]
+        scene.refusals.left[REPORT] = 1
+        try:
+            [state] = await scene.end(workflow)
+        except Broken:
+            return workflow.state, await scene.worker.process.wait()
+        return state, None
+
+    rows = {code: Conduct() for code in [*CODES, *PERMANENT]}
+
+    found = await everywhere(tmp_path, authority, rows, check)
+    gone = {(TINK_AGENT.name, code): (State.RUNNING, 0) for code in PERMANENT}
+    assert found == {**all_of(rows, (State.SUCCESS, None)), **gone}
+
+
+async def test_a_refused_poll(tmp_path: Path, authority: Authority) -> None:
+    """Asking again is what every worker does, whatever the code."""
+
+    async def check(scene: Scene, code: str) -> State:
+        workflow = scene.add("only")
+        scene.refusals.code = grpc.StatusCode[code]
+        scene.refusals.left[POLLS[scene.protocol]] = 2
+        await scene.begin()
+        [state] = await scene.end(workflow)
+        return state
+
+    rows = {code: Conduct() for code in [*CODES, *PERMANENT]}
+    assert await everywhere(tmp_path, authority, rows, check) == all_of(rows, State.SUCCESS)
