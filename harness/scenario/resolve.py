@@ -70,6 +70,9 @@ def resolve(
     available = {*known_images, *(image.reference for image in images)}
     check_images(loaded, available)
     worker = resolve_worker(loaded, available)
+    if scenario.kernel_args.get("docker_registry", "") is None:
+        # nothing is put in front of an action's image: the template names the registry itself
+        available = {f"{registry.address}/{reference}" for reference in available}
     name = python.function.removeprefix("test_") if python else loaded.file.stem
     items = []
     for firmware in machine.firmware:

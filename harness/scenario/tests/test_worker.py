@@ -114,3 +114,14 @@ def test_the_real_smee_does_not_misbehave_on_cue(tmp_path: Path, place: str) -> 
     with pytest.raises(ScenarioError, match=rf"own\.yaml:6:10: faults: at {place} the real smee"):
         load(tmp_path, "tink-worker@v0.12.2", more)
     load(tmp_path, "tink-worker@v0.12.2", more.replace("stack: smee", "stack: lab"))
+
+
+def test_without_docker_registry_the_template_names_the_registry(tmp_path: Path) -> None:
+    hello = (HELLO.parent / "../fixtures/templates/hello.yaml").read_text()
+    (tmp_path / "full.yaml").write_text(hello.replace("image: ", "image: 192.168.77.1:5000/"))
+    more = "template: full.yaml\nkernel args: {docker_registry: null}\n"
+    item = load(tmp_path, "tink-agent@v0.25.0", more)
+    assert item.action_images[0] == "192.168.77.1:5000/print:v1"
+    assert not any(word.startswith("docker_registry") for word in item.kernel_args)
+    with pytest.raises(ScenarioError, match="has no image 'print:v1'"):
+        load(tmp_path, "tink-agent@v0.25.0", "kernel args: {docker_registry: null}\n")
