@@ -93,12 +93,13 @@ def _url(url: str, *, fragment: bool = True) -> str:
     """
     found = _URL.match(url)
     if found is None:
-        return url
+        return quote(url, safe=PATH_SAFE)
     path, mark, rest = found[2].partition("?")
     if fragment and "#" in path:
         path, _, anchor = found[2].partition("#")
         mark, rest = "#", anchor
-    return f"{found[1]}{quote(path, safe=PATH_SAFE)}{mark}{rest}"
+    host = quote(found[1], safe=PATH_SAFE)
+    return f"{host}{quote(path, safe=PATH_SAFE)}{mark}{rest}"
 
 
 def _addresses(values: Sequence[str]) -> tuple[str, ...]:

@@ -272,7 +272,7 @@ class HttpService:
 
     def _file(self, path: str, base: str) -> Path | None:
         if path.startswith("/ipxe/"):
-            return self._binaries.get(without_trace(base))
+            return self._binaries.get(without_trace(gohttp.base(path)))
         if path == f"{HOOK_PREFIX}/{base}":
             return self._artifacts.get(base)
         return None

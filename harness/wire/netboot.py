@@ -369,13 +369,16 @@ PATH_SAFE: Final = "!$&'()*+,;=:@[]/%"
 _IPV4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _MAC: Final = re.compile(
     r"[0-9a-f]{2}(?P<mark>[:-])[0-9a-f]{2}((?P=mark)[0-9a-f]{2})*|[0-9a-f]{4}(\.[0-9a-f]{4})+"
+    r"|[0-9a-f]+"
 )
 _MAC_DIGITS: Final = (12, 16, 40)
-_TRACE: Final = re.compile(r"^(.*)-[0-9a-fA-F]{2}-[0-9a-fA-F]{32}-[0-9a-fA-F]{16}-[0-9a-fA-F]{2}")
+_TRACE: Final = re.compile(
+    r"^(.*)-[0-9a-fA-F]{2}-([0-9a-fA-F]{32})-([0-9a-fA-F]{16})-[0-9a-fA-F]{2}"
+)
 
 
 def parse_mac(text: str) -> str | None:
-    """Return a MAC in colon, dash or dot notation as lower case with colons; None if it is none.
+    """Return a MAC in colon, dash, dot or bare notation as lower case with colons; None if it is none.
 
     As in Go, 6, 8 (EUI-64) and 20 octets (InfiniBand) are one.
     """
@@ -388,4 +391,6 @@ def parse_mac(text: str) -> str | None:
 def without_trace(name: str) -> str:
     """Return a file name without the traceparent smee or iPXE put at its end."""
     found = _TRACE.match(name)
-    return found.group(1) if found else name
+    if found is None or "0" * 32 in found.groups() or "0" * 16 in found.groups():
+        return name  # no ids: OpenTelemetry has none that are all zero
+    return found.group(1)
