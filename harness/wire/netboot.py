@@ -378,7 +378,7 @@ _TRACE: Final = re.compile(
 
 
 def parse_mac(text: str) -> str | None:
-    """Return a MAC in colon, dash, dot or bare notation as lower case with colons; None if it is none.
+    """Return a MAC in any notation Go reads, in lower case with colons; None if it is none.
 
     As in Go, 6, 8 (EUI-64) and 20 octets (InfiniBand) are one.
     """
