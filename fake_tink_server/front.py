@@ -189,6 +189,7 @@ class Front:
             inner=self.inner,
             watched=self._decide is not None,
             on_end=self._ended,
+            on_ignored=self._ignored,
         )
         await loop.connect_accepted_socket(
             lambda: relay.outer,
@@ -220,6 +221,9 @@ class Front:
         else:
             reason = "no HTTP/2 preface"
         self._record("tink.connection.failed", id=relay.number, peer=relay.peer, reason=reason)
+
+    def _ignored(self, relay: Relay, stream: int) -> None:
+        self._record("tink.call.ignored", id=relay.number, peer=relay.peer, stream=stream)
 
     def _ended(self, relay: Relay, reason: str) -> None:
         if self._relays.pop(relay.number, None) is None:

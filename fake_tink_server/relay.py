@@ -97,8 +97,12 @@ class Relay:
         inner: str,
         watched: bool,
         on_end: Callable[[Relay, str], None],
+        on_ignored: Callable[[Relay, int], None],
     ) -> None:
-        """``watched``: frames are followed, as cutting streams and GOAWAY need it."""
+        """``watched``: frames are followed, as cutting streams and GOAWAY need it.
+
+        ``on_ignored`` gets the stream of a call that came while the server is silent.
+        """
         loop = asyncio.get_running_loop()
         self.number, self.peer, self.conduct = number, peer, conduct
         self.received = self.sent = 0
@@ -123,6 +127,7 @@ class Relay:
         self._open: dict[int, None] = {}
         self._cut: set[int] = set()
         self._on_end = on_end
+        self._on_ignored = on_ignored
         self._timers: list[asyncio.TimerHandle] = []
 
     @property
@@ -258,6 +263,8 @@ class Relay:
         for frame in self._upward.feed(data):
             if frame.type == FrameType.SETTINGS and not frame.flags & ACK:
                 self.outer.write(SETTINGS_ACK)
+            elif frame.type == FrameType.HEADERS:
+                self._on_ignored(self, frame.stream)
 
     def _follow(self, data: bytes) -> None:
         for frame in self._upward.feed(data.removeprefix(PREFACE)):

@@ -154,6 +154,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "It ended", "id peer reason duration_s received_bytes sent_bytes"
     ),
     "tink.connection.failed": _kind("A connection that never became gRPC", "id peer reason"),
+    "tink.call.ignored": _kind(
+        "A call came on a connection on which nothing is answered", "id peer stream"
+    ),
     "tink.rpc.received": _kind("A call", "id rpc protocol worker_id workflow_id peer"),
     "tink.rpc.finished": _kind("A call was answered", "id rpc code details tries duration_s"),
     "tink.contexts.sent": _kind("GetWorkflowContexts streamed", "id worker_id workflows"),

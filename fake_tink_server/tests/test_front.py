@@ -228,6 +228,15 @@ async def test_settings_then_silence(bench: Bench) -> None:
     writer.close()
 
 
+async def test_a_call_that_nobody_answers_is_told(bench: Bench) -> None:
+    await bench.serve(Conduct(silent_from=Silence.SETTINGS))
+    assert await bench.call(seconds=0.5) == "silence"
+    [opened] = named(bench.timeline, "tink.connection.opened")
+    [ignored] = named(bench.timeline, "tink.call.ignored")
+    assert ignored["peer"] == opened["peer"]
+    assert not named(bench.timeline, "tink.rpc.received")
+
+
 async def test_goaway(bench: Bench) -> None:
     await bench.serve(Conduct(goaway=Goaway(after_s=0.05, code=11, debug="too_many_pings")))
     found = (await frames(bench, FrameType.GOAWAY))[-1]

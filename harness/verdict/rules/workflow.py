@@ -6,7 +6,9 @@ from typing import Final
 
 from harness.facts import state_of
 from harness.phases import Party, Phase
-from harness.verdict.rules.case import Case, Finding, Rule
+from harness.verdict.rules.case import Case, Finding, Rule, times
+
+_PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
 
 
 def _tink_connection(case: Case) -> Finding | None:
@@ -19,6 +21,54 @@ def _tink_connection(case: Case) -> Finding | None:
             hint="does tinkerbell_tls on the kernel command line fit the server?",
         )
     return None
+
+
+def _tink_silent(case: Case) -> Finding | None:
+    """Connections that came about and were of no use: the server, or a proxy before it, is mute."""
+    if case.seen("tink.rpc.received"):
+        return None
+    ignored = case.seen("tink.call.ignored")
+    if ignored:
+        return Finding(
+            blame=Party.TINK,
+            because=(
+                "Tinkerbell's server speaks HTTP/2, but answered none of the worker's calls,"
+                f" {times(len(ignored))}"
+            ),
+            evidence=[*case.seen("tink.connection.opened")[-1:], *ignored[-3:]],
+            hint=_PROXY,
+        )
+    accepted = case.seen("tink.connection.accepted")
+    others = ("tink.connection.opened", "tink.connection.failed", "tink.connection.closed")
+    if accepted and not case.seen(*others):
+        return Finding(
+            blame=Party.TINK,
+            because=(
+                "Tinkerbell's server accepts connections and never says a word,"
+                f" {times(len(accepted))}"
+            ),
+            evidence=accepted[-3:],
+            hint=_PROXY,
+        )
+    return None
+
+
+def _tink_unanswered(case: Case) -> Finding | None:
+    calls = case.seen("tink.rpc.received")
+    if not calls:
+        return None
+    last = calls[-1]
+    # v2's server may think for a minute about what to give an agent
+    patience_s = 90.0 if last.get("rpc") == "GetAction" else 20.0
+    answered = {event.get("id") for event in case.seen("tink.rpc.finished")}
+    if last.get("id") in answered or case.events[-1].t - last.t < patience_s:
+        return None
+    return Finding(
+        blame=Party.TINK,
+        because=f"Tinkerbell's server never answered the worker's {last.get('rpc')}",
+        evidence=[last],
+        hint=_PROXY,
+    )
 
 
 def _action_failed(case: Case) -> Finding | None:
@@ -86,5 +136,12 @@ def _workflow_stuck(case: Case) -> Finding | None:
 
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
-    Phase.WORKFLOW: (_tink_connection, _action_failed, _no_work, _workflow_stuck),
+    Phase.WORKFLOW: (
+        _tink_connection,
+        _tink_silent,
+        _action_failed,
+        _tink_unanswered,
+        _no_work,
+        _workflow_stuck,
+    ),
 }

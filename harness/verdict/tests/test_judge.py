@@ -351,6 +351,36 @@ def tls_to_plain() -> Tape:
     return tape
 
 
+@case("workflow", "tink", "Tinkerbell's server accepts connections and never says a word, twice")
+def tink_accepts_only() -> Tape:
+    tape = good_boot().until("guest.worker.started")
+    for number in (1, 2):
+        tape.add(45, "tink", "tink.connection.accepted", id=number, peer="192.168.77.50:4000")
+    return tape
+
+
+@case(
+    "workflow",
+    "tink",
+    "Tinkerbell's server speaks HTTP/2, but answered none of the worker's calls, once",
+)
+def tink_is_silent_after_settings() -> Tape:
+    tape = good_boot().until("guest.worker.started")
+    peer = "192.168.77.50:4000"
+    tape.add(45, "tink", "tink.connection.accepted", id=1, peer=peer)
+    tape.add(45, "tink", "tink.connection.opened", id=1, peer=peer, transport="grpc")
+    tape.add(45, "tink", "tink.call.ignored", id=1, peer=peer, stream=1)
+    return tape
+
+
+@case("workflow", "tink", "Tinkerbell's server never answered the worker's GetWorkflowActions")
+def tink_never_answers_a_call() -> Tape:
+    tape = good_boot().until("guest.worker.started")
+    tape.add(45, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowActions", peer="x:1")
+    tape.add(80, "console", "console.line.seen", console="serial", line=1, text="still here")
+    return tape
+
+
 @case("workflow", "tink", f"there is no workflow for worker {MAC}")
 def no_work() -> Tape:
     tape = good_boot().until("tink.rpc.received")
