@@ -13,7 +13,7 @@ from fake_tink_server.desk import Profile
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
-from harness.certificates import Authority
+from harness.certificates import Authority, Certificate, Kind
 from harness.faults.plan import FaultPlan
 from harness.lab_parts import RegistryPart
 from harness.lab_registries import make_registries
@@ -91,7 +91,7 @@ class Surroundings:
             syslog_host=server,
             grpc_authority=item.tink.address,
             tls=item.tink.tls,
-            insecure_tls=item.tink.tls,
+            insecure_tls=item.tink.tls and not item.tink.verified,
             extra_kernel_args=item.kernel_args,
         )
         assert item.hook.kernel is not None
@@ -211,7 +211,7 @@ class Surroundings:
         item = self.item
         tls = None
         if item.tink.tls:
-            issued = self._authority().issue(item.network.server, f"tink.{ZONE}")
+            issued = self._issue_tink(Kind.RIGHT)
             tls = ServerTls(certificate_chain=issued.chain, private_key=issued.key)
         # tink-worker puts DOCKER_REGISTRY in front of an action's image, tink-agent does not. One
         # template serves both: for the agent the server does it.
@@ -230,7 +230,13 @@ class Surroundings:
             bind=item.network.server,
             port=item.tink.port,
             tls=tls,
+            strike=self._faults.at("tink"),
+            issue=self._issue_tink,
+            identify=identify,
         )
+
+    def _issue_tink(self, kind: Kind) -> Certificate:
+        return self._authority().issue(self.item.network.server, f"tink.{ZONE}", kind=kind)
 
     def _authority(self) -> Authority:
         if self._ca is None:

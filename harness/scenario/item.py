@@ -85,6 +85,8 @@ class TinkItem:
     """``host:port`` as the guest uses it."""
     port: int = 42113
     tls: bool = False
+    verified: bool = False
+    """Whether the worker checks its certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,11 @@ def resolve(
     machine = scenario.machine
     network = _network(loaded)
     registry, registries = resolve_registries(loaded, network)
-    tink = TinkItem(address=f"{network.server}:42113", tls=scenario.tink.tls)
+    tink = TinkItem(
+        address=f"{network.server}:42113",
+        tls=scenario.tink.tls,
+        verified=scenario.tink.verified,
+    )
     hook = _hook(loaded)
     images = _images(loaded)
     available = {*known_images, *(image.reference for image in images)}

@@ -34,6 +34,9 @@ class Tink(Model):
 
     tls: bool = False
     """Whether it speaks TLS (certificate of the lab's own CA)."""
+    verified: bool = False
+    """Whether the worker is told to check the certificate (``tinkerbell_insecure_tls=false``); it
+    does not know the lab's CA."""
 
 
 class Tftp(Model):
