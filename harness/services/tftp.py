@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from harness.errors import DecodeError
 from harness.faults.dialects.tftp import TftpDialect
@@ -20,6 +21,8 @@ from harness.wire.netboot import Reservations, parse_mac, without_trace
 from harness.wire.tftp_server import Refusal, Solo, TftpServer, unknown_file
 from harness.wire.tftp_transfer import TftpPolicy
 
+_MULTI_PORT: Final = TftpPolicy(max_blksize=65_464)
+"""smee's cap of 512 octets holds in single-port mode only."""
 _PXELINUX = "pxelinux.cfg/01-"
 
 
@@ -42,7 +45,7 @@ class TftpFiles:
         """Return the content of ``file``; a leading folder such as a MAC does not matter."""
         del peer
         path = without_trace(file)
-        base = path.rstrip("/").rpartition("/")[2] or "."
+        base = path.rstrip("/").rpartition("/")[2] or ("/" if path.startswith("/") else ".")
         if found := self._binaries.get(base):
             return self._mapped(found)
         if path.startswith(_PXELINUX) and (mac := parse_mac(path.removeprefix(_PXELINUX))):
@@ -101,7 +104,11 @@ class TftpService:
         self._timeline = timeline
         self._tasks = tasks
         files = TftpFiles(binaries=binaries, reservations=reservations, assets=assets)
-        self._server = TftpServer(open=files.open, policy=policy, identify=identify)
+        self._server = TftpServer(
+            open=files.open,
+            policy=policy or (TftpPolicy() if single_port else _MULTI_PORT),
+            identify=identify,
+        )
         self._bind = bind
         self._port = port
         self._single_port = single_port

@@ -228,12 +228,15 @@ class Transfer:
         policy = self._policy
         granted: dict[str, str] = {}
         for name, text in wishes.items():
-            if name not in policy.options or not text.isascii() or not text.isdigit():
+            if name not in policy.options:
+                continue
+            if name == "tsize":  # anything but RFC 2349's 0 comes back as it was, as from smee
+                granted[name] = str(self.length) if text == "0" else text
+                continue
+            if not text.isascii() or not text.isdigit():
                 continue
             wish = int(text)
-            if name == "tsize":
-                granted[name] = str(self.length)
-            elif name == "blksize" and policy.min_blksize <= wish <= 65_464:
+            if name == "blksize" and policy.min_blksize <= wish <= 65_464:
                 self._blksize = min(wish, policy.max_blksize)
                 granted[name] = str(self._blksize)
             elif name == "windowsize" and 1 <= wish <= 65_535:
