@@ -16,6 +16,7 @@ from typing import Any
 
 from fake_tink_server.workflow import Workflow
 from harness.scenario.item import Item
+from harness.wire.metadata import Instance
 from harness.wire.netboot import Reservation
 
 
@@ -28,6 +29,8 @@ class Brief:
     workflows: tuple[Workflow, ...]
     hardware: tuple[Mapping[str, Any], ...] = ()
     """The Hardware objects as they stand in YAML, for the real smee."""
+    instances: tuple[Instance, ...] = ()
+    """What the metadata service tells each machine of itself."""
     origin_s: float
     """CLOCK_MONOTONIC seconds at which the run began."""
 
@@ -35,6 +38,7 @@ class Brief:
 def brief_of(item: Item, *, origin_s: float) -> Brief:
     """Return the brief of ``item``. Raises ``ScenarioError`` for objects that don't fit."""
     from fake_tink_server.catalog import Catalog
+    from harness.instances import instance_of
     from harness.reservations import reservations_of
 
     catalog = Catalog()
@@ -52,6 +56,7 @@ def brief_of(item: Item, *, origin_s: float) -> Brief:
             json.loads(json.dumps(loaded.document.data, default=str))
             for loaded in catalog.hardware.values()
         ),
+        instances=tuple(instance_of(loaded.object) for loaded in catalog.hardware.values()),
         workflows=tuple(job.run for job in catalog.jobs()),
         origin_s=origin_s,
     )

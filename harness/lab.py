@@ -116,6 +116,9 @@ class Lab:
             address=f"{network.server}/{network.prefix_length}",
             kind=choose(wanted).kind,
             private_dir=PRIVATE_DIR,
+            more_addresses=(
+                [f"{network.addresses}/{network.prefix_length}"] if network.addresses else []
+            ),
         )
         await self._start("segment", self.segment)
         capture = Capture(

@@ -15,12 +15,12 @@ from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
 from harness.certificates import Authority, Certificate, Kind
 from harness.faults.plan import FaultPlan
+from harness.lab_netboot import address_services, dhcp_services, http_services
 from harness.lab_parts import RegistryPart
 from harness.lab_registries import make_registries
 from harness.net.neighbours import identify
 from harness.seal import PRIVATE_DIR
 from harness.services import Service
-from harness.services.dhcp import DhcpService
 from harness.services.dns import DnsService
 from harness.services.http import HOOK_PREFIX, HttpService
 from harness.services.ntp import NtpService
@@ -32,12 +32,12 @@ from harness.services.syslog import SyslogService
 from harness.services.tftp import TftpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
+from harness.wire.generation import GENERATIONS
 from harness.wire.ipxe import ScriptConfig
 from harness.wire.netboot import NetbootConfig, Reservations
 from harness.wire.ntp import NtpPolicy
 from harness.wire.tftp_transfer import FAST
 
-HTTP_PORT: Final = 7080
 ARTIFACTS_PORT: Final = 7173
 """Where Tinkerbell's charts put the web server of Hook's files."""
 ZONE: Final = "tinkerbell.lab"
@@ -76,18 +76,21 @@ class Surroundings:
         item, server = self.item, self.item.network.server
         reservations = Reservations(self._brief.reservations)
         fast = item.profile == "fast"
-        http = f"http://{server}:{HTTP_PORT}"
+        generation = GENERATIONS[item.generation]
+        http = f"http://{server}:{generation.http}"
         # Fast: no wait for a ProxyDHCP offer, and a NIC ROM's iPXE gets the script at once
         # instead of Tinkerbell's iPXE first.
         config = NetbootConfig(
             server=server,
             http=http,
+            script_url=f"{http}{generation.script_path}",
+            binary_path=generation.binary_path,
             syslog=server,
-            no_pxedhcp=fast,
+            no_pxedhcp=fast and item.dhcp_mode == "reservation",
             user_class="iPXE" if fast else "",
         )
         scripts = ScriptConfig(
-            osie_url=f"{http}{HOOK_PREFIX}",
+            osie_url=f"http://{server}:{generation.artifacts}{HOOK_PREFIX}",
             syslog_host=server,
             grpc_authority=item.tink.address,
             tls=item.tink.tls,
@@ -136,9 +139,9 @@ class Surroundings:
         artifacts: Mapping[str, Path],
     ) -> list[Service]:
         return [
-            DhcpService(
-                **self._common,
-                reservations=reservations,
+            *dhcp_services(
+                self._brief,
+                common=self._common,
                 config=config,
                 interface=self._interface,
                 strike=self._faults.at("dhcp"),
@@ -152,14 +155,13 @@ class Surroundings:
                 identify=identify,
                 strike=self._faults.at("tftp"),
             ),
-            HttpService(
-                **self._common,
-                reservations=reservations,
+            *http_services(
+                self._brief,
+                common=self._common,
                 scripts=scripts,
                 binaries=binaries,
                 artifacts=artifacts,
-                identify=identify,
-                strike=self._faults.at("http"),
+                faults=self._faults,
             ),
             SyslogService(**self._common, identify=identify, strike=self._faults.at("syslog")),
         ]
@@ -170,9 +172,12 @@ class Surroundings:
         """Return the real smee, what watches it, and the server of Hook's files smee never was."""
         item = self.item
         assert item.smee is not None
+        port = GENERATIONS[item.generation].http
+        metadata = {"enabled": GENERATIONS[item.generation].metadata == port}
         hook = f"http://{item.network.server}:{ARTIFACTS_PORT}{HOOK_PREFIX}"
         return [
-            ObserverService(**self._common, interface=self._interface, http_ports=(HTTP_PORT,)),
+            *address_services(self._brief, common=self._common, interface=self._interface),
+            ObserverService(**self._common, interface=self._interface, http_ports=(port,)),
             SmeeService(
                 **self._common,
                 program=item.smee,
@@ -180,7 +185,8 @@ class Surroundings:
                 settings=smee_settings(
                     config=config,
                     scripts=replace(scripts, osie_url=hook),
-                    dhcp={"interface": self._interface},
+                    dhcp={"interface": self._interface, "mode": item.dhcp_mode},
+                    metadata=metadata,
                     tftp={"single_port": item.tftp_single_port},
                 ),
                 folder=PRIVATE_DIR,

@@ -13,6 +13,7 @@ import ipaddress
 import os
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -92,11 +93,16 @@ class Segment:
         kind: SegmentKind = SegmentKind.BRIDGE,
         private_dir: Path,
         bridge: str = BRIDGE,
+        more_addresses: Sequence[str] = (),
     ) -> None:
-        """``address`` is the server's, with its prefix; sockets go to ``private_dir``."""
+        """``address`` is the server's, with its prefix; sockets go to ``private_dir``.
+
+        ``more_addresses`` are the bridge's too, for servers of their own.
+        """
         self.kind = kind
         self.bridge = bridge
         self.address = ipaddress.IPv4Interface(address)
+        self._more_addresses = tuple(more_addresses)
         self.link_local = _link_local(_BRIDGE_MAC)
         self._timeline = timeline
         self._tasks = tasks
@@ -113,7 +119,8 @@ class Segment:
                 self._index = kernel.add_bridge(self.bridge, _BRIDGE_MAC)
                 netlink.disable_offloads(self.bridge)
                 kernel.silence_ipv6(self.bridge)
-                kernel.add_address(self._index, str(self.address))
+                for address in (str(self.address), *self._more_addresses):
+                    kernel.add_address(self._index, address)
                 kernel.set_up(self._index)
                 if netlink.has_ipv6():
                     kernel.add_address(self._index, f"{self.link_local}/64")

@@ -48,6 +48,8 @@ class NetworkItem:
     prefix_length: int
     server: str
     machine: str
+    addresses: str = ""
+    """Where the DHCP server beside a proxy listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +191,8 @@ class Item:
     profile: Literal["faithful", "fast"]
     stack: Literal["lab", "smee"] = "lab"
     """Who serves DHCP, TFTP, HTTP and syslog."""
+    dhcp_mode: Literal["reservation", "proxy", "auto-proxy"] = "reservation"
+    generation: Literal["2026", "2025", "boots"] = "2026"
     segment: Literal["auto", "bridge", "wire"]
     ntp_offset_s: float
     hardware_yaml: str

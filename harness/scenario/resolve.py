@@ -116,6 +116,8 @@ def resolve(
             tftp_single_port=scenario.tftp.ports == "single",
             profile=scenario.profile,
             stack=_stack(loaded),
+            dhcp_mode=scenario.dhcp.mode,
+            generation=_generation(loaded),
             segment=scenario.segment,
             ntp_offset_s=scenario.ntp.offset.total_seconds(),
             hardware_yaml=files.hardware,
@@ -140,7 +142,12 @@ def _network(loaded: LoadedScenario) -> NetworkItem:
     subnet = network.subnet
     server = network.server or subnet[1]
     machine = network.machine or subnet[10 if subnet.num_addresses > 11 else 2]
-    for key, address in (("server", server), ("machine", machine)):
+    addresses = network.addresses or server + 1
+    if addresses == machine and network.addresses is None:
+        addresses = server + 2
+    proxy = loaded.scenario.dhcp.mode != "reservation"
+    used = {"server": server, "machine": machine, **({"addresses": addresses} if proxy else {})}
+    for key, address in used.items():
         if address not in subnet or address in (subnet[0], subnet[-1]):
             raise loaded.error(
                 f"network.{key}: {address} is no host address of {subnet}", ("network", key)
@@ -149,7 +156,12 @@ def _network(loaded: LoadedScenario) -> NetworkItem:
         raise loaded.error(
             f"network: server and machine have the same address {server}", ("network", "machine")
         )
+    if proxy and addresses in (server, machine):
+        raise loaded.error(
+            f"network.addresses: {addresses} is taken by another", ("network", "addresses")
+        )
     return NetworkItem(
+        addresses=str(addresses) if proxy else "",
         subnet=str(subnet),
         netmask=str(subnet.netmask),
         prefix_length=subnet.prefixlen,
@@ -192,6 +204,17 @@ def _images(loaded: LoadedScenario) -> tuple[ImageItem, ...]:
         tagged = reference if parsed.tag else f"{reference}:latest"
         images.append(ImageItem(reference=tagged, layout=source.absolute()))
     return tuple(images)
+
+
+def _generation(loaded: LoadedScenario) -> Literal["2026", "2025", "boots"]:
+    scenario = loaded.scenario
+    if scenario.stack == "smee" and scenario.generation == "boots":
+        raise loaded.error(
+            "generation: smee v0.25.0 has not the paths of boots",
+            ("generation",),
+            hint="with 'stack: smee' say 2026 or 2025",
+        )
+    return scenario.generation
 
 
 def _stack(loaded: LoadedScenario) -> Literal["lab", "smee"]:

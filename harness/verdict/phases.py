@@ -56,6 +56,8 @@ class PhaseTracker:
     _artifacts: dict[str, int] = field(default_factory=dict)
     _resolved: dict[str, int] = field(default_factory=dict)
     _digest: str = ""
+    _address: str | None = None
+    _file: str = ""
 
     @property
     def phase(self) -> Phase:
@@ -122,10 +124,12 @@ class PhaseTracker:
 
     def _leased(self, event: Event) -> None:
         if self.phase is Phase.FIRMWARE_DHCP:
-            parts = [str(event.get("address") or "no address")]
+            # A proxy tells the file and another server the address, in any order.
+            self._address = event.get("address") or self._address
             if file := event.get("file"):
                 server = event.get("next_server")
-                parts.append(posixpath.basename(str(file)) + (f" from {server}" if server else ""))
+                self._file = posixpath.basename(str(file)) + (f" from {server}" if server else "")
+            parts = [str(self._address or "no address"), *([self._file] if self._file else [])]
             self._detail(Phase.FIRMWARE_DHCP, ", ".join(parts))
 
     def _progressed(self, event: Event) -> None:

@@ -20,6 +20,9 @@ class Network(Model):
     """Where every service listens; default: the subnet's first address."""
     machine: IPv4Address | None = None
     """What DHCP gives the machine; default: the subnet's tenth address."""
+    addresses: IPv4Address | None = None
+    """In the proxy modes, where the DHCP server that has the addresses listens; default: the one
+    after ``server``'s."""
 
     @field_validator("subnet")
     @classmethod
@@ -37,6 +40,14 @@ class Tink(Model):
     verified: bool = False
     """Whether the worker is told to check the certificate (``tinkerbell_insecure_tls=false``); it
     does not know the lab's CA."""
+
+
+class Dhcp(Model):
+    """Tinkerbell's DHCP server."""
+
+    mode: Literal["reservation", "proxy", "auto-proxy"] = "reservation"
+    """``reservation``: addresses and boot data from one server. ``proxy``: boot data only, beside
+    a DHCP server that has the addresses. ``auto-proxy``: the same for every netboot client."""
 
 
 class Tftp(Model):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from harness.documents import Mistake
 from harness.faults.model import FaultForm
@@ -13,7 +20,7 @@ from harness.scenario.models.expect import Expect, Verdict
 from harness.scenario.models.forms import Duration, Model, form_of
 from harness.scenario.models.kernel_args import KernelArg, KernelValue
 from harness.scenario.models.machine import Machine
-from harness.scenario.models.network import Network, Ntp, Tftp, Tink
+from harness.scenario.models.network import Dhcp, Network, Ntp, Tftp, Tink
 from harness.scenario.models.registry import OtherRegistry, Registry
 
 
@@ -48,6 +55,15 @@ class Scenario(Model):
     """More registries: name → settings. Each is ``NAME.tinkerbell.lab:PORT`` too."""
     tink: Tink = Tink()
     """Tinkerbell's gRPC server."""
+    dhcp: Dhcp = Dhcp()
+    """Tinkerbell's DHCP server."""
+    generation: Annotated[
+        Literal["2026", "2025", "boots"],
+        BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
+        WithJsonSchema({"enum": ["2026", "2025", 2026, 2025, "boots"]}),
+    ] = "2026"
+    """Tinkerbell's ports and paths: ``2026`` has 7080 for all; ``2025`` 7171 for scripts and
+    boot programs, 7172 for metadata, 7173 for Hook; ``boots`` 80, 50061 (Hegel) and 8080."""
     tftp: Tftp = Tftp()
     """The TFTP server."""
     network: Network = Network()

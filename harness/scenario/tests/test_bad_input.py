@@ -75,9 +75,9 @@ EDITS = {
         "templates: x\ntemplate:",
         "mine.yaml:6:1: unknown key 'templates' in the document\n"
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
-        "stack, template, hardware, workflow, registry, registries, tink, tftp, network, ntp, "
-        "profile, kernel args, images, faults, seed, absent images, segment, deadline, nightly, "
-        "expect, verdict",
+        "stack, template, hardware, workflow, registry, registries, tink, dhcp, generation, tftp, "
+        "network, ntp, profile, kernel args, images, faults, seed, absent images, segment, "
+        "deadline, nightly, expect, verdict",
     ),
     "duplicate key": (
         "  firmware: uefi\n",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fake_tink_server.catalog import Catalog
+from harness.errors import ScenarioError
 from harness.scenario.item import Item
 from harness.scenario.resolve import load_items
 from harness.scenario.tests.samples import HELLO, IMAGES, MAC, hello
@@ -145,3 +146,13 @@ def test_a_base_is_laid_under_and_files_are_relative_to_where_they_are_named(
         "bios",
         "F50",
     )
+
+
+def test_a_proxy_has_a_server_of_addresses_beside_it() -> None:
+    plain = resolved()
+    assert (plain.dhcp_mode, plain.network.addresses) == ("reservation", "")
+    proxy = resolved(dhcp={"mode": "auto-proxy"}, generation=2025)
+    assert (proxy.dhcp_mode, proxy.network.addresses) == ("auto-proxy", "192.168.77.2")
+    assert proxy.generation == "2025"
+    with pytest.raises(ScenarioError, match="taken by another"):
+        resolved(dhcp={"mode": "proxy"}, network={"addresses": "192.168.77.1"})

@@ -1,0 +1,111 @@
+"""The lab's own netboot services: DHCP in each of its modes, HTTP and metadata on their ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.brief import Brief
+from harness.faults.plan import FaultPlan, Strike
+from harness.net.neighbours import identify
+from harness.services import Service
+from harness.services.dhcp import AddressService, DhcpService
+from harness.services.http import HttpService
+from harness.wire.generation import GENERATIONS
+from harness.wire.ipxe import ScriptConfig
+from harness.wire.metadata import MetadataServer
+from harness.wire.netboot import NetbootConfig, Reservation, Reservations
+from harness.wire.proxy_dhcp import Mode
+
+
+def address_services(brief: Brief, *, common: Mapping[str, Any], interface: str) -> list[Service]:
+    """Return the DHCP server that has the addresses, in the proxy modes."""
+    if brief.item.dhcp_mode == "reservation":
+        return []
+    return [
+        AddressService(
+            **common,
+            reservations=_addresses(brief),
+            address=brief.item.network.addresses,
+            interface=interface,
+        )
+    ]
+
+
+def dhcp_services(
+    brief: Brief,
+    *,
+    common: Mapping[str, Any],
+    config: NetbootConfig,
+    interface: str,
+    strike: Strike,
+) -> list[Service]:
+    """Return the DHCP server, and in the proxy modes before it the one that has the addresses."""
+    return [
+        *address_services(brief, common=common, interface=interface),
+        DhcpService(
+            **common,
+            reservations=Reservations(brief.reservations),
+            config=config,
+            interface=interface,
+            mode=Mode(brief.item.dhcp_mode),
+            strike=strike,
+        ),
+    ]
+
+
+def _addresses(brief: Brief) -> Reservations:
+    """Return who gets an address: every Hardware's interface, and the machine if it has none."""
+    item = brief.item
+    known = {each.mac: replace(each, disabled=False) for each in brief.reservations}
+    network = item.network
+    known.setdefault(
+        item.mac,
+        Reservation(
+            mac=item.mac,
+            address=network.machine,
+            netmask=network.netmask,
+            gateway=network.server,
+            name_servers=(network.server,),
+            time_servers=(network.server,),
+            lease_s=86_400,
+        ),
+    )
+    return Reservations(known.values())
+
+
+def http_services(
+    brief: Brief,
+    *,
+    common: Mapping[str, Any],
+    scripts: ScriptConfig,
+    binaries: Mapping[str, Path],
+    artifacts: Mapping[str, Path],
+    faults: FaultPlan,
+) -> list[Service]:
+    """Return the HTTP servers of the scenario's generation: one for each port."""
+    generation = GENERATIONS[brief.item.generation]
+    static = brief.item.dhcp_mode == "auto-proxy"
+    parts: dict[int, dict[str, Any]] = {}
+    parts.setdefault(generation.http, {}).update(
+        scripts=scripts, binaries=binaries, static_scripts=static
+    )
+    parts.setdefault(generation.artifacts, {}).update(artifacts=artifacts)
+    parts.setdefault(generation.metadata, {}).update(metadata=MetadataServer(brief.instances))
+    names = {generation.metadata: "metadata", generation.artifacts: "artifacts"}
+    names[generation.http] = "http"
+    return [
+        HttpService(
+            **common,
+            reservations=Reservations(brief.reservations),
+            identify=identify,
+            port=port,
+            name=names[port],
+            strike=faults.at("http"),
+            metadata_strike=faults.at("metadata"),
+            **given,
+        )
+        for port, given in parts.items()
+    ]
