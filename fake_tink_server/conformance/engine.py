@@ -7,6 +7,9 @@ is data (``containers.Program``). In the lab, the guest's real docker engine is 
 The part of the API (v1.41, as Debian 12's docker.io) that those two programs and ``docker run``
 use: ping, version, info, image pull, inspect and list; container create, inspect, list, start,
 wait, logs, attach, stop, kill, remove.
+
+``docker run`` pulls, runs, returns the right status and prints nothing: it closes its half of an
+attached connection at once, which ends the connection here.
 """
 
 from __future__ import annotations
@@ -207,7 +210,7 @@ class DockerEngine:
     async def _pull(self, request: web.Request) -> web.StreamResponse:
         name, tag = request.query.get("fromImage", ""), request.query.get("tag", "")
         reference = f"{name}@{tag}" if ":" in tag else f"{name}:{tag}" if tag else normal(name)
-        program = self._program(reference)
+        program = self._program(normal(reference))
         credentials = _credentials(request.headers.get("X-Registry-Auth", ""))
         error, status = program.pull_error, program.pull_status
         if program.credentials is not None and credentials[:2] != program.credentials:
@@ -321,6 +324,8 @@ class DockerEngine:
             image=container.image,
             code=container.exit_code,
         )
+        if container.host_config.get("AutoRemove"):
+            await self._remove(container, force=False)
 
     async def _move(self, container: Container, status: Status) -> None:
         async with container.changed:
