@@ -150,6 +150,8 @@ class DockerEngine:
         except _Refused as refused:
             status = refused.status
             return _json({"message": str(refused)}, status)
+        except ConnectionError:  # the client is gone, killed perhaps: nobody is left to answer
+            return web.Response(status=status)
         finally:
             self.calls.append(
                 Call(
