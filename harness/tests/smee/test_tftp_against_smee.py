@@ -103,6 +103,7 @@ def conversation(port: int, asked: Asked) -> list[str]:
         opcode=asked.opcode, file=asked.file, mode=asked.mode, options=asked.options
     )
     said: list[str] = []
+    size = tftp.DEFAULT_BLOCK_BYTES
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.settimeout(5)
@@ -117,14 +118,11 @@ def conversation(port: int, asked: Asked) -> list[str]:
             if isinstance(packet, tftp.Error):
                 return said
             if isinstance(packet, tftp.Oack):
+                size = int(packet.options.get("blksize", size))
                 sock.sendto(tftp.encode(tftp.Ack(block=0)), server)
             elif isinstance(packet, tftp.Data):
                 sock.sendto(tftp.encode(tftp.Ack(block=packet.block)), server)
-                if len(packet.payload) < 512 and "blksize" not in {
-                    o.lower() for o in asked.options
-                }:
-                    return said
-                if len(packet.payload) < 8:
+                if len(packet.payload) < size:
                     return said
         sock.sendto(tftp.encode(tftp.Error(code=0, text="enough")), server)
     return said
