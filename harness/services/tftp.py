@@ -24,6 +24,7 @@ from harness.wire.tftp_transfer import TftpPolicy
 _MULTI_PORT: Final = TftpPolicy(max_blksize=65_464)
 """smee's cap of 512 octets holds in single-port mode only."""
 _PXELINUX = "pxelinux.cfg/01-"
+_MAC_LENGTH = len("00-00-00-00-00-00")
 
 
 class TftpFiles:
@@ -43,25 +44,47 @@ class TftpFiles:
 
     def open(self, file: str, peer: Address) -> bytes | memoryview | Refusal:
         """Return the content of ``file``; a leading folder such as a MAC does not matter."""
-        del peer
         path = without_trace(file)
         base = path.rstrip("/").rpartition("/")[2] or ("/" if path.startswith("/") else ".")
         if found := self._binaries.get(base):
             return self._mapped(found)
-        if path.startswith(_PXELINUX) and (mac := parse_mac(path.removeprefix(_PXELINUX))):
+        dashed = path.removeprefix(_PXELINUX)
+        if path.startswith(_PXELINUX) and len(dashed) == _MAC_LENGTH and (mac := parse_mac(dashed)):
             reservation = self._reservations.by_mac(mac)
             if reservation and reservation.pxelinux_config:
                 return reservation.pxelinux_config.encode()
+        if (pi := self._for_pi(path, peer)) is not None:
+            return pi
         if asset := self._asset(path):
             return self._mapped(asset)
         return unknown_file(base)
+
+    def _for_pi(self, path: str, peer: Address) -> bytes | memoryview | Refusal | None:
+        """Return what a Raspberry Pi finds in the folder of its serial number, or None.
+
+        As in smee, nothing of it is served without an asset folder, and the machine is known by
+        the address that it asks from.
+        """
+        pi = self._reservations.by_address(peer[0])
+        if self._assets is None or pi is None or not (pi.pi_serial and pi.pi_firmware_path):
+            return None
+        if not path.startswith(f"{pi.pi_serial}/"):
+            return None
+        name = path.removeprefix(f"{pi.pi_serial}/")
+        if name in ("config.txt", "cmdline.txt"):
+            text = pi.pi_config if name == "config.txt" else " ".join(pi.kernel_params)
+            return text.encode() if text else None
+        asset = self._asset(f"{pi.pi_firmware_path}/{name}")
+        return self._mapped(asset) if asset else None
 
     def _asset(self, path: str) -> Path | None:
         """Return the file below the asset folder, never one outside of it."""
         if self._assets is None or "\0" in path:
             return None
         root = self._assets.resolve()
-        wanted = (root / path.lstrip("/")).resolve()
+        if path.startswith("/"):  # Go's os.Root refuses it
+            return None
+        wanted = (root / path).resolve()
         return wanted if wanted.is_relative_to(root) and wanted.is_file() else None
 
     def _mapped(self, path: Path) -> bytes | memoryview | Refusal:

@@ -167,7 +167,6 @@ async def test_what_is_no_tftp_is_noted(service: TftpService, timeline: Timeline
     ("path", "found"),
     [
         ("sub/file", b"asset"),
-        ("/sub/file", b"asset"),
         ("empty", b""),
         (f"pxelinux.cfg/01-{MAC.replace(':', '-')}", b"DEFAULT hook\n"),
         ("ipxe.efi-00-23b1e307bb35484f535a1f772c06910e-d887dc3912240434-01", None),
