@@ -38,8 +38,10 @@ class DnsDialect:
         question = message.question[0] if message.question else None
         return {
             "mac": self._identify(peer[0]),
-            "name": question.name.to_text(omit_final_dot=True).lower() if question else None,
-            "type": dns.rdatatype.to_text(question.rdtype) if question else None,
+            "name": question.name.to_text(omit_final_dot=True).lower()
+            if question is not None
+            else None,
+            "type": dns.rdatatype.to_text(question.rdtype) if question is not None else None,
             "transport": "udp",
         }
 
