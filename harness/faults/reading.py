@@ -14,6 +14,7 @@ from harness.faults.deeds import DEEDS, Parameter, parameters_of
 from harness.faults.fault import Fault
 from harness.faults.forms import FORMS, read_form
 from harness.faults.matching import is_comparison
+from harness.faults.trial import objection
 from harness.faults.vocabulary import COMMON, MAC, Fact, Place, Takes, places
 from harness.phases import Phase
 
@@ -54,7 +55,7 @@ class FaultReader:
             return None
         takes, parameters = named
         occasion = self._occasion(place, takes, facts, occasion) or ""
-        return Fault(
+        fault = Fault(
             place=place.name,
             occasion=occasion,
             facts=facts,
@@ -63,6 +64,9 @@ class FaultReader:
             text=_as_text(data),
             **timing,
         )
+        if not self.mistakes and (reason := objection(fault)):
+            self._wrong(("do",), reason)
+        return fault
 
     def _wrong(
         self, path: Path, message: str, hint: str | None = None, *, key: bool = False

@@ -33,7 +33,7 @@ from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
 from harness.scenario.worker import resolve_worker
 from harness.wire.oci import Reference
 
-_SMEES: Final = frozenset({"dhcp", "tftp", "http", "syslog"})
+_SMEES: Final = frozenset({"dhcp", "tftp", "http", "metadata", "syslog"})
 """The places of faults where ``stack: smee`` puts the real one."""
 
 

@@ -121,3 +121,39 @@ def test_a_caller_that_serves_some_places_refuses_the_others(tmp_path: Path) -> 
         load_faults(file, places=["tink"])
     assert raised.value.at is not None
     assert (raised.value.at.line, raised.value.at.column) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{at: tftp, do: {status: no such thing}}", "tftp knows no 'NO_SUCH_THING'"),
+        ("{at: dns, do: {status: SERVFAILED}}", "no response code 'SERVFAILED'"),
+        ("{at: dhcp, do: {replace: {message type: OFFERED}}}", "dhcp knows no 'OFFERED'"),
+        (f"{{at: dhcp, do: {{replace: {{file: {'x' * 129}}}}}}}", "dhcp can't say that"),
+        ("{at: ntp, do: {replace: {stratum: 256}}}", "ntp can't say that"),
+        ("{at: registry, do: {status: Unavailble}}", "registry knows no 'UNAVAILBLE'"),
+        ("{at: http, do: {status: 42}}", "three digits"),
+        ("{at: tink, do: {status: BUSY}}", "tink knows no 'BUSY'"),
+    ],
+)
+def test_what_no_message_can_hold_is_refused_before_the_lab_starts(
+    text: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        read(text, tmp_path)
+    assert reason in str(caught.value)
+    assert "faults.yaml:2:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{at: tftp, do: {status: access violation}}",
+        "{at: dns, do: {status: servfail}}",
+        "{at: dhcp, do: {replace: {message type: NAK, option 43: 0a}}}",
+        "{at: http, do: {status: Service Unavailable}}",
+        "{at: tink, do: {status: unavailable}}",
+    ],
+)
+def test_what_a_message_can_hold_is_not(text: str, tmp_path: Path) -> None:
+    assert read(text, tmp_path).deed in ("status", "replace")

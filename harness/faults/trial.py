@@ -1,0 +1,111 @@
+"""Tries a fault before the lab starts: what no message can hold is a mistake of the scenario.
+
+The vocabulary knows which fields there are; only a protocol's codec knows what fits into them. So
+a deed that rewrites a message is done once to messages of each kind.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from harness.faults.deeds import Deed, Status, make_deed
+from harness.faults.fault import Fault
+from harness.wire import dhcp4, ntp, tftp
+
+_BENDING: Final = ("replace", "remove", "status", "second server")
+_HTTP: Final = ("http", "registry", "metadata")
+_QUESTION: Final = b"\0\1\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1"  # RFC 1035 §4.1: a. IN A
+_GRPC: Final = (
+    *("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+    "UNAUTHENTICATED",
+)
+"""Status codes of gRPC from 1 on, in the order of their numbers."""
+
+
+def objection(fault: Fault) -> str | None:
+    """Return why ``fault`` can't be done whatever happens, or None when it can."""
+    if fault.deed not in _BENDING:
+        return None
+    deed = make_deed(fault.deed, fault.parameters)
+    try:
+        _TRIALS.get(fault.place, _nothing)(deed)
+    except KeyError as error:
+        return f"{fault.place} knows no {error.args[0]!r}"
+    except (ValueError, OverflowError, struct.error) as error:
+        return f"{fault.place} can't say that: {error}"
+    return None
+
+
+def _nothing(deed: Deed) -> None:
+    del deed
+
+
+def _dhcp(deed: Deed) -> None:
+    from harness.faults.dialects.dhcp import DhcpDialect
+    from harness.wire.netboot import NetbootConfig
+
+    dialect = DhcpDialect(NetbootConfig(server="192.0.2.1"))
+    dialect.bend(deed, dhcp4.encode(dhcp4.Message()), "reply")
+
+
+def _tftp(deed: Deed) -> None:
+    from harness.faults.dialects.tftp import TftpDialect
+
+    dialect = TftpDialect(lambda _: None)
+    options = {"blksize": "512"}
+    for packet in (
+        tftp.Request(opcode=tftp.Opcode.RRQ, file="a", mode="octet", options=options),
+        tftp.Oack(options=options),
+        tftp.Data(block=1, payload=b""),
+        tftp.Error(code=0, text=""),
+    ):
+        dialect.bend(deed, tftp.encode(packet), "reply")
+
+
+def _dns(deed: Deed) -> None:
+    from harness.faults.dialects.dns import DnsDialect
+
+    DnsDialect(lambda _: None).bend(deed, _QUESTION, "reply")
+
+
+def _ntp(deed: Deed) -> None:
+    from harness.faults.dialects.ntp import NtpDialect
+
+    NtpDialect(lambda _: None).bend(deed, ntp.encode(ntp.NtpPacket()), "reply")
+
+
+def _http(deed: Deed) -> None:
+    if not isinstance(deed, Status):
+        return
+    text = str(deed.code).strip()
+    if text.isascii() and text.isdigit():
+        if not 100 <= int(text) <= 999:
+            raise ValueError(f"a status has three digits, found {text}")
+        return
+    HTTPStatus[text.upper().replace(" ", "_").replace("-", "_")]
+
+
+def _grpc(deed: Deed) -> None:
+    if not isinstance(deed, Status):
+        return
+    text = str(deed.code).strip()
+    if text.isascii() and text.isdigit():
+        if not 1 <= int(text) <= len(_GRPC):
+            raise ValueError(f"a status that refuses is 1 to {len(_GRPC)}, found {text}")
+    elif text.upper() not in _GRPC:
+        raise KeyError(deed.code)
+
+
+_TRIALS: Final[dict[str, Callable[[Deed], None]]] = {
+    "dhcp": _dhcp,
+    "tftp": _tftp,
+    "dns": _dns,
+    "ntp": _ntp,
+    "tink": _grpc,
+    **dict.fromkeys(_HTTP, _http),
+}
