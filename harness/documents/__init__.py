@@ -7,7 +7,7 @@ against a pydantic model and names every mistake with file, line, column and a h
 from __future__ import annotations
 
 from harness.documents.document import Document, KeyPath, PlainText, load, load_all
-from harness.documents.merging import merged
+from harness.documents.merging import merged, without
 from harness.documents.validation import Mistake, suggest, validate
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "merged",
     "suggest",
     "validate",
+    "without",
 ]

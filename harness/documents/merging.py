@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from harness.documents.document import Document, _Node, _plain
@@ -25,6 +26,13 @@ def merged(top: Document, base: Document) -> Document:
 
     root = _overlay(top.root, _shifted(base.root))
     return Document(file=top.file, data=_plain(root), root=root, lines=top.lines, place=place)
+
+
+def without(document: Document, keys: Collection[str]) -> Document:
+    """Return ``document``, a mapping, without these keys at its top."""
+    pairs = {name: pair for name, pair in document.root.pairs.items() if name not in keys}
+    root = replace(document.root, pairs=pairs)
+    return replace(document, data=_plain(root), root=root)
 
 
 def _shifted(node: _Node) -> _Node:

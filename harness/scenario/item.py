@@ -162,7 +162,7 @@ class Item:
     name: str
     """The scenario file's stem, or the test function's name."""
     variant: str
-    """What tells the items of one scenario apart: the firmware."""
+    """What tells the items of one scenario apart: the firmware, and ``-twin`` for the fix."""
     title: str
     """The scenario in one sentence."""
     source: Path

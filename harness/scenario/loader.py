@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from harness.documents import Document, KeyPath, load, merged, validate
+from harness.documents import Document, KeyPath, load, merged, validate, without
 from harness.errors import Position, ScenarioError
 from harness.scenario.models import Scenario
+
+_OF_THE_FAILURE: Final = frozenset({"expect", "verdict", "twin"})
+"""What a file says of the boot that fails: its twin has it from the base, or says it itself."""
+
+TWIN_LACKS: Final = frozenset({"base", "report", "twin", "verdict"})
+"""Keys that only the scenario itself has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +27,8 @@ class LoadedScenario:
     scenario: Scenario
     document: Document
     """The file merged with its base; knows from which of them a value is."""
+    twin: LoadedScenario | None = None
+    """The same machine with the fix, which must pass."""
 
     def path(self, path: KeyPath) -> Path:
         """Return the file that the value at ``path`` names, relative to the file it is in."""
@@ -44,10 +52,23 @@ def load_scenario(
     ``changes`` is merged over it as a file with that ``base`` would be; mistakes in it are shown
     at ``changed_by``. Raises ``ScenarioError`` or ``ScenarioErrors``.
     """
-    document = _with_base(load(file), ())
-    if changes:
-        document = merged(_changes(changes, changed_by or Position(file=file)), document)
-    return LoadedScenario(file=file, scenario=validate(document, Scenario), document=document)
+    own = load(file)
+
+    def changed(document: Document) -> LoadedScenario:
+        if changes:
+            document = merged(_changes(changes, changed_by or Position(file=file)), document)
+        scenario = validate(document, Scenario)
+        return LoadedScenario(file=file, scenario=scenario, document=document)
+
+    loaded = changed(_with_base(own, ()))
+    if loaded.scenario.twin is None or not own.has(("twin",)):
+        return loaded
+    for key in own.data["twin"]:
+        if key in TWIN_LACKS:
+            hint = "a twin passes; name there only what mends the failure"
+            raise own.error(f"a twin has no {key!r} of its own", ("twin", key), key=True, hint=hint)
+    fixed = merged(own.at(("twin",)), _with_base(without(own, _OF_THE_FAILURE), ()))
+    return replace(loaded, twin=changed(fixed))
 
 
 def _changes(changes: Mapping[str, Any], at: Position) -> Document:
@@ -77,4 +98,5 @@ def _with_base(document: Document, seen: tuple[Path, ...]) -> Document:
         raise document.error(
             f"base: there is no file {file}", ("base",), hint="the path is relative to this file"
         )
-    return merged(document, _with_base(load(file), here))
+    # a base's twin mends the base's own failure, not this one
+    return merged(document, without(_with_base(load(file), here), {"twin"}))

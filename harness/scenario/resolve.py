@@ -45,7 +45,7 @@ def load_items(
     changed_by: Position | None = None,
     python: PythonItem | None = None,
 ) -> list[Item]:
-    """Return one item for each firmware that the scenario in ``file`` lists.
+    """Return one item for each firmware that the scenario in ``file`` lists, twins last.
 
     ``known_images`` are the references (``print:v1``) that the lab's registry can hold; the
     scenario's own ``images`` come on top. ``changes`` is merged over the file, as a scenario with
@@ -60,6 +60,19 @@ def resolve(
     loaded: LoadedScenario, *, known_images: Collection[str], python: PythonItem | None = None
 ) -> list[Item]:
     """Return the items of a scenario that is read already. See ``load_items``."""
+    items = _boots(loaded, known_images=known_images, python=python)
+    if loaded.twin is not None and python is None:
+        items += _boots(loaded.twin, known_images=known_images, suffix="-twin")
+    return items
+
+
+def _boots(
+    loaded: LoadedScenario,
+    *,
+    known_images: Collection[str],
+    python: PythonItem | None = None,
+    suffix: str = "",
+) -> list[Item]:
     scenario = loaded.scenario
     machine = scenario.machine
     network = _network(loaded)
@@ -85,7 +98,7 @@ def resolve(
         )
         item = Item(
             name=name,
-            variant=firmware,
+            variant=f"{firmware}{suffix}",
             title=scenario.scenario,
             source=loaded.file.absolute(),
             report=scenario.report,

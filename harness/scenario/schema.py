@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 from harness.events import EVENTS
+from harness.scenario.loader import TWIN_LACKS
 from harness.scenario.models import DiskExpectation, Scenario
 
 _DEFAULTS = {"PT0S": "0 s", "PT10M": "10 min", str(2 << 30): "2 GiB"}
@@ -30,6 +32,7 @@ def scenario_schema() -> dict[str, Any]:
     schema["$defs"]["EventExpectation"]["properties"]["name"] |= name
     for key in ("event", "no event"):
         expect["properties"][key]["anyOf"].insert(0, name)
+    _describe_twin(schema)
     return {"$schema": DIALECT, "title": "hooklab scenario", **_without(schema, "title")}
 
 
@@ -66,6 +69,17 @@ def _allow_base(schema: dict[str, Any]) -> None:
         "properties": {"machine": {"required": machine_required}},
         # without a workflow, what is expected says when the run ends
         "anyOf": [{"required": ["template"]}, {"required": ["expect"]}],
+    }
+
+
+def _describe_twin(schema: dict[str, Any]) -> None:
+    """A twin takes every key of a scenario but those that tell which failure this is."""
+    keys = schema["properties"].keys() - TWIN_LACKS
+    schema["properties"]["twin"] = {
+        "description": schema["properties"]["twin"]["description"],
+        "type": "object",
+        "properties": {key: {"$ref": f"#/properties/{quote(key)}"} for key in sorted(keys)},
+        "additionalProperties": False,
     }
 
 

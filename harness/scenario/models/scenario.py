@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -99,6 +99,10 @@ class Scenario(Model):
         Discriminator(form_of),
     ] = "passed"
     """How the boot must end: ``passed``, or a failure with phase and blame."""
+
+    twin: dict[str, Any] | None = None
+    """The fix: keys laid over this file make one more boot, which must pass. What it expects is
+    what ``base`` expects, unless it says so itself."""
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Scenario:

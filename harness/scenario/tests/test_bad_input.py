@@ -77,7 +77,7 @@ EDITS = {
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
         "stack, template, hardware, workflow, registry, registries, tink, dhcp, generation, tftp, "
         "network, ntp, profile, kernel args, images, faults, seed, absent images, segment, "
-        "deadline, nightly, expect, verdict",
+        "deadline, nightly, expect, verdict, twin",
     ),
     "duplicate key": (
         "  firmware: uefi\n",

@@ -55,6 +55,10 @@ def test_a_scenario_with_a_base_may_leave_out_what_the_base_has() -> None:
         ("deadline: soon", False),
         ("ntp: {offset: -2 h}", True),
         ("surprise: 1", False),
+        ("twin: {ntp: {offset: 0 s}, faults: [], kernel args: {a: null}}", True),
+        ("twin: {machine: {colour: red}}", False),
+        ("twin: {verdict: passed}", False),
+        ("twin: 1", False),
     ],
 )
 def test_schema_and_models_agree(extra: str, good: bool, tmp_path: Path) -> None:
