@@ -32,6 +32,10 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "run.finished": _kind("A run ended", "outcome"),
     "expectations.met": _kind("All that a run without a workflow waits for was seen"),
     "run.interrupted": _kind("The run was stopped before its end", "reason"),
+    "run.decided": _kind(
+        "No later event can save the run; it need not go on", "rule because evidence hang silent_s"
+    ),
+    "dossier.taken": _kind("The lab was looked at while nothing moved", "items duration_s"),
     "lab.started": _kind("Segment and services are up", "duration_s"),
     "lab.stopped": _kind("Everything of the lab is gone", "duration_s"),
     "lab.failed": _kind("The lab can't go on", "error kind"),
