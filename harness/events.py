@@ -64,6 +64,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "guest.docker.started": _kind("dockerd answers", "console"),
     "guest.bootkit.started": _kind("hook-bootkit began", "console"),
     "guest.worker.started": _kind("The worker's container was created", "console"),
+    "guest.disk.booted": _kind("The system on a disk booted", "disk console"),
     "guest.login.offered": _kind("A getty waits for a login", "console"),
     "guest.panicked": _kind("The kernel gave up", "line console"),
     "guest.error.seen": _kind("A console printed a known failure", "line console pattern"),

@@ -23,6 +23,7 @@ from harness.errors import ExpectationFailed, LabError
 from harness.faults.plan import FaultPlan
 from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
+from harness.machine.bootable import make_bootable
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, find_uefi, make_variables
 from harness.machine.machine import Machine
@@ -179,6 +180,8 @@ class Lab:
         for disk in item.disks:
             path = self.run_dir / f"{disk.name}.img"
             self.disks[disk.name] = create_disk(path, disk.size_bytes, serial=disk.serial)
+            if disk.boots:
+                make_bootable(path, disk.name)
         flash = None
         if firmware.is_uefi:
             found = find_uefi()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from harness.machine.bootable import MARKER
 from harness.timeline import Timeline
 
 
@@ -49,6 +50,7 @@ _MILESTONES: Final = (
         r"BootKit: the tink-worker bootstrapper finished|\btink-worker container started\b",
     ),
     _once("guest.login.offered", r"\blogin:\s*$|^linuxkit-[0-9a-f]+:.*# ?$"),
+    _once("guest.disk.booted", re.escape(MARKER).replace(r"\{name\}", r"(?P<disk>vd[a-z])")),
     _once("guest.panicked", r"(?P<line>Kernel panic - not syncing.*)"),
 )
 

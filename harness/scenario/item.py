@@ -20,11 +20,12 @@ LOCK_NAME: Final = "scenario.lock.yaml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskItem:
-    """A virtio disk, empty at power-on."""
+    """A virtio disk, empty at power-on unless it boots."""
 
     name: str
     size_bytes: int
     serial: str | None = None
+    boots: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,7 +109,7 @@ def _boots(
             accel=machine.accel,
             nic_model=machine.nic,
             disks=tuple(
-                DiskItem(name=disk.name, size_bytes=disk.size, serial=disk.serial)
+                DiskItem(name=disk.name, size_bytes=disk.size, serial=disk.serial, boots=disk.boots)
                 for disk in machine.disks
             ),
             hook=hook,

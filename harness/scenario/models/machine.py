@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from harness.machine.bootable import MIN_BYTES
 from harness.scenario.models.forms import Mac, Model, Size, as_list
 
 Firmware = Literal["bios", "uefi"]
 
 
 class Disk(Model):
-    """A virtio disk, empty at power-on."""
+    """A virtio disk, empty at power-on unless it ``boots``."""
 
     name: Annotated[str, Field(pattern=r"^vd[a-z]$")]
     """The name the guest gives it: vda, vdb, … in this order."""
@@ -20,6 +21,9 @@ class Disk(Model):
     """Such as ``64 MiB``; at least 1 MiB."""
     serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,20}$")] | None = None
     """What the guest reads as the disk's serial number."""
+    boots: bool = False
+    """Whether a system is installed on it, which says on the consoles that it booted (event
+    ``guest.disk.booted``) and stays there; at least 4 MiB."""
 
     @field_validator("size")
     @classmethod
@@ -27,6 +31,12 @@ class Disk(Model):
         if value < 1 << 20:
             raise ValueError(f"a disk has at least 1 MiB, found {value} B")
         return value
+
+    @model_validator(mode="after")
+    def _room_for_a_system(self) -> Disk:
+        if self.boots and self.size < MIN_BYTES:
+            raise ValueError("a disk that boots has at least 4 MiB")
+        return self
 
 
 class Machine(Model):
