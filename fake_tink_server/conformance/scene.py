@@ -25,6 +25,7 @@ from fake_tink_server.server import ServerTls, TinkServer
 from fake_tink_server.workflow import TERMINAL, Action, State, Task, Workflow
 from harness.clock import Deadline
 from harness.errors import DeadlineExpired
+from harness.faults.plan import Strike
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline, named
 
@@ -105,8 +106,10 @@ class Scene:
         self.conducts: list[Conduct] = []
         """How the server behaves on the next connections; after these faithfully."""
         self.docker = DockerEngine(socket=folder / "docker.sock", record=self._recorder("docker"))
+        self.strike: Strike | None = None
+        """Decides instead of ``conducts``, for calls as well."""
         self.issue: Issue | None = None
-        """Makes the certificates that ``conducts`` ask for."""
+        """Makes the certificates that ``conducts`` or ``strike`` ask for."""
         self._folder = folder
         self._worker: WorkerProcess | None = None
         self._server: TinkServer | None = None
@@ -180,6 +183,7 @@ class Scene:
             interceptors=[self.refusals],
             decide=self._decide,
             issue=self.issue,
+            strike=self.strike,
         )
         await server.start()
         self._port, self._server = server.port, server
