@@ -99,7 +99,9 @@ class Expect(Model):
     """How often this MAC was served the worker's manifest: ``once``, ``never`` or a number."""
     actions: _Actions | None = None
     """Actions in this order, each RUNNING then SUCCESS; as a mapping, each with its last state."""
-    workflow: Literal["SUCCESS", "FAILED", "TIMEOUT", "RUNNING", "PENDING", "POST"] | None = None
+    workflow: (
+        Literal["SUCCESS", "FAILED", "TIMEOUT", "RUNNING", "PENDING", "PREPARING", "POST"] | None
+    ) = None
     """The workflow's last state."""
     event: _EventForm | None = None
     """Events that must be on the timeline."""
