@@ -58,6 +58,15 @@ def namespace_options() -> list[str]:
     return [*_NAMESPACES] if _is_real_root() else ["--user", "--map-root-user", *_NAMESPACES]
 
 
+def own_namespaces() -> list[str]:
+    """Return the words before a program's that give it a lab's namespaces, and no more.
+
+    For measurements, whose programs are no labs: without life line, tmpfs and init, but they and
+    all that they start die with ``unshare``.
+    """
+    return ["unshare", *namespace_options()]
+
+
 def _is_real_root() -> bool:
     if os.geteuid() != 0:
         return False

@@ -1,1 +1,1 @@
-"""Measurements on this host, from one run: medians, and ratios between them."""
+"""Measurements on this host, from one run: medians or bests, and ratios between them."""

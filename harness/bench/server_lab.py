@@ -1,4 +1,4 @@
-"""The servers' end of ``harness.bench.servers``: ours and their peers, one after the other.
+"""The servers' end of ``harness.bench.servers``: ours and their peers, by turns.
 
 Runs as ``python -m harness.bench.server_lab`` in namespaces of its own, with its orders on stdin.
 """
@@ -12,16 +12,21 @@ import shutil
 import sys
 from asyncio.subprocess import Process
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
+import grpc.aio
+
 from fake_tink_server.codec import encode_context
 from fake_tink_server.engine import Engine
-from fake_tink_server.server import TinkServer
+from fake_tink_server.server import SERVICE, TinkServer
 from fake_tink_server.workflow import Action, Task, Workflow
+from harness.bench.cpu import own_seconds, tree_seconds
 from harness.errors import SetupFailed
 from harness.oci.image import Image, ImageConfig, write_layout
 from harness.oci.layer import Compression, File, Layer, layer_from_files
@@ -45,14 +50,33 @@ _CALLS: Final = 1000
 _PEER_WITHIN_S: Final = 10.0
 
 
+Meter = Callable[[], float]
+"""Returns the CPU seconds that a server has used so far."""
+Sample = tuple[float, float]
+"""Seconds that the client waited, and CPU seconds that the server took meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One kind of work, and who does it: each a block that gives a meter."""
+
+    key: str
+    order: dict[str, Any]
+    sides: dict[str, AbstractAsyncContextManager[Meter]]
+
+
 class Bench:
     """What is served, and by whom."""
 
-    def __init__(self, *, times: int, folder: str, peers: dict[str, list[str]]) -> None:
+    def __init__(
+        self, *, times: int, folder: str, peers: dict[str, list[str]], only: Sequence[str] = ()
+    ) -> None:
+        """``only``: keys of ``Match``; none: all of them."""
         self._times = times
+        self._only = tuple(only)
         self._folder = Path(folder)
         self._peers = peers
-        self._found: dict[str, list[float]] = defaultdict(list)
+        self._found: dict[str, list[Sample]] = defaultdict(list)
         self._tasks = TaskKeeper()
         self._timeline = Timeline(self._folder / "timeline.jsonl")
         self._common: dict[str, Any] = {"timeline": self._timeline, "tasks": self._tasks}
@@ -79,74 +103,72 @@ class Bench:
         )
         return layer
 
-    async def run(self) -> dict[str, list[float]]:
-        """Measure each pair, by turns."""
+    async def run(self) -> dict[str, list[Sample]]:
+        """Measure all of them, by turns: whatever else the host does strikes all alike."""
         async with cable("harness.bench.server_load") as client:
             await _ask(client, "{}")
-            for _ in range(self._times):
-                for key, order, ours, theirs in self._pairs():
-                    for who, server in (("ours", ours), ("theirs", theirs)):
-                        async with server:
-                            seconds = float(await _ask(client, json.dumps(order)))
-                            self._found[f"{key} {who}"].append(seconds)
+            for turn in range(self._times):
+                for match in self._matches():
+                    sides = list(match.sides.items())
+                    for who, server in reversed(sides) if turn % 2 else sides:
+                        sample = await self._measure(client, match.order, server)
+                        self._found[f"{match.key} {who}"].append(sample)
         await self._tasks.close()
         self._timeline.close()
         return self._found
 
-    def _pairs(
-        self,
-    ) -> list[
-        tuple[
-            str,
-            dict[str, Any],
-            AbstractAsyncContextManager[None],
-            AbstractAsyncContextManager[None],
-        ]
-    ]:
+    async def _measure(
+        self, client: Process, order: dict[str, Any], server: AbstractAsyncContextManager[Meter]
+    ) -> Sample:
+        async with server as cpu_seconds:
+            before_s = cpu_seconds()
+            wall_s = float(await _ask(client, json.dumps(order)))
+            return wall_s, cpu_seconds() - before_s
+
+    def _matches(self) -> list[Match]:
         blob = f"http://{SERVER}:5000/v2/big/blobs/{self._layer.digest}"
         tftp = ["--tftp-blksize", "1468", f"tftp://{SERVER}/medium"]
         http = f"http://{SERVER}:7080{HOOK_PREFIX}/large"
-        size = self._layer.size
-        return [
-            (
-                "dhcp",
-                {"do": "dhcp", "count": _EXCHANGES, "window": 20},
-                self._ours(self._dhcp()),
-                self._dnsmasq(),
+        matches = [
+            Match(
+                key="dhcp",
+                order={"do": "dhcp", "count": _EXCHANGES, "window": 20},
+                sides={"ours": self._ours(self._dhcp()), "theirs": self._dnsmasq()},
             ),
-            (
-                "tftp",
-                {"do": "curl", "words": tftp, "size": _MEDIUM},
-                self._ours(self._tftp()),
-                self._dnsmasq(),
+            Match(
+                key="tftp",
+                order={"do": "curl", "words": tftp, "size": _MEDIUM},
+                sides={"ours": self._ours(self._tftp()), "theirs": self._dnsmasq()},
             ),
-            (
-                "http",
-                {"do": "curl", "words": [http], "size": _LARGE},
-                self._ours(self._http()),
-                self._nginx(),
+            Match(
+                key="http",
+                order={"do": "curl", "words": [http], "size": _LARGE},
+                sides={"ours": self._ours(self._http()), "theirs": self._nginx()},
             ),
-            (
-                "registry",
-                {"do": "curl", "words": [blob], "size": size},
-                self._ours(self._registry()),
-                self._docker_registry(),
+            Match(
+                key="registry",
+                order={"do": "curl", "words": [blob], "size": self._layer.size},
+                sides={"ours": self._ours(self._registry()), "theirs": self._docker_registry()},
             ),
-            (
-                "grpc",
-                {"do": "grpc", "port": 42113, "count": _CALLS, "window": 20},
-                self._ours(self._tink()),
-                self._go(),
+            Match(
+                key="grpc",
+                order={"do": "grpc", "port": 42113, "count": _CALLS, "window": 20},
+                sides={
+                    "ours": self._ours(self._tink()),
+                    "theirs": self._go(),
+                    "floor": self._ours(_Echo(self._context())),
+                },
             ),
         ]
+        return [match for match in matches if not self._only or match.key in self._only]
 
     # -- ours
 
     @asynccontextmanager
-    async def _ours(self, service: Service) -> AsyncIterator[None]:
+    async def _ours(self, service: Service) -> AsyncIterator[Meter]:
         await service.start()
         try:
-            yield
+            yield partial(own_seconds, os.getpid())
         finally:
             await service.stop()
 
@@ -199,7 +221,7 @@ class Bench:
     # -- theirs
 
     @asynccontextmanager
-    async def _peer(self, name: str, words: Sequence[str], port: int) -> AsyncIterator[None]:
+    async def _peer(self, name: str, words: Sequence[str], port: int) -> AsyncIterator[Meter]:
         log = self._folder / f"{name}.log"
         with log.open("ab") as stream:
             process = await asyncio.create_subprocess_exec(
@@ -207,12 +229,12 @@ class Bench:
             )
         try:
             await _until_listening(process, port, log)
-            yield
+            yield partial(tree_seconds, process.pid)
         finally:
             process.terminate()
             await process.wait()
 
-    def _dnsmasq(self) -> AbstractAsyncContextManager[None]:
+    def _dnsmasq(self) -> AbstractAsyncContextManager[Meter]:
         hosts = self._folder / "hosts"
         hosts.write_text("".join(f"{r.mac},{r.address}\n" for r in self._reservations))
         leases = self._folder / "leases"
@@ -226,7 +248,7 @@ class Bench:
         ]  # fmt: skip
         return self._peer("dnsmasq", words, 53)
 
-    def _nginx(self) -> AbstractAsyncContextManager[None]:
+    def _nginx(self) -> AbstractAsyncContextManager[Meter]:
         prefix = self._folder / "nginx"
         prefix.mkdir(exist_ok=True)
         served = prefix / "html" / HOOK_PREFIX.lstrip("/")
@@ -247,7 +269,7 @@ class Bench:
         )
         return self._peer("nginx", ["-p", str(prefix), "-c", str(config)], 7080)
 
-    def _docker_registry(self) -> AbstractAsyncContextManager[None]:
+    def _docker_registry(self) -> AbstractAsyncContextManager[Meter]:
         root = self._folder / "docker-registry"
         store = root / "docker" / "registry" / "v2"
         hexes = str(self._layer.digest).removeprefix("sha256:")
@@ -265,11 +287,41 @@ class Bench:
         )
         return self._peer("docker-registry", ["serve", str(config)], 5000)
 
-    def _go(self) -> AbstractAsyncContextManager[None]:
+    def _go(self) -> AbstractAsyncContextManager[Meter]:
+        return self._peer("go", [f"{SERVER}:42113", self._context().hex()], 42113)
+
+    def _context(self) -> bytes:
         engine = self._engine()
         engine.start(0)
-        answer = encode_context(engine.contexts_for(mac_of(0))[0]).SerializeToString()
-        return self._peer("go", [f"{SERVER}:42113", answer.hex()], 42113)
+        return encode_context(engine.contexts_for(mac_of(0))[0]).SerializeToString()
+
+
+class _Echo:
+    """The least that a grpc.aio server can be: the floor for any server written on it."""
+
+    name = "echo"
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        async def contexts(_: bytes, context: Any) -> None:
+            await context.write(self._answer)
+
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "GetWorkflowContexts": grpc.unary_stream_rpc_method_handler(contexts)
+        }
+        self._server = grpc.aio.server()
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
+        )
+        self._server.add_insecure_port(f"{SERVER}:42113")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server:
+            await self._server.stop(0)
 
 
 async def _ask(client: Process, line: str) -> str:
@@ -306,7 +358,7 @@ def main() -> None:
     """Measure, and print what was found as JSON."""
     orders = json.loads(sys.stdin.readline())
 
-    async def measure() -> dict[str, list[float]]:
+    async def measure() -> dict[str, list[Sample]]:
         return await Bench(**orders).run()
 
     print(json.dumps(asyncio.run(measure())))

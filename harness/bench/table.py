@@ -1,4 +1,4 @@
-"""Samples, their medians, and a table of them for people."""
+"""Samples, their medians or bests, and a table of them for people."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ class Row:
     unit: str = "s"
     """``s``, ``MB`` or ``×`` (a ratio)."""
     goal: float | None = None
-    """The largest median that is good enough."""
+    """The largest figure that is good enough."""
     how: str = ""
     """How it was taken, when the name does not say it."""
+    cpu: tuple[float, ...] = ()
+    """CPU seconds of the server in each sample; or, of a ratio, that of the CPU seconds."""
+    by_best: bool = False
+    """The best sample counts and not the median: others on the host can only have slowed it."""
 
     @property
     def median(self) -> float:
@@ -27,9 +31,21 @@ class Row:
         return median(self.samples)
 
     @property
+    def figure(self) -> float:
+        """What the row comes to: its median, or its best."""
+        return min(self.samples) if self.by_best else self.median
+
+    @property
+    def cpu_figure(self) -> float | None:
+        """The same of its CPU seconds; None where they were not taken."""
+        if not self.cpu:
+            return None
+        return min(self.cpu) if self.by_best else median(self.cpu)
+
+    @property
     def is_met(self) -> bool | None:
         """Whether the goal is met; None without one."""
-        return None if self.goal is None else self.median <= self.goal
+        return None if self.goal is None else self.figure <= self.goal
 
     def to_data(self) -> dict[str, Any]:
         """Return the row as JSON has it."""
@@ -37,7 +53,9 @@ class Row:
             "what": self.what,
             "unit": self.unit,
             "median": round(self.median, 3),
+            "best": round(min(self.samples), 3),
             "samples": [round(sample, 3) for sample in self.samples],
+            "cpu": [round(sample, 3) for sample in self.cpu],
             "goal": self.goal,
             "met": self.is_met,
             "how": self.how,
@@ -45,18 +63,26 @@ class Row:
 
 
 def ratio(what: str, above: Row, below: Row, *, goal: float | None = None, how: str = "") -> Row:
-    """Return the quotient of two medians as a row.
+    """Return the quotient of two rows' figures as a row.
 
-    Only the medians are divided: samples of the two were not taken in pairs.
+    Only the figures are divided: samples of the two were not taken in pairs.
     """
-    quotient = above.median / below.median
-    return Row(what=what, samples=(quotient,), unit="×", goal=goal, how=how)
+    cpu_above, cpu_below = above.cpu_figure, below.cpu_figure
+    return Row(
+        what=what,
+        samples=(above.figure / below.figure,),
+        unit="×",
+        goal=goal,
+        how=how,
+        cpu=(cpu_above / cpu_below,) if cpu_above is not None and cpu_below else (),
+    )
 
 
 def render(title: str, rows: Sequence[Row]) -> str:
-    """Return ``rows`` as aligned plain text: median, spread, goal, and how each was taken."""
+    """Return ``rows`` as aligned plain text: figure, CPU, spread, goal, and how it was taken."""
     lines = [title]
     width = max((len(row.what) for row in rows), default=0)
+    with_cpu = any(row.cpu for row in rows)
     for row in rows:
         spread = ""
         if len(row.samples) > 1:
@@ -64,6 +90,9 @@ def render(title: str, rows: Sequence[Row]) -> str:
         goal = ""
         if row.goal is not None:
             goal = f"goal ≤ {row.goal:g}: {'met' if row.is_met else 'NOT MET'}"
-        number = f"{row.median:8.2f} {row.unit:2}"
+        number = f"{row.figure:8.2f} {row.unit:2}"
+        if with_cpu:
+            cpu = "" if row.cpu_figure is None else f"CPU {row.cpu_figure:6.3f} {row.unit}"
+            number += f"  {cpu:14}"
         lines.append(f"  {row.what:{width}}  {number}  {spread:20}  {goal:20}  {row.how}".rstrip())
     return "\n".join(lines)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
 import socket
 import struct
 import termios
@@ -21,8 +20,8 @@ from multidict import CIMultiDict
 
 from harness.clock import Clock, Deadline
 from harness.services.answer import Answer, Ending, FilePart, Treatment
+from harness.services.sendfile import FileSender
 
-_SLICE_BYTES: Final = 1 << 20
 _READ_BYTES: Final = 1 << 18
 _PIECE_BYTES: Final = 1 << 16
 _PROGRESS_EVERY_S: Final = 0.5
@@ -91,42 +90,32 @@ class Delivery:
     # -- as fast as possible
 
     async def _send_file(self, response: web.StreamResponse, part: FilePart) -> None:
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client left")
+        if transport.get_extra_info("sslcontext") or transport.get_write_buffer_size():
+            await self._send_copied(response, part)
+        elif self.length:
+            sender = FileSender(
+                transport,
+                part.stream.fileno(),
+                start=part.start,
+                end=part.start + self.length,
+                on_sent=self._sent,
+            )
+            await sender.send(self._lost())
+
+    async def _send_copied(self, response: web.StreamResponse, part: FilePart) -> None:
+        """Send through Python: TLS, or a head that the socket did not take yet."""
         part.stream.seek(part.start)
         while self.sent < self.length:
-            transport = self._request.transport
-            if transport is None or transport.is_closing():
-                raise ConnectionResetError("the client left")
-            size = min(_SLICE_BYTES, self.length - self.sent)
-            if transport.get_extra_info("sslcontext"):
-                await self._send_copied(response, part.stream, size)
-            else:
-                await self._send_from_kernel(transport, part, size)
-            self._progressed()
-
-    async def _send_copied(
-        self, response: web.StreamResponse, stream: IO[bytes], size: int
-    ) -> None:
-        while size:
-            data = _read(stream, min(_READ_BYTES, size))
+            data = _read(part.stream, min(_READ_BYTES, self.length - self.sent))
             await response.write(data)
-            self.sent += len(data)
-            size -= len(data)
+            self._sent(len(data))
 
-    async def _send_from_kernel(
-        self, transport: asyncio.Transport, part: FilePart, size: int
-    ) -> None:
-        loop, before = asyncio.get_running_loop(), self.sent
-        offset = part.start + before
-        try:
-            await loop.sendfile(transport, part.stream, offset, size, fallback=False)
-        except asyncio.SendfileNotAvailableError as error:
-            # What asyncio calls a write that failed before its first octet: EPIPE or ECONNRESET
-            raise ConnectionResetError("the client left") from error
-        finally:  # asyncio leaves the file where it stopped, also when the client left
-            reached = os.lseek(part.stream.fileno(), 0, os.SEEK_CUR)
-            self.sent = max(before, reached - part.start)
-        if self.sent == before:
-            raise ConnectionAbortedError("the file became shorter while it was sent")
+    def _sent(self, octets: int) -> None:
+        self.sent += octets
+        self._progressed()
 
     def _progressed(self) -> None:
         now = self._clock.now()

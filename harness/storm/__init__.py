@@ -4,5 +4,6 @@
 * ``cable`` — two namespaces, and what connects them.
 * ``lab`` — the real services on one end of a cable.
 * ``machines`` — the simulated machines, another process in another namespace, on its other end.
+* ``limits`` — what each of the two processes must be allowed.
 * ``plan`` — what both must agree on: names, addresses, steps.
 """

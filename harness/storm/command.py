@@ -13,9 +13,8 @@ from statistics import quantiles
 
 from harness.errors import ScenarioError
 from harness.process import run
+from harness.seal import own_namespaces
 from harness.storm.plan import MOST_MACHINES, STEPS, StormPlan, StormResult
-
-_HELP_SEAL = ("unshare", "-Urnpf", "--mount-proc", "--kill-child")
 
 
 def storm_command(*, machines: int, over_s: float | None, json_file: Path | None) -> int:
@@ -43,7 +42,7 @@ async def storm(plan: StormPlan, folder: Path) -> StormResult:
 
     Raises ``CommandFailed`` when the lab can't be had.
     """
-    argv = [*_HELP_SEAL, sys.executable, "-m", "harness.storm.lab", str(folder)]
+    argv = [*own_namespaces(), sys.executable, "-m", "harness.storm.lab", str(folder)]
     done = await run(argv, stdin=plan.to_json().encode() + b"\n")
     return StormResult(**json.loads(done.stdout))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from harness.services.http import HttpService
 from harness.services.registry import RegistryService
 from harness.services.tftp import TftpService
 from harness.storm.cable import cable
+from harness.storm.limits import raise_open_files
 from harness.storm.plan import (
     BOOT_PROGRAM,
     HTTP_PORT,
@@ -128,8 +128,7 @@ async def _run(plan: StormPlan, folder: Path) -> int:
 
 def main() -> None:
     """Serve one storm."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 1 << 16)), hard))
+    raise_open_files()
     import json
 
     plan = StormPlan(**json.loads(sys.stdin.readline()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import socket
 import struct
 import sys
@@ -24,6 +23,7 @@ import grpc.aio
 from fake_tink_server.proto import workflow_pb2 as pb
 from harness.errors import DecodeError
 from harness.net.netlink import Netlink
+from harness.storm.limits import raise_open_files
 from harness.storm.plan import (
     BOOT_PROGRAM,
     CLIENT,
@@ -365,8 +365,7 @@ def main() -> None:
     if not line:  # the lab is gone
         return
     plan = StormPlan(**json.loads(line))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 1 << 16)), hard))
+    raise_open_files()
     _plug_in(plan.machines)
 
     async def storm() -> StormResult:

@@ -15,6 +15,19 @@ def test_a_goal_is_judged_by_the_median() -> None:
     assert Row(what="boot", samples=(90.0,)).is_met is None
 
 
+def test_where_the_best_counts_it_is_judged_divided_and_shown_with_its_cpu() -> None:
+    ours = Row(what="ours", samples=(9.0, 1.0, 3.0), cpu=(0.5, 0.7), by_best=True, goal=1.0)
+    theirs = Row(what="theirs", samples=(2.0, 8.0), cpu=(0.25, 0.3), by_best=True)
+    assert (ours.figure, ours.is_met, ours.to_data()["best"]) == (1.0, True, 1.0)
+    quotient = ratio("ours / theirs", ours, theirs, goal=0.4)
+    assert (quotient.figure, quotient.cpu_figure, quotient.is_met) == (0.5, 2.0, False)
+    first, *_ = render("Servers", [ours, theirs, quotient]).splitlines()[1:]
+    assert first.split() == [
+        *("ours", "1.00", "s", "CPU", "0.500", "s"),
+        *("1.00–9.00,", "n=3", "goal", "≤", "1:", "met"),
+    ]
+
+
 def test_a_ratio_divides_medians() -> None:
     lab, hand = Row(what="lab", samples=(30.0, 10.0, 20.0)), Row(what="hand", samples=(40.0,))
     assert ratio("lab / hand", lab, hand, goal=1.0).median == pytest.approx(0.5)
