@@ -12,10 +12,15 @@ from harness.certificates import Authority, Kind, server_context
 from harness.faults.plan import Strike
 from harness.net.neighbours import identify
 from harness.oci.content import Mount, has_image
+from harness.oci.derived import add_layer
+from harness.oci.layer import File
 from harness.scenario.item import Item, RegistryItem
 from harness.seal import PRIVATE_DIR
 from harness.services.registry import RegistryService
 from harness.wire.registry_auth import Auth, AuthKind
+
+CA_FILE: Final = "/etc/ssl/certs/hooklab-ca.pem"
+"""Go reads every file of this folder, besides the distribution's bundle."""
 
 _KINDS: Final = {
     "anonymous": AuthKind.NONE,
@@ -38,6 +43,21 @@ def make_registries(
     ``authority`` is asked only when one speaks TLS. ``strike`` is the default registry's.
     """
 
+    @cache
+    def built_upon() -> Path:
+        folder = PRIVATE_DIR / "worker-with-ca"
+        entries = {CA_FILE: File(content=authority().certificate)}
+        add_layer(_layout_of(item, item.worker_image), item.worker_image, entries, folder)
+        return folder
+
+    def trusting(registry: RegistryItem) -> list[Mount]:
+        """Return the worker's image that knows the lab's CA, if it is to: it hides the other."""
+        absent = registry.images is not None and item.worker_image not in registry.images
+        if absent or not item.tink.trusted:
+            return []
+        prefixes = (registry.prefix or "",)
+        return [Mount(layout=built_upon(), reference=item.worker_image, prefixes=prefixes)]
+
     def make(registry: RegistryItem, strike: Strike | None) -> RegistryService:
         host = f"{registry.name}.{zone}"
 
@@ -55,7 +75,7 @@ def make_registries(
         return RegistryService(
             **common,
             name=registry.name,
-            layouts=_mounts(item, registry),
+            layouts=[*_mounts(item, registry), *trusting(registry)],
             port=registry.port,
             tls=tls,
             contexts=cache(context),
@@ -67,6 +87,14 @@ def make_registries(
         )
 
     return [make(item.registry, strike), *(make(other, None) for other in item.registries)]
+
+
+def _layout_of(item: Item, reference: str) -> Path:
+    """Return the layout that ``reference`` is served from."""
+    for image in item.images:
+        if image.reference == reference:
+            return image.layout
+    return next(layout for layout in reversed(item.layouts) if has_image(layout, reference))
 
 
 def _mounts(item: Item, registry: RegistryItem) -> Sequence[Mount]:

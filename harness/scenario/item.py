@@ -90,6 +90,8 @@ class TinkItem:
     tls: bool = False
     verified: bool = False
     """Whether the worker checks its certificate."""
+    trusted: bool = False
+    """Whether the worker's image has the lab's CA."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

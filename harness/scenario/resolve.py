@@ -81,6 +81,7 @@ def _boots(
         address=f"{network.server}:42113",
         tls=scenario.tink.tls,
         verified=scenario.tink.verified,
+        trusted=scenario.tink.trusted,
     )
     hook = _hook(loaded)
     images = _images(loaded)

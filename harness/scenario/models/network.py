@@ -6,8 +6,9 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
+from harness.documents import Mistake
 from harness.scenario.models.forms import Model, Offset
 
 
@@ -38,8 +39,17 @@ class Tink(Model):
     tls: bool = False
     """Whether it speaks TLS (certificate of the lab's own CA)."""
     verified: bool = False
-    """Whether the worker is told to check the certificate (``tinkerbell_insecure_tls=false``); it
-    does not know the lab's CA."""
+    """Whether the worker is told to check the certificate (``tinkerbell_insecure_tls=false``)."""
+    trusted: bool = False
+    """Whether the worker knows the lab's CA: Hook has no way to hand it one, so that users build a
+    worker image of their own with the CA in ``/etc/ssl/certs``, as the lab does then."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Tink:
+        for key in ("verified", "trusted"):
+            if getattr(self, key) and not self.tls:
+                raise Mistake(f"'{key}' needs a server with TLS", hint="tls: true")
+        return self
 
 
 class Dhcp(Model):

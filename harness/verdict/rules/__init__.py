@@ -6,7 +6,7 @@ evidence", said with what was seen last.
 * ``case`` — what a rule looks at and what it says.
 * ``anywhere`` — panics, QEMU's end, and what a console said last.
 * ``firmware``, ``ipxe``, ``hook``, ``registry``, ``workflow`` — one module a part of the boot.
-* ``dhcp``, ``http`` — what several of them share.
+* ``dhcp``, ``http``, ``tink`` — what several of them share, or what one of them is made of.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from typing import Final
 
 from harness.facts import state_of
 from harness.phases import Party, Phase
+from harness.verdict.rules import tink
 from harness.verdict.rules.case import Case, Finding, Rule, times
 
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
@@ -137,8 +138,10 @@ def _workflow_stuck(case: Case) -> Finding | None:
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.WORKFLOW: (
+        tink.certificate_refused,
         _tink_connection,
         _tink_silent,
+        tink.report_refused,
         _action_failed,
         _tink_unanswered,
         _no_work,

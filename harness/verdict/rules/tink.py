@@ -1,0 +1,108 @@
+"""What passes between the worker and Tinkerbell: a certificate refused, a report refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from harness.facts import state_of
+from harness.phases import Party
+from harness.timeline import Event
+from harness.verdict.rules.case import Case, Finding, times
+
+_OF_A_CERTIFICATE: Final = re.compile(r"alert: .*(certificate|unknown ca)")
+_TOLD: Final = re.compile(r"x509: [^\"\\]+")
+_AGAIN_AND_AGAIN: Final = 3
+"""So many refusals of one report in a row are no accident."""
+_QUIET_S: Final = 20.0
+"""A worker that says nothing for so long after a refusal has ended: the slowest asks each 6 s."""
+
+
+def certificate_refused(case: Case) -> Finding | None:
+    """Judge handshakes that the worker broke off because of Tinkerbell's certificate."""
+    if case.seen("tink.rpc.received"):
+        return None
+    failed = case.seen("tink.connection.failed")
+    if not failed or not _OF_A_CERTIFICATE.search(str(failed[-1].get("reason"))):
+        return None
+    # An alert says no more than "bad certificate"; the worker's own words come by syslog.
+    told = [
+        (event, found[0].strip())
+        for event in case.seen("syslog.message.received")
+        if event.seq > failed[0].seq and (found := _TOLD.search(str(event.get("message"))))
+    ]
+    why = told[-1][1] if told else str(failed[-1].get("reason"))
+    return Finding(
+        blame=Party.TINK,
+        because=f"the worker refuses the server's certificate, {times(len(failed))}: {why}",
+        evidence=[*failed[-3:], *(event for event, _ in told[-2:])],
+        hint=(
+            "a worker knows the CAs of its image only: build one with the CA in /etc/ssl/certs,"
+            " or say tinkerbell_insecure_tls=true on the kernel command line"
+        ),
+    )
+
+
+def report_refused(case: Case) -> Finding | None:
+    """Judge a worker whose last report is refused, and that repeats it or ends."""
+    reports = case.seen("tink.action.reported")
+    if not reports or reports[-1].get("accepted", True):
+        return None
+    last = reports[-1]
+    row = _same_at_the_end(reports)
+    state, action = state_of(last), last.get("action")
+    details = next(
+        (
+            f": {event.get('details')}"
+            for event in reversed(case.seen("tink.rpc.finished"))
+            if event.get("rpc") == "ReportActionStatus" and event.get("details")
+        ),
+        "",
+    )
+    if len(row) >= _AGAIN_AND_AGAIN:
+        heard = [one for one in reports if one.get("accepted", True) and _same(one, last)]
+        return Finding(
+            blame=Party.WORKER,
+            because=(
+                f"the worker reports {state} of action '{action}' again and again, and"
+                f" Tinkerbell refuses it, {times(len(row))}{details}"
+            ),
+            evidence=[*heard[-1:], *row[-3:]],
+            hint=(
+                "Tinkerbell had heard it before, so its answer was lost on the way: tink-worker"
+                " never gets over that, tink-agent does"
+                if heard
+                else "what the worker runs is not what Tinkerbell has: was its state changed?"
+            ),
+        )
+    if case.events[-1].t - last.t < _QUIET_S or _calls_after(case, last):
+        return None
+    return Finding(
+        blame=Party.TINK,
+        because=(
+            f"Tinkerbell refused the worker's {state} of action '{action}', and the worker has"
+            f" said nothing since{details}"
+        ),
+        evidence=row[-3:],
+        hint="does Tinkerbell still have the workflow that it gave the worker?",
+    )
+
+
+def _same(one: Event, other: Event) -> bool:
+    alike = all(one.get(key) == other.get(key) for key in ("workflow_id", "action"))
+    return alike and state_of(one) == state_of(other)
+
+
+def _same_at_the_end(reports: list[Event]) -> list[Event]:
+    row: list[Event] = []
+    for event in reversed(reports):
+        if event.get("accepted", True) or not _same(event, reports[-1]):
+            break
+        row.insert(0, event)
+    return row
+
+
+def _calls_after(case: Case, last: Event) -> bool:
+    return any(
+        event.t > last.t and event.seq > last.seq for event in case.seen("tink.rpc.received")
+    )

@@ -1,0 +1,103 @@
+"""Whose fault it is when worker and Tinkerbell don't get on."""
+
+from __future__ import annotations
+
+from harness.phases import Phase
+from harness.scenario.tests.samples import MAC, Tape, good_boot, report
+from harness.verdict.judge import Verdict, judge
+
+X509 = "x509: certificate signed by unknown authority"
+
+
+def worker_up() -> Tape:
+    tape = good_boot().until("tink.rpc.received")
+    tape.events = [event for event in tape.events if not event.name.startswith("tink.")]
+    return tape
+
+
+def found(tape: Tape) -> Verdict:
+    tape.add(tape.events[-1].t + 30, "run", "run.finished", outcome="deadline")
+    verdict = judge(tape.events)
+    assert verdict.failed_in is Phase.WORKFLOW
+    return verdict
+
+
+def alerts(tape: Tape, alert: str) -> None:
+    for number in range(2):
+        reason = f"the client sent alert: {alert}"
+        tape.add(
+            45 + number, "tink", "tink.connection.failed", id=number, peer="x:1", reason=reason
+        )
+
+
+def test_a_certificate_that_the_worker_refuses() -> None:
+    tape = worker_up()
+    alerts(tape, "bad certificate")
+    verdict = found(tape)
+    assert verdict.blame == "tink"
+    assert "the worker refuses the server's certificate, twice: the client sent" in verdict.because
+
+
+def test_the_workers_own_words_say_why() -> None:
+    tape = worker_up()
+    alerts(tape, "bad certificate")
+    message = f'{{"msg":"failed to get workflow context","error":"… \\"…: {X509}\\""}}'
+    tape.add(47, "syslog", "syslog.message.received", mac=MAC, message=message)
+    verdict = found(tape)
+    assert f"certificate, twice: {X509}; then" in verdict.because
+    assert tape.events[-2].seq in verdict.evidence
+
+
+def test_a_certificate_that_was_refused_once_and_then_taken_is_no_failure() -> None:
+    tape = worker_up()
+    alerts(tape, "bad certificate")
+    tape.add(48, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowContexts", peer="x:2")
+    assert "certificate" not in found(tape).because
+
+
+def refused(tape: Tape, t: float, action: str, state: str, details: str) -> None:
+    report(tape, t, action, state, accepted=False)
+    tape.add(
+        *(t, "tink", "tink.rpc.finished"),
+        id=99,
+        rpc="ReportActionStatus",
+        code="INVALID_ARGUMENT",
+        details=details,
+    )
+
+
+WRONG = "reported action name does not match the current action details"
+
+
+def test_an_answer_that_was_lost_and_a_report_that_is_repeated_for_ever() -> None:
+    tape = good_boot().until("tink.action.reported", action="print", state="STATE_SUCCESS")
+    t = tape.events[-1].t
+    for number in range(5):
+        refused(tape, t + 3 * number, "print", "SUCCESS", WRONG)
+    verdict = found(tape)
+    assert verdict.blame == "worker"
+    assert "reports SUCCESS of action 'print' again and again" in verdict.because
+    assert f"refuses it, 5 times: {WRONG}" in verdict.because
+    assert "its answer was lost" in (verdict.hint or "")
+
+
+def test_a_report_of_what_tinkerbell_never_started() -> None:
+    tape = good_boot().until("tink.action.reported", action="print", state="STATE_SUCCESS")
+    for _ in range(3):
+        refused(tape, tape.events[-1].t + 3, "write", "RUNNING", WRONG)
+    assert "was its state changed?" in (found(tape).hint or "")
+
+
+def test_a_worker_that_ends_when_its_report_is_refused() -> None:
+    tape = good_boot().until("tink.action.reported", action="print", state="STATE_RUNNING")
+    refused(tape, tape.events[-1].t + 1, "print", "SUCCESS", "action not found")
+    verdict = found(tape)
+    assert verdict.blame == "tink"
+    assert "the worker has said nothing since: action not found" in verdict.because
+
+
+def test_a_report_refused_twice_and_then_heard_is_no_failure() -> None:
+    tape = good_boot().until("tink.action.reported", action="print", state="STATE_RUNNING")
+    refused(tape, tape.events[-1].t + 1, "print", "SUCCESS", "")
+    report(tape, tape.events[-1].t + 1, "print", "SUCCESS")
+    assert "refuse" not in found(tape).because
