@@ -50,6 +50,7 @@ class WorkerProtocol:
             id=call.id,
             workflow_id=call.workflow,
             actions=[order.name for order in orders],
+            timeouts_s=[order.timeout_s for order in orders],
         )
         call.finished()
         return codec.encode_actions(orders).SerializeToString()

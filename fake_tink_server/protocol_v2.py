@@ -41,6 +41,7 @@ class AgentProtocol:
             workflow_id=found.workflow_id,
             task=call.task,
             action=call.action,
+            timeout_s=found.order.timeout_s,
         )
         call.finished()
         answer = codec.encode_agent_order(found)

@@ -8,6 +8,7 @@
     ├── BuildFailed        Hook, a tool or an image could not be built; exit 3
     ├── SetupFailed        the lab itself could not be set up; outcome ERROR
     ├── ServiceCrashed     a stand-in died; outcome ERROR
+    ├── Decided            no later event can save the run; outcome as the verdict says
     └── MachineLost        outcome FAILED
         ├── QemuExited
         ├── MonitorLost
@@ -123,6 +124,17 @@ class DeadlineExpired(LabError):
         super().__init__(f"{waited_for} did not happen within {seconds:.0f} s")
         self.waited_for = waited_for
         self.seconds = seconds
+
+
+class Decided(LabError):
+    """No later event can change how a run ends; every wait ends with this.
+
+    Caught by the runner, which judges what there is. ``hang`` is whether something stands still.
+    """
+
+    def __init__(self, message: str, *, hang: bool = False) -> None:
+        super().__init__(message)
+        self.hang = hang
 
 
 class ExpectationFailed(AssertionError):

@@ -33,7 +33,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "expectations.met": _kind("All that a run without a workflow waits for was seen"),
     "run.interrupted": _kind("The run was stopped before its end", "reason"),
     "run.decided": _kind(
-        "No later event can save the run; it need not go on", "rule because evidence hang silent_s"
+        "No later event can save the run; it need not go on", "rule because evidence hang"
     ),
     "dossier.taken": _kind("The lab was looked at while nothing moved", "items duration_s"),
     "lab.started": _kind("Segment and services are up", "duration_s"),
@@ -57,6 +57,12 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "machine.exited": _kind("QEMU ended", "machine status last_lines"),
     "qmp.event.seen": _kind("The monitor reported something", "event data"),
     "console.line.seen": _kind("A console printed a line", "console line text partial"),
+    "firmware.boot.tried": _kind("The firmware began to try a way to boot", "way console"),
+    "firmware.boot.failed": _kind("A way to boot came to nothing", "way reason console"),
+    "firmware.gave_up": _kind("The firmware found nothing to boot", "line console"),
+    "firmware.prompt.offered": _kind(
+        "A boot menu, or a firmware's shell, waits for somebody to type", "prompt console"
+    ),
     "guest.kernel.started": _kind("Linux printed its banner", "version console"),
     "guest.cmdline.seen": _kind("Linux printed its command line", "cmdline"),
     "guest.init.started": _kind("The first program of the root file system runs", "console"),
@@ -67,7 +73,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "guest.disk.booted": _kind("The system on a disk booted", "disk console"),
     "guest.login.offered": _kind("A getty waits for a login", "console"),
     "guest.panicked": _kind("The kernel gave up", "line console"),
-    "guest.error.seen": _kind("A console printed a known failure", "line console pattern"),
+    "guest.error.seen": _kind(
+        "A console printed a known failure; again: times", "line console pattern times"
+    ),
     "disk.checked": _kind(
         "A disk was compared from outside", "disk at_bytes expected found matched"
     ),
@@ -165,8 +173,10 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "tink.rpc.received": _kind("A call", "id rpc protocol worker_id workflow_id peer"),
     "tink.rpc.finished": _kind("A call was answered", "id rpc code details tries duration_s"),
     "tink.contexts.sent": _kind("GetWorkflowContexts streamed", "id worker_id workflows"),
-    "tink.actions.sent": _kind("GetWorkflowActions answered", "id workflow_id actions"),
-    "tink.action.sent": _kind("GetAction answered", "id worker_id workflow_id task action"),
+    "tink.actions.sent": _kind("GetWorkflowActions answered", "id workflow_id actions timeouts_s"),
+    "tink.action.sent": _kind(
+        "GetAction answered", "id worker_id workflow_id task action timeout_s"
+    ),
     "tink.agent.described": _kind("An agent told of its machine", "worker_id attributes"),
     "tink.agent.discovered": _kind("A Hardware was made for an agent", "worker_id hardware"),
     "tink.agent.enrolled": _kind(

@@ -23,6 +23,7 @@ from harness.errors import ExpectationFailed, LabError
 from harness.faults.plan import FaultPlan
 from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
+from harness.lookout import until_decided
 from harness.machine.bootable import make_bootable
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, find_uefi, make_variables
@@ -37,7 +38,7 @@ from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
-from harness.verdict import PhaseTracker
+from harness.verdict import PhaseTracker, Watch
 
 _PORT_READY: Final = timedelta(seconds=20)
 _STOP_STEP: Final = timedelta(seconds=5)
@@ -211,9 +212,24 @@ class Lab:
     async def run_to_end(self) -> None:
         """Wait until the run is decided: every workflow is terminal, or nothing is left to expect.
 
-        Raises ``DeadlineExpired`` at the scenario's deadline, or at once what failed the lab.
+        Raises ``Decided`` when no later event can save it, ``DeadlineExpired`` at the scenario's
+        deadline, or at once what failed the lab.
         """
         deadline = Deadline.after(timedelta(seconds=self.item.deadline_s))
+        watch = Watch(
+            deadline_s=self.item.deadline_s,
+            workflow=bool(self.tink.server.engine.workflows),
+            disk=any(disk.boots for disk in self.item.disks),
+        )
+        watching = self.tasks.spawn(
+            until_decided(watch, self.timeline, self.faults.unsettled), name="watch"
+        )
+        try:
+            await self._until_over(deadline)
+        finally:
+            watching.cancel()
+
+    async def _until_over(self, deadline: Deadline) -> None:
         if self.tink.server.engine.workflows:
             await self.wait_for_workflow(deadline=deadline)
         else:

@@ -103,7 +103,7 @@ async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str
 
 
 def _ended(error: BaseException | None, timeline: Timeline) -> str:
-    from harness.errors import DeadlineExpired, ExpectationFailed, LabError, MachineLost
+    from harness.errors import DeadlineExpired, Decided, ExpectationFailed, LabError, MachineLost
 
     match error:
         case None:
@@ -114,6 +114,8 @@ def _ended(error: BaseException | None, timeline: Timeline) -> str:
             return "machine lost"  # the events that say so are on the timeline already
         case DeadlineExpired():
             return "deadline"
+        case Decided():
+            return "decided"
         case LabError() | OSError():
             timeline.record("lab", "lab.failed", error=str(error), kind=type(error).__name__)
             return "error"

@@ -49,6 +49,8 @@ class _Watch:
     """Condition → what was there instead, among moments that met all conditions before it."""
     fitting: int = 0
     fired: int = 0
+    fired_s: float = 0.0
+    """When it fired last."""
 
     def meets(self, condition: str, met: bool, found: object) -> bool:
         if met:
@@ -127,6 +129,13 @@ class FaultPlan:
         """Return the faults that never fired."""
         return [watch.fault for watch in self._watches if not watch.fired]
 
+    def unsettled(self) -> set[str]:
+        """Return the places where a fault is still to begin or to end by itself.
+
+        By time, or because it is through only a part of the moments it is for.
+        """
+        return {one.fault.place for one in self._watches if _is_unsettled(one, self.elapsed_s)}
+
     def finish(self) -> list[str]:
         """Record ``fault.unfired`` for each that never fired; return a sentence for each."""
         sentences = []
@@ -154,6 +163,7 @@ class FaultPlan:
         for watch in watches:
             if watch.fault.occasion == occasion and self._fires(watch, facts):
                 watch.fired += 1
+                watch.fired_s = self.elapsed_s
                 deeds.append(_now_of(watch))
                 known = {key: value for key, value in facts.items() if value is not None}
                 self._record(
@@ -198,6 +208,18 @@ class FaultPlan:
         if fault.every is not None and number % fault.every:
             return False
         return fault.probability is None or watch.chance.random() < fault.probability
+
+
+def _is_unsettled(watch: _Watch, elapsed_s: float) -> bool:
+    fault = watch.fault
+    if elapsed_s < max(fault.after_s or 0.0, fault.until_s or 0.0):
+        return True
+    if not watch.fired:
+        return False
+    lasts_s = getattr(watch.deed, "seconds", 0.0) + getattr(watch.deed, "jitter", 0.0)
+    if elapsed_s < watch.fired_s + lasts_s:
+        return True
+    return watch.fitting < max(fault.first or 0, *fault.nth, 0)
 
 
 def _now_of(watch: _Watch) -> Deed:

@@ -1,12 +1,13 @@
 """What console lines mean: patterns in, ``guest.*`` events out.
 
 Consoles are evidence, never the verdict's ground. A milestone is reported once a boot, by the
-console that says it first.
+console that says it first; a failure that is said again is counted.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -22,17 +23,37 @@ class _Milestone:
     """Named groups become fields of the event."""
     repeats: bool = False
     """Reported once for each distinct set of fields, instead of once a boot."""
+    prompt: bool = False
+    """Whether it ends in no newline, so that a partial line is enough."""
 
 
-def _once(event: str, pattern: str) -> _Milestone:
-    return _Milestone(event, re.compile(pattern))
+def _once(event: str, pattern: str, *, prompt: bool = False) -> _Milestone:
+    return _Milestone(event, re.compile(pattern), prompt=prompt)
 
 
-def _each(event: str, pattern: str) -> _Milestone:
-    return _Milestone(event, re.compile(pattern), repeats=True)
+def _each(event: str, pattern: str, *, prompt: bool = False) -> _Milestone:
+    return _Milestone(event, re.compile(pattern), repeats=True, prompt=prompt)
 
 
 _MILESTONES: Final = (
+    # OVMF (NetworkPkg: UefiPxeBcDxe, HttpBootDxe) and SeaBIOS (src/boot.c) say what they try.
+    _each(
+        "firmware.boot.tried",
+        r"^>>Start (?P<way>(?:PXE|HTTP Boot) over IPv[46])|^Booting from (?P<drive>Hard Disk)",
+        prompt=True,
+    ),
+    _each(
+        "firmware.boot.failed",
+        r'^BdsDxe: failed to (?:load|start) \S+ "(?P<way>[^"]+)".*: (?P<reason>[A-Z][A-Za-z ]+)$',
+    ),
+    _once("firmware.gave_up", r"(?P<line>\bNo bootable (?:device|option)\b.*)"),
+    # What a firmware offers when nothing can be booted; nobody is there to type.
+    _each(
+        "firmware.prompt.offered",
+        r"^(?P<prompt>iPXE)> *$|^(?P<shell>Shell)> *$"
+        r'|^BdsDxe: starting \S+ "(?P<menu>UiApp|EFI Internal Shell)"',
+        prompt=True,
+    ),
     _once("guest.kernel.started", r"\bLinux version (?P<version>\S+)"),
     _once("guest.cmdline.seen", r"\b(?:[Cc]ommand line): (?P<cmdline>.+)"),
     _once(
@@ -49,7 +70,7 @@ _MILESTONES: Final = (
         "guest.worker.started",
         r"BootKit: the tink-worker bootstrapper finished|\btink-worker container started\b",
     ),
-    _once("guest.login.offered", r"\blogin:\s*$|^linuxkit-[0-9a-f]+:.*# ?$"),
+    _once("guest.login.offered", r"\blogin:\s*$|^linuxkit-[0-9a-f]+:.*# ?$", prompt=True),
     _once("guest.disk.booted", re.escape(MARKER).replace(r"\{name\}", r"(?P<disk>vd[a-z])")),
     _once("guest.panicked", r"(?P<line>Kernel panic - not syncing.*)"),
 )
@@ -57,7 +78,7 @@ _MILESTONES: Final = (
 _FAILURES: Final = {
     # A UEFI iPXE always asks for autoexec.ipxe first, and shows lost frames of its start.
     "ipxe error": r"^(?!.*(?:autoexec\.ipxe|\[[TR]XE: )).*https?://ipxe\.org/[0-9a-f]{8}",
-    "firmware found no network": r"\bPXE-E\d\d\b|No bootable device|No bootable option",
+    "firmware found no network": r"\bPXE-E\d\d\b",
     "boot script failed": r"\bFailed to (?:load kernel|load initrd|boot)\b",
     "no root file system": r"\bUnable to mount root fs|\bNo working init found",
     "initramfs broken": r"\bInitramfs unpacking failed",
@@ -66,6 +87,8 @@ _FAILURES: Final = {
     "soft lockup": r"\bsoft lockup - CPU#\d+ stuck",
     "kernel oops": r"\b(?:Oops|BUG|general protection fault): ",
     "segmentation fault": r"\bsegfault at [0-9a-f]+ ip\b",
+    "docker did not start": r"\berror starting up Docker\b",
+    "worker did not start": r"\bbootstrapping tink-worker failed\b",
     "image pull failure": r"image pull failure|[Ff]ailed to pull image",
     "certificate refused": r"\bx509: ",
     "exec format error": r"exec format error",
@@ -73,7 +96,12 @@ _FAILURES: Final = {
 }
 """Known failure texts of firmware, kernel, docker, Hook and tink-worker, by a name for people."""
 _ANY_FAILURE: Final = re.compile("|".join(f"(?:{text})" for text in _FAILURES.values()))
-_STAMP: Final = re.compile(r"^\[ *\d+\.\d+\] |\b\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d{10}\.\d+")
+_CHANGING: Final = re.compile(
+    r"^\[ *\d+\.\d+\] |\b\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d{10}\.\d+|:\d{4,5}(?=->)"
+)
+"""Time stamps, and the port of a client: what differs when a program says the same again."""
+_COUNTED: Final = 10
+"""A failure is reported each time up to this, then at every doubling."""
 
 
 class Milestones:
@@ -91,26 +119,35 @@ class Milestones:
         self._timeline = timeline
         self._on_panic = on_panic
         self._seen: set[tuple[str, ...]] = set()
+        self._said: Counter[tuple[str, str]] = Counter()
+        """How often a console said a failure."""
+        self._told: Counter[str] = Counter()
 
     def reboot(self) -> None:
         """Start over: the machine was reset."""
         self._seen.clear()
+        self._said.clear()
+        self._told.clear()
 
     def read(self, console: str, text: str, partial: bool) -> None:
         """Look at one line (a ``LineReader`` for ``Console.read_lines``)."""
         for milestone in _MILESTONES:
             # A partial line may go on: only a prompt is known to be complete.
-            if partial and milestone.event != "guest.login.offered":
+            if partial and not milestone.prompt:
                 continue
             if found := milestone.pattern.search(text):
-                self._report(milestone, found.groupdict(), console)
+                self._report(milestone, found, console)
         if not partial and _ANY_FAILURE.search(text):
             for name, pattern in _FAILURES.items():
                 if re.search(pattern, text):
                     self._report_failure(name, text, console)
                     break
 
-    def _report(self, milestone: _Milestone, fields: dict[str, str], console: str) -> None:
+    def _report(self, milestone: _Milestone, found: re.Match[str], console: str) -> None:
+        fields = {key: value for key, value in found.groupdict().items() if value is not None}
+        for alternative, name in _ALTERNATIVES.items():
+            if alternative in fields:
+                fields[name] = fields.pop(alternative)
         key = (milestone.event, *(fields.values() if milestone.repeats else ()))
         if key in self._seen:
             return
@@ -122,10 +159,24 @@ class Milestones:
             self._on_panic(fields["line"])
 
     def _report_failure(self, name: str, text: str, console: str) -> None:
-        # Programs say the same thing again and again; only the kernel's time stamp differs.
-        key = ("guest.error.seen", name, _STAMP.sub("", text))
-        if key not in self._seen:
-            self._seen.add(key)
-            self._timeline.record(
-                self._machine, "guest.error.seen", line=text, console=console, pattern=name
-            )
+        """Report a failure and how often it was said; two consoles saying it are one."""
+        key = f"{name}: {_CHANGING.sub('', text)}"
+        self._said[key, console] += 1
+        times = self._said[key, console]
+        if times <= self._told[key]:
+            return
+        self._told[key] = times
+        if times > _COUNTED and times & (times - 1):
+            return
+        self._timeline.record(
+            self._machine,
+            "guest.error.seen",
+            line=text,
+            console=console,
+            pattern=name,
+            times=times if times > 1 else None,
+        )
+
+
+_ALTERNATIVES: Final = {"drive": "way", "shell": "prompt", "menu": "prompt"}
+"""Group → field, where a pattern has several ways to say one thing."""

@@ -1,12 +1,22 @@
 """How far a boot came, whose fault it was and why: computed from the timeline alone.
 
 ``phases`` follows a boot event by event, ``rules`` knows what each phase looks like when it
-fails, ``judge`` says one sentence.
+fails, ``judge`` says one sentence. ``watch`` tells while a run goes on that it need not.
 """
 
 from __future__ import annotations
 
 from harness.verdict.judge import Verdict, judge, told_to_the_end
 from harness.verdict.phases import PhaseTracker, Span, track
+from harness.verdict.watch import Ending, Watch
 
-__all__ = ["PhaseTracker", "Span", "Verdict", "judge", "told_to_the_end", "track"]
+__all__ = [
+    "Ending",
+    "PhaseTracker",
+    "Span",
+    "Verdict",
+    "Watch",
+    "judge",
+    "told_to_the_end",
+    "track",
+]

@@ -159,3 +159,29 @@ def test_how_near_a_fault_came(when: str, moments: list[dict[str, Any]], expecte
     assert sentence.endswith(f"never fired: {expected}")
     ((name, fields),) = bench.events
     assert (name, fields["nearest"]) == ("fault.unfired", expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "moments", "at_s", "unsettled"),
+    [
+        ("{at: dhcp, do: drop}", 5, 10, False),
+        ("{at: dhcp, when: {until: 20 s}, do: drop}", 1, 10, True),
+        ("{at: dhcp, when: {until: 20 s}, do: drop}", 1, 21, False),
+        ("{at: dhcp, when: {after: 20 s}, do: drop}", 0, 10, True),
+        ("{at: dhcp, when: {first: 3}, do: drop}", 0, 10, False),
+        ("{at: dhcp, when: {first: 3}, do: drop}", 2, 10, True),
+        ("{at: dhcp, when: {first: 3}, do: drop}", 3, 10, False),
+        ("{at: dhcp, when: {nth: [1, 4]}, do: drop}", 2, 10, True),
+        ("{at: dhcp, when: {nth: [1, 4]}, do: drop}", 4, 10, False),
+        ("{at: dhcp, do: {delay: 30 s}}", 1, 10, True),
+        ("{at: dhcp, do: {delay: 30 s}}", 1, 40, False),
+    ],
+)
+def test_what_is_still_to_change_by_itself(
+    text: str, moments: int, at_s: float, unsettled: bool
+) -> None:
+    bench = Bench(text)
+    bench.plan.begin()
+    bench.hits(moments)
+    bench.now += at_s
+    assert bench.plan.unsettled() == ({"dhcp"} if unsettled else set())

@@ -82,7 +82,7 @@ def test_known_failures_have_a_name(line: str, pattern: str | None) -> None:
     timeline = Timeline(None)
     milestones = Milestones(machine="m1", timeline=timeline)
     milestones.read("ttyS0", line, False)
-    milestones.read("ttyS0", line, False)
+    milestones.read("ttyS1", line, False)
     assert [event["pattern"] for event in timeline] == ([pattern] if pattern else [])
 
 
@@ -93,10 +93,61 @@ def test_a_partial_line_is_no_milestone_yet() -> None:
     assert not timeline.events
 
 
-def test_a_failure_said_again_and_again_is_told_once() -> None:
+def test_a_failure_said_again_and_again_is_counted() -> None:
     timeline = Timeline(None)
     milestones = Milestones(machine="m1", timeline=timeline)
-    for second in (10, 11, 12):
-        line = f"[   {second}.983993] hook-bootkit: image pull failure, will retry"
-        milestones.read("ttyS1", line, False)
-    assert len(timeline) == 1
+    for second in range(10, 50):
+        line = f"[   {second}.983993] hook-bootkit: image pull failure, read :{50000 + second}->x"
+        for console in ("ttyS0", "ttyS1"):
+            milestones.read(console, line, False)
+    assert [event.get("times", 1) for event in timeline] == [*range(1, 11), 16, 32]
+    milestones.reboot()
+    milestones.read("ttyS0", "hook-bootkit: image pull failure", False)
+    assert "times" not in timeline.events[-1].fields
+
+
+@pytest.mark.parametrize(
+    ("line", "partial", "name", "fields"),
+    [
+        (">>Start PXE over IPv4.", True, "firmware.boot.tried", {"way": "PXE over IPv4"}),
+        (
+            ">>Start HTTP Boot over IPv6.",
+            True,
+            "firmware.boot.tried",
+            {"way": "HTTP Boot over IPv6"},
+        ),
+        ("Booting from Hard Disk...", False, "firmware.boot.tried", {"way": "Hard Disk"}),
+        (
+            'BdsDxe: failed to load Boot0001 "UEFI PXEv4 (MAC:525400123477)" from '
+            "PciRoot(0x0)/Pci(0x2,0x0)/MAC(525400123477,0x1)/IPv4(0.0.0.0,0x0,DHCP): Not Found",
+            False,
+            "firmware.boot.failed",
+            {"way": "UEFI PXEv4 (MAC:525400123477)", "reason": "Not Found"},
+        ),
+        (
+            "BdsDxe: No bootable option or device was found.",
+            False,
+            "firmware.gave_up",
+            {"line": "No bootable option or device was found."},
+        ),
+        ("No bootable device.", False, "firmware.gave_up", {"line": "No bootable device."}),
+        ("iPXE>", True, "firmware.prompt.offered", {"prompt": "iPXE"}),
+        ("Shell>", True, "firmware.prompt.offered", {"prompt": "Shell"}),
+        (
+            'BdsDxe: starting Boot0000 "UiApp" from Fv(7CB8BDC9)/FvFile(462CAA21)',
+            False,
+            "firmware.prompt.offered",
+            {"prompt": "UiApp"},
+        ),
+    ],
+)
+def test_a_firmware_says_what_it_does(
+    line: str, partial: bool, name: str, fields: dict[str, str]
+) -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    for _ in range(2):
+        milestones.read("ttyS0", line, partial)
+    (event,) = timeline.events
+    assert event.name == name
+    assert event.fields == {**fields, "console": "ttyS0"}

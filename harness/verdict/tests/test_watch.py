@@ -1,0 +1,367 @@
+"""A run ends as soon as nothing can save it any more, and never before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import pytest
+
+from harness.scenario.tests.samples import MAC, Tape, good_boot, report
+from harness.verdict import Ending, Watch
+from harness.verdict.watch import RULES
+
+LATEST = 600.0
+
+
+def play(
+    tape: Tape,
+    *,
+    workflow: bool = True,
+    disk: bool = False,
+    unsettled: Callable[[float], Collection[str]] = lambda now: (),
+    until: float = LATEST,
+) -> tuple[float, Ending] | None:
+    """Return when and why the watch ends the run; after the tape's last event nothing happens."""
+    watch = Watch(deadline_s=600, workflow=workflow, disk=disk)
+    events = list(tape.events)
+    now = 0.0
+    while now < until:
+        while events and events[0].t <= now:
+            watch.feed(events.pop(0))
+        if ending := watch.look(now, unsettled(now)):
+            return now, ending
+        now += 0.5
+    return None
+
+
+def ended(tape: Tape, rule: str, *, by: float, workflow: bool = True) -> Ending:
+    """Assert that ``rule`` ends the run within a second of ``by``."""
+    found = play(tape, workflow=workflow)
+    assert found is not None, "it waits for its deadline"
+    now, ending = found
+    assert ending.rule == rule
+    assert by - 0.5 <= now <= by + 1.0
+    assert ending.because
+    assert ending.evidence
+    return ending
+
+
+def test_a_good_boot_is_left_alone() -> None:
+    tape = good_boot()
+    assert play(tape, until=tape.events[-1].t) is None
+
+
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_a_good_boot_on_a_busy_host_is_left_alone(times: float) -> None:
+    tape = Tape()
+    for event in good_boot().events:
+        tape.add(event.t * times, event.source, event.name, **event.fields)
+    assert play(tape, until=tape.events[-1].t) is None
+
+
+def firmware() -> Tape:
+    return good_boot().until("machine.powered_on")
+
+
+def discover(tape: Tape, *times: float, stage: str = "firmware") -> Tape:
+    for t in times:
+        tape.add(t, "dhcp", "dhcp.discover.received", mac=MAC, stage=stage)
+    return tape
+
+
+def way_failed(tape: Tape, t: float, way: str) -> None:
+    tape.add(t, "machine", "firmware.boot.failed", way=f"UEFI {way} (MAC:x)", reason="Not Found")
+
+
+@pytest.mark.parametrize("line", ["No bootable device.", "No bootable option or device was found."])
+def test_a_firmware_that_gave_up(line: str) -> None:
+    tape = firmware()
+    tape.add(30, "machine", "firmware.gave_up", line=line, console="ttyS0")
+    assert ended(tape, "firmware-gave-up", by=30).hang
+    assert ended(tape, "firmware-gave-up", by=30, workflow=False)
+
+
+def test_a_prompt_that_nobody_answers() -> None:
+    tape = firmware()
+    tape.add(30, "machine", "firmware.prompt.offered", prompt="iPXE", console="ttyS0")
+    assert "iPXE" in ended(tape, "firmware-gave-up", by=30).because
+
+
+def test_a_reset_gives_the_firmware_another_chance() -> None:
+    tape = firmware()
+    tape.add(30, "machine", "firmware.gave_up", line="No bootable device.", console="ttyS0")
+    tape.add(30, "machine", "machine.reset", reason="host-qmp-system-reset", guest=False)
+    tape.add(31, "machine", "console.line.seen", console="ttyS0", text="SeaBIOS")
+    assert play(tape, until=100) is None
+
+
+def test_a_machine_that_nobody_knows_ends_when_its_firmware_gives_up() -> None:
+    tape = firmware()
+    for t in (5, 9, 17, 33):
+        discover(tape, t)
+        tape.add(t, "dhcp", "dhcp.ignored", mac=MAC, stage="firmware", reason="no hardware")
+    way_failed(tape, 67, "PXEv4")
+    assert "no hardware" in ended(tape, "nobody-knows-it", by=67).because
+    assert ended(tape, "nobody-knows-it", by=67, workflow=False)
+    assert play(tape, workflow=False, disk=True, until=120) is None  # its disk comes later
+
+
+def test_a_firmware_that_has_only_ipv6_left() -> None:
+    tape = good_boot().until("dhcp.offer.sent")
+    way_failed(tape, 70, "PXEv4")
+    way_failed(tape, 137, "PXEv6")
+    tape.add(138, "machine", "firmware.boot.tried", way="HTTP Boot over IPv4", console="ttyS0")
+    way_failed(tape, 200, "HTTPv4")
+    tape.add(201, "machine", "firmware.boot.tried", way="HTTP Boot over IPv6", console="ttyS0")
+    assert ended(tape, "only-ipv6-left", by=201)
+
+
+def test_dhcp_that_answers_nobody() -> None:
+    tape = good_boot().until("tftp.transfer.finished")
+    discover(tape, 9, 10, 12, 16, 24, 40, 60, stage="tinkerbell")
+    assert play(tape, until=68) is None
+    assert ended(tape, "dhcp-in-vain", by=69)
+
+
+def test_a_machine_that_switched_itself_off() -> None:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "machine", "machine.shutdown", reason="guest-shutdown", guest=True)
+    tape.add(20, "machine", "qmp.event.seen", event="STOP", data={})
+    assert ended(tape, "switched-off", by=20)
+
+
+def test_a_machine_that_boots_its_disk_instead() -> None:
+    tape = firmware()
+    tape.add(20, "machine", "guest.disk.booted", disk="vda", console="ttyS0")
+    assert ended(tape, "booted-from-disk", by=20)
+    assert play(tape, workflow=False, until=60) is None
+
+
+def test_a_machine_that_goes_in_circles() -> None:
+    tape = good_boot().until("guest.kernel.started")
+    for t in (25, 45, 65):
+        tape.add(t, "machine", "machine.reset", reason="guest-reset", guest=True)
+    assert ended(tape, "goes-in-circles", by=65)
+
+
+def test_a_machine_that_gets_further_each_time_does_not() -> None:
+    tape = firmware()
+    for t, stage in ((10, "firmware"), (20, "tinkerbell"), (30, "guest")):
+        discover(tape, t, stage=stage)
+        tape.add(t + 1, "machine", "machine.reset", reason="guest-reset", guest=True)
+    assert play(tape, until=60) is None
+
+
+def test_a_download_that_stands_still() -> None:
+    tape = good_boot().until("http.transfer.progressed", path="/initramfs-x86_64")
+    at = tape.events[-1].t
+    assert ended(tape, "silence", by=at + 75).hang
+
+
+def test_a_download_that_trickles() -> None:
+    tape = good_boot().until("http.request.received", path="/initramfs-x86_64")
+    for second in range(60):
+        tape.add(16 + second, "http", "http.transfer.progressed", id=3, path="/initramfs-x86_64",
+                 bytes=1000 * second, length=53_000_000)  # fmt: skip
+    ending = ended(tape, "too-slow", by=46)
+    assert "1 kB a second" in ending.because
+
+
+def test_a_download_that_is_merely_slow_is_left_alone() -> None:
+    tape = good_boot().until("http.request.received", path="/initramfs-x86_64")
+    for second in range(120):
+        tape.add(16 + second, "http", "http.transfer.progressed", id=3, path="/initramfs-x86_64",
+                 bytes=200_000 * second, length=53_000_000)  # fmt: skip
+    assert play(tape, until=136) is None
+
+
+def pulling() -> Tape:
+    return good_boot().until("guest.docker.started")
+
+
+def said(tape: Tape, t: float, pattern: str, line: str, times: int = 1) -> None:
+    tape.add(t, "machine", "guest.error.seen", pattern=pattern, line=line, console="ttyS1",
+             times=times)  # fmt: skip
+
+
+def test_a_registry_without_tls() -> None:
+    """The times are those of a real boot."""
+    tape = pulling()
+    line = "image pull failure: http: server gave HTTP response to HTTPS client"
+    for number, t in enumerate((55.2, 56.1, 56.9, 58.7, 61.4), 1):
+        tape.add(t, "registry", "registry.tls.failed", reason="TLS on the plain HTTP port")
+        said(tape, t, "image pull failure", line, number)
+    assert ended(tape, "pull-refused", by=58.5)
+
+
+def test_an_insecure_registry_is_asked_with_tls_first() -> None:
+    tape = pulling()
+    for t in range(40, 60, 2):
+        tape.add(t, "registry", "registry.tls.failed", reason="TLS on the plain HTTP port")
+        tape.add(t + 0.1, "registry", "registry.request.received", id=t, path="/v2/")
+    assert play(tape, until=65) is None
+
+
+def test_a_certificate_that_only_the_clock_refuses_has_time() -> None:
+    tape = pulling()
+    line = "image pull failure: x509: certificate has expired or is not yet valid: current time …"
+    for number, t in enumerate((40, 41, 42, 44, 47, 52, 60, 75, 110, 140, 145), 1):
+        tape.add(t, "registry", "registry.tls.failed", reason="bad certificate")
+        said(tape, t, "image pull failure", line, number)
+    assert ended(tape, "pull-refused", by=140)
+
+
+def test_a_registry_that_is_not_there_yet_has_time() -> None:
+    tape = pulling()
+    line = "image pull failure: dial tcp 192.168.77.1:5000: connect: connection refused"
+    for number, t in enumerate((40, 41, 42, 44, 47, 52, 60), 1):
+        said(tape, t, "image pull failure", line, number)
+    assert play(tape, until=69) is None
+    said(tape, 69.5, "image pull failure", line, 8)
+    said(tape, 70.5, "image pull failure", line, 9)
+    assert ended(tape, "pull-fails", by=70)
+
+
+def test_an_image_that_nobody_has() -> None:
+    tape = pulling()
+    path = "/v2/tink-worker/manifests/v0.12.9"
+    for t in (40, 41, 42, 44):
+        tape.add(t, "registry", "registry.request.received", id=t, path=path)
+        tape.add(t, "registry", "registry.request.failed", id=t, path=path, status=404)
+    assert ended(tape, "pull-refused", by=44)
+
+
+def test_an_engine_that_does_not_start() -> None:
+    tape = good_boot().until("dhcp.ack.sent", stage="guest")
+    for number, t in enumerate((40, 50, 60), 1):
+        said(tape, t, "docker did not start", "error starting up Docker", number)
+    assert ended(tape, "docker-does-not-start", by=60)
+
+
+def working() -> Tape:
+    return good_boot().until("guest.worker.started")
+
+
+def test_a_worker_without_work() -> None:
+    tape = working()
+    for t in (45, 51, 57, 63):
+        tape.add(t, "tink", "tink.rpc.received", id=t, rpc="GetWorkflowContexts")
+        tape.add(t, "tink", "tink.contexts.sent", id=t, worker_id=MAC, workflows=[])
+        tape.add(t, "tink", "tink.rpc.finished", id=t, rpc="GetWorkflowContexts", code="OK")
+    assert ended(tape, "no-work", by=57)
+    assert play(tape, workflow=False, until=90) is None
+
+
+def test_an_agent_without_work() -> None:
+    tape = working()
+    for t in (45, 105, 166):
+        tape.add(t, "tink", "tink.rpc.received", id=t, rpc="GetAction")
+        tape.add(t + 60, "tink", "tink.rpc.finished", id=t, rpc="GetAction", code="NOT_FOUND",
+                 details="no Workflows found")  # fmt: skip
+    assert "no Workflows found" in ended(tape, "no-work", by=226).because
+
+
+def test_a_call_that_is_never_answered() -> None:
+    tape = working()
+    tape.add(45, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowContexts", peer="x:1")
+    assert ended(tape, "call-unanswered", by=75).hang
+
+
+def test_an_agent_is_kept_waiting_for_a_minute() -> None:
+    tape = working()
+    tape.add(45, "tink", "tink.rpc.received", id=1, rpc="GetAction", peer="x:1")
+    assert play(tape, until=130) is None
+    assert ended(tape, "call-unanswered", by=135)
+
+
+def test_connections_that_never_become_grpc() -> None:
+    tape = working()
+    for t in (45, 46, 47.6, 50.2, 54.3):
+        tape.add(t, "tink", "tink.connection.accepted", id=t, peer="x:1")
+        tape.add(t, "tink", "tink.connection.failed", id=t, peer="x:1", reason="no TLS")
+    assert ended(tape, "no-connection", by=54)
+
+
+def test_a_server_that_accepts_only() -> None:
+    tape = working()
+    for t in (45, 66, 87):
+        tape.add(t, "tink", "tink.connection.accepted", id=t, peer="x:1")
+    assert ended(tape, "no-connection", by=85).hang
+
+
+def test_a_connection_that_breaks_under_a_long_action_is_no_end() -> None:
+    tape = good_boot().until("tink.action.reported", action="print")
+    for t in range(50, 170, 10):
+        tape.add(t, "tink", "tink.connection.closed", id=t, peer="x:1", reason="reset")
+        tape.add(t + 1, "tink", "tink.connection.opened", id=t, peer="x:1")
+    assert play(tape, until=175) is None
+
+
+def test_reports_that_are_refused_for_ever() -> None:
+    tape = good_boot().until("tink.action.reported", action="print")
+    for t in range(50, 90, 3):
+        tape.add(t, "tink", "tink.rpc.received", id=t, rpc="ReportActionStatus")
+        tape.add(t, "tink", "tink.rpc.finished", id=t, rpc="ReportActionStatus", code="INTERNAL")
+    assert ended(tape, "report-refused", by=71)
+
+
+def test_an_agent_that_ends_over_its_report() -> None:
+    tape = working()
+    tape.add(45, "tink", "tink.rpc.received", id=1, rpc="GetAction")
+    tape.add(45, "tink", "tink.rpc.finished", id=1, rpc="GetAction", code="OK")
+    tape.add(50, "tink", "tink.rpc.received", id=2, rpc="ReportActionStatus")
+    tape.add(50, "tink", "tink.rpc.finished", id=2, rpc="ReportActionStatus", code="NOT_FOUND")
+    assert "agent ended" in ended(tape, "report-refused", by=72).because
+
+
+def test_an_action_beyond_its_timeout() -> None:
+    tape = working()
+    tape.add(45, "tink", "tink.actions.sent", id=2, workflow_id="w", actions=["a"], timeouts_s=[90])
+    report(tape, 46, "a", "STATE_RUNNING")
+    assert play(tape, until=195) is None
+    assert ended(tape, "action-overdue", by=196).hang
+
+
+def test_an_action_without_a_known_timeout_may_run() -> None:
+    tape = working()
+    report(tape, 46, "a", "STATE_RUNNING")
+    assert play(tape) is None
+
+
+def test_a_worker_that_is_dead() -> None:
+    assert ended(working(), "silence", by=142).hang
+
+
+def test_what_is_to_change_by_itself_is_waited_for() -> None:
+    tape = working()
+    for t in range(45, 145, 6):
+        tape.add(t, "tink", "tink.contexts.sent", id=t, worker_id=MAC, workflows=[])
+    found = play(tape, unsettled=lambda now: {"tink"} if now < 100 else ())
+    assert found is not None
+    assert 112 <= found[0] <= 120
+
+
+def test_a_firmware_that_gave_up_is_not_saved_by_a_server() -> None:
+    tape = firmware()
+    tape.add(30, "machine", "firmware.gave_up", line="No bootable device.", console="ttyS0")
+    assert play(tape, unsettled=lambda now: {"http"}) is not None
+    assert play(tape, unsettled=lambda now: {"machine"}) is None
+
+
+def test_no_time_passes_while_the_machine_is_held() -> None:
+    tape = firmware()
+    tape.add(2, "machine", "qmp.event.seen", event="STOP", data={})
+    assert play(tape, until=500) is None
+
+
+def test_a_host_that_was_asleep_has_not_waited() -> None:
+    watch = Watch(deadline_s=600, workflow=True)
+    for event in firmware().events:
+        watch.feed(event)
+    assert watch.look(2.0) is None
+    assert watch.look(5000.0) is None
+
+
+def test_every_rule_has_a_name_and_a_source_of_its_own() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert all(rule.source and rule.__doc__ for rule in RULES)

@@ -1,0 +1,296 @@
+"""The worker and Tinkerbell's server: calls without answer, without use, without end."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from harness.timeline import Event
+from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
+
+_REPORT: Final = "ReportActionStatus"
+ANSWERED: Final = (
+    "tink.rpc.finished",
+    "tink.contexts.sent",
+    "tink.actions.sent",
+    "tink.action.sent",
+    "tink.action.reported",
+)
+"""Events that end the wait of a call."""
+_PERMANENT: Final = ("NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION")
+
+
+class NoWork(Rule):
+    """The worker is told again and again that there is nothing for it to do."""
+
+    name: ClassVar = "no-work"
+    source: ClassVar = (
+        "tink-worker asks every 6 s, tink-agent after 0.5 s × 1.5 up to 5 s, and the real server "
+        "keeps it waiting for a minute; workflows stand before power-on"
+    )
+    _TIMES: Final = 3
+    _SECONDS: Final = 12.0
+
+    def __init__(self) -> None:
+        self._idle = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in (
+            "tink.action.sent",
+            "tink.action.reported",
+            "tink.workflow.changed",
+            "tink.agent.enrolled",
+        ):
+            self._idle.clear()
+        elif event.name == "tink.contexts.sent":
+            # One that names a workflow is followed by GetWorkflowActions, and then by a report.
+            what = "no workflow" if not event.get("workflows") else "no turn"
+            self._idle.add(event, sight.now, what)
+        elif _nothing_to_do(event):
+            self._idle.add(event, sight.now, str(event.get("details") or event.get("code")))
+
+    def ending(self, sight: Sight) -> Ending | None:
+        idle = self._idle
+        if idle.count < self._TIMES or idle.lasted(sight) < self._SECONDS * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=f"the worker asked {idle.count} times for work and got none: {idle.what}",
+            evidence=tuple(idle.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._idle.clear()
+
+
+class CallUnanswered(Rule):
+    """A call waits for its answer on a connection that nobody ends."""
+
+    name: ClassVar = "call-unanswered"
+    source: ClassVar = (
+        "neither worker gives its calls a deadline or its connection a keepalive; the real server "
+        "answers GetAction within a minute, everything else at once"
+    )
+    _GET_ACTION_S: Final = 90.0
+    _OTHER_S: Final = 30.0
+
+    def __init__(self) -> None:
+        self._open: dict[object, tuple[Event, float]] = {}
+        self._ignored: dict[object, tuple[Event, float]] = {}
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "tink.rpc.received":
+            # A worker makes one call at a time: a new one means that it is done with the last.
+            worker = event.get("worker_id")
+            for key in [key for key, (call, _) in self._open.items() if _by(call) == worker]:
+                del self._open[key]
+            self._open[event.get("id")] = (event, sight.now)
+            self._ignored.clear()
+        elif event.name in ANSWERED:
+            self._open.pop(event.get("id"), None)
+        elif event.name == "tink.call.ignored":
+            self._ignored.setdefault(event.get("peer"), (event, sight.now))
+        elif event.name == "tink.connection.closed":
+            peer = event.get("peer")
+            self._ignored.pop(peer, None)
+            for key in [key for key, (call, _) in self._open.items() if call.get("peer") == peer]:
+                del self._open[key]
+        elif event.name == "machine.reset":
+            self._open.clear()
+            self._ignored.clear()
+
+    def ending(self, sight: Sight) -> Ending | None:
+        for call, since in self._open.values():
+            rpc = call.get("rpc")
+            wait = self._GET_ACTION_S if rpc == "GetAction" else self._OTHER_S
+            if sight.now - since >= wait * sight.patience:
+                return self._say(call, f"{rpc} was not answered for {sight.now - since:.0f} s")
+        for call, since in self._ignored.values():
+            if sight.now - since >= self._OTHER_S * sight.patience:
+                return self._say(
+                    call,
+                    f"a call was not answered for {sight.now - since:.0f} s, on a connection that"
+                    " stays open",
+                )
+        return None
+
+    def _say(self, call: Event, because: str) -> Ending:
+        return Ending(rule=self.name, because=because, evidence=(call,), hang=True)
+
+    def forget(self, sight: Sight) -> None:
+        for waiting in (self._open, self._ignored):
+            for key, (call, _) in waiting.items():
+                waiting[key] = (call, sight.now)
+
+
+class NoConnection(Rule):
+    """Connections to Tinkerbell's server come about and are of no use, one after the other."""
+
+    name: ClassVar = "no-connection"
+    source: ClassVar = (
+        "grpc-go connects again after 1 s × 1.6 up to 2 min (±20 %), and gives a connection 20 s "
+        "to become HTTP/2 (doc/connection-backoff.md)"
+    )
+    _FAILED: Final = 5
+    _FAILED_S: Final = 8.0
+    _MUTE: Final = 2
+    _MUTE_S: Final = 40.0
+    _LOST: Final = 6
+    _LOST_S: Final = 45.0
+
+    def __init__(self) -> None:
+        self._failed = Streak()
+        self._mute = Streak()
+        self._lost = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("tink.rpc.received", "tink.rpc.finished", "machine.reset"):
+            if event.name != "tink.rpc.received":
+                self._lost.clear()
+            self._failed.clear()
+            self._mute.clear()
+        elif event.name == "tink.connection.opened":
+            self._failed.clear()
+            self._mute.clear()
+        elif event.name == "tink.connection.accepted":
+            self._mute.add(event, sight.now)
+        elif event.name == "tink.connection.failed":
+            self._failed.add(event, sight.now, event.get("reason"))
+            self._mute.clear()
+        elif event.name == "tink.connection.closed" and not sight.action:
+            self._lost.add(event, sight.now)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        for streak, times, seconds, because in (
+            (self._failed, self._FAILED, self._FAILED_S, "never became gRPC: {what}"),
+            (self._mute, self._MUTE, self._MUTE_S, "were accepted, and nothing was said on them"),
+            (self._lost, self._LOST, self._LOST_S, "ended before a call was answered"),
+        ):
+            if streak.count >= times and streak.lasted(sight) >= seconds * sight.patience:
+                what = because.format(what=streak.what)
+                return Ending(
+                    rule=self.name,
+                    because=f"{streak.count} connections to Tinkerbell's server {what}",
+                    evidence=tuple(streak.events),
+                    hang=streak is self._mute,
+                )
+        return None
+
+    def forget(self, sight: Sight) -> None:
+        for streak in (self._failed, self._mute, self._lost):
+            streak.clear()
+
+
+class ReportRefused(Rule):
+    """The server refuses what the worker reports: for ever, or once and for all."""
+
+    name: ClassVar = "report-refused"
+    source: ClassVar = (
+        "tink-worker reports every 3 s until it is heard; tink-agent likewise with back-off, but "
+        "NotFound, InvalidArgument and FailedPrecondition end it"
+    )
+    _TIMES: Final = 8
+    _SECONDS: Final = 20.0
+    _GONE_S: Final = 22.0
+
+    def __init__(self) -> None:
+        self._refused = Streak()
+        self._agent = False
+        self._gone: tuple[Event, float] | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "tink.rpc.received":
+            self._gone = None
+            self._agent = self._agent or event.get("rpc") == "GetAction"
+        elif event.name == "tink.rpc.finished" and event.get("rpc") == _REPORT:
+            code = event.get("code")
+            if code == "OK":
+                self._refused.clear()
+                return
+            self._refused.add(event, sight.now, code)
+            if self._agent and code in _PERMANENT:
+                self._gone = (event, sight.now)
+        elif event.name == "machine.reset":
+            self.forget(sight)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        refused = self._refused
+        if self._gone is not None and sight.now - self._gone[1] >= self._GONE_S * sight.patience:
+            event = self._gone[0]
+            return Ending(
+                rule=self.name,
+                because=f"the report was refused ({event.get('code')}), and the agent ended",
+                evidence=(event,),
+            )
+        if refused.count >= self._TIMES and refused.lasted(sight) >= self._SECONDS * sight.patience:
+            return Ending(
+                rule=self.name,
+                because=f"{refused.count} reports were refused: {refused.what}",
+                evidence=tuple(refused.events),
+            )
+        return None
+
+    def forget(self, sight: Sight) -> None:
+        self._refused.clear()
+        self._gone = None
+
+
+class ActionOverdue(Rule):
+    """An action runs on though its worker should have stopped it long ago."""
+
+    name: ClassVar = "action-overdue"
+    source: ClassVar = (
+        "both workers stop an action after its timeout and report that at once; tink-worker takes "
+        "0 for an hour; the pull comes on top"
+    )
+    _MARGIN_S: Final = 60.0
+
+    def __init__(self) -> None:
+        self._timeouts: dict[str, float] = {}
+        self._running: tuple[Event, float] | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "tink.actions.sent":
+            names, limits = event.get("actions") or (), event.get("timeouts_s") or ()
+            for name, limit in zip(names, limits, strict=False):
+                self._timeouts[str(name)] = float(limit) or 3600.0
+        elif event.name == "tink.action.sent" and event.get("timeout_s") is not None:
+            self._timeouts[str(event.get("action"))] = float(event["timeout_s"])
+        elif event.name == "tink.action.reported":
+            self._running = (event, sight.now) if sight.action else None
+        elif event.name.startswith("registry.") and self._running is not None:
+            self._running = (self._running[0], sight.now)
+        elif event.name == "machine.reset":
+            self._running = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._running is None:
+            return None
+        event, since = self._running
+        limit = self._timeouts.get(str(event.get("action")))
+        if limit is None or sight.now - since < limit + self._MARGIN_S * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"action '{event.get('action')}' has a timeout of {limit:.0f} s, and nothing was"
+                f" heard of it for {sight.now - since:.0f} s"
+            ),
+            evidence=(event,),
+            hang=True,
+        )
+
+    def forget(self, sight: Sight) -> None:
+        if self._running is not None:
+            self._running = (self._running[0], sight.now)
+
+
+def _by(call: Event) -> object:
+    return call.get("worker_id")
+
+
+def _nothing_to_do(event: Event) -> bool:
+    return (
+        event.name == "tink.rpc.finished"
+        and event.get("rpc") == "GetAction"
+        and event.get("code") in ("NOT_FOUND", "FAILED_PRECONDITION")
+    )

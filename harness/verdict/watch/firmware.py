@@ -1,0 +1,242 @@
+"""Firmware that gave up, prompts that nobody answers, machines that go in circles."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from harness.phases import Phase
+from harness.timeline import Event
+from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
+
+_CIRCLES: Final = 3
+_BEFORE_LINUX: Final = ("firmware", "ipxe", "tinkerbell")
+
+
+class FirmwareGaveUp(Rule):
+    """The firmware found nothing to boot, or waits at a prompt."""
+
+    name: ClassVar = "firmware-gave-up"
+    source: ClassVar = (
+        "SeaBIOS src/boot.c boot_fail (QEMU's etc/boot-fail-wait: for ever); edk2 OvmfPkg "
+        "PlatformBootManagerUnableToBoot waits for a key; iPXE's shell has no timeout"
+    )
+    firm: ClassVar = True
+    needs_workflow: ClassVar = False
+
+    def __init__(self) -> None:
+        self._last: Event | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("firmware.gave_up", "firmware.prompt.offered"):
+            self._last = event
+        elif event.name in ("machine.reset", "guest.kernel.started", "machine.powered_on"):
+            self._last = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._last is None or sight.kernel:
+            return None
+        if self._last.name == "firmware.gave_up":
+            because = f"the firmware gave up: {self._last.get('line')}"
+        else:
+            because = f"the machine waits for somebody to type at “{self._last.get('prompt')}”"
+        return Ending(rule=self.name, because=because, evidence=(self._last,), hang=True)
+
+    def forget(self, sight: Sight) -> None:
+        """Nothing: what happened stays true."""
+
+
+class OnlyIpv6Left(Rule):
+    """Every way over IPv4 failed; the lab serves no DHCPv6, so that what is left can't succeed."""
+
+    name: ClassVar = "only-ipv6-left"
+    source: ClassVar = "edk2 boots in the order PXEv4, PXEv6, HTTPv4, HTTPv6"
+
+    def __init__(self) -> None:
+        self._failed: list[Event] = []
+        self._trying: Event | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "machine.reset":
+            self._failed, self._trying = [], None
+        elif event.name == "firmware.boot.failed":
+            self._failed.append(event)
+        elif event.name == "firmware.boot.tried":
+            self._trying = event
+
+    def ending(self, sight: Sight) -> Ending | None:
+        ways = [str(event.get("way")) for event in self._failed]
+        if (
+            self._trying is None
+            or self._trying.get("way") != "HTTP Boot over IPv6"
+            or not any("PXEv4" in way for way in ways)
+            or not any("HTTPv4" in way for way in ways)
+        ):
+            return None
+        because = "the firmware tried in vain what there is over IPv4; nobody serves IPv6 here"
+        return Ending(
+            rule=self.name, because=because, evidence=(*self._failed[-3:], self._trying), hang=True
+        )
+
+    def forget(self, sight: Sight) -> None:
+        """Nothing: what happened stays true."""
+
+
+class NobodyKnowsIt(Rule):
+    """DHCP has told why it ignores this machine, and the firmware gave up asking."""
+
+    name: ClassVar = "nobody-knows-it"
+    source: ClassVar = (
+        "smee looks the MAC up again each time; edk2 PxeBcBoot gives up after 4, 8, 16 and 32 s"
+    )
+    needs_workflow: ClassVar = False
+
+    def __init__(self) -> None:
+        self._ignored: list[Event] = []
+        self._error: Event | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "dhcp.ignored" and event.get("stage") in _BEFORE_LINUX:
+            self._ignored.append(event)
+        elif event.name in ("dhcp.offer.sent", "dhcp.ack.sent", "machine.reset"):
+            self.forget(sight)
+        elif event.name == "firmware.boot.failed" and "v4" in str(event.get("way")):
+            self._error = event
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if not self._ignored or self._error is None or sight.kernel:
+            return None
+        if sight.disk and not sight.workflow:
+            return None  # the disk comes after the network
+        return Ending(
+            rule=self.name,
+            because=(
+                f"DHCP ignores this machine ({self._ignored[-1].get('reason')}),"
+                " and the firmware gave up asking"
+            ),
+            evidence=(*self._ignored[-3:], self._error),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._ignored, self._error = [], None
+
+
+class DhcpInVain(Rule):
+    """Nobody answers: no OFFER, for longer than a firmware asks."""
+
+    name: ClassVar = "dhcp-in-vain"
+    source: ClassVar = (
+        "Tinkerbell's embed.ipxe asks up to ten times, each try for some 15 s; a server that was "
+        "asked six times in a minute has heard it"
+    )
+    _TIMES: Final = 6
+    _SECONDS: Final = 60.0
+
+    def __init__(self) -> None:
+        self._asked = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("dhcp.offer.sent", "dhcp.ack.sent", "machine.reset"):
+            self._asked.clear()
+        elif event.name == "dhcp.discover.received" and event.get("stage") in _BEFORE_LINUX:
+            self._asked.add(event, sight.now, event.get("stage"))
+
+    def ending(self, sight: Sight) -> Ending | None:
+        asked = self._asked
+        if asked.count < self._TIMES or asked.lasted(sight) < self._SECONDS * sight.patience:
+            return None
+        if sight.kernel:
+            return None
+        return Ending(
+            rule=self.name,
+            because=f"{asked.count} DISCOVERs in {asked.lasted(sight):.0f} s got no OFFER",
+            evidence=tuple(asked.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._asked.clear()
+
+
+class BootedFromDisk(Rule):
+    """The machine booted what was on its disk before; no worker will ever run there."""
+
+    name: ClassVar = "booted-from-disk"
+    source: ClassVar = "a firmware that has started a system does not come back"
+
+    def __init__(self) -> None:
+        self._booted: Event | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "guest.disk.booted":
+            self._booted = event
+        elif event.name in ("machine.reset", "tink.action.reported"):
+            self._booted = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._booted is None:
+            return None
+        because = f"the machine booted from {self._booted.get('disk')}, not from the network"
+        return Ending(rule=self.name, because=because, evidence=(self._booted,))
+
+    def forget(self, sight: Sight) -> None:
+        """Nothing: what happened stays true."""
+
+
+class SwitchedOff(Rule):
+    """The guest switched its machine off; nothing switches it on again."""
+
+    name: ClassVar = "switched-off"
+    source: ClassVar = "QEMU's -no-shutdown keeps a machine that was powered off stopped"
+    firm: ClassVar = True
+    needs_workflow: ClassVar = False
+
+    def __init__(self) -> None:
+        self._off: Event | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "machine.shutdown" and event.get("guest"):
+            self._off = event
+        elif event.name in ("machine.reset", "machine.powered_on"):
+            self._off = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._off is None:
+            return None
+        return Ending(
+            rule=self.name, because="the machine switched itself off", evidence=(self._off,)
+        )
+
+    def forget(self, sight: Sight) -> None:
+        """Nothing: what happened stays true."""
+
+
+class GoesInCircles(Rule):
+    """The machine resets itself again and again and never gets further than before."""
+
+    name: ClassVar = "goes-in-circles"
+    source: ClassVar = "a firmware or kernel that is reset begins with the same files and answers"
+
+    def __init__(self) -> None:
+        self._resets = Streak()
+        self._furthest: Phase | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("tink.action.reported", "tink.workflow.changed"):
+            self._resets.clear()
+        elif event.name == "machine.reset" and event.get("guest"):
+            # A phase that was never reached before is progress: the count begins anew.
+            self._resets.add(event, sight.now, sight.tracker.phase)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._resets.count < _CIRCLES:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"the machine reset itself {self._resets.count} times and never got beyond"
+                f" {sight.tracker.phase.words}"
+            ),
+            evidence=tuple(self._resets.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._resets.clear()

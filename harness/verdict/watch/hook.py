@@ -1,0 +1,167 @@
+"""An engine that does not start, an image that can't be pulled."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Final
+
+from harness.phases import Phase
+from harness.timeline import Event
+from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
+
+_BOOTKIT: Final = (
+    "hook-bootkit tries the pull again after 0.5 s × 1.5 up to a minute (±50 %), gives up after "
+    "15 min, and begins anew 5 s later: for ever"
+)
+_SURE: Final = re.compile(
+    r"server gave HTTP response to HTTPS client|x509: (?!certificate has expired)"
+    r"|manifest unknown|unauthorized|denied|NOT specified in /proc/cmdline"
+)
+"""What docker says of a registry that will say the same next time."""
+_CLOCK: Final = "x509: certificate has expired or is not yet valid"
+_SURE_TIMES: Final = 4
+_TIMES: Final = 8
+_SECONDS: Final = 30.0
+_CLOCK_SECONDS: Final = 100.0
+"""Hook's ntpd asks again 64 s after the start, and may put the clock right."""
+
+
+class DockerDoesNotStart(Rule):
+    """The engine ended right after each start."""
+
+    name: ClassVar = "docker-does-not-start"
+    source: ClassVar = "hook-docker starts the same engine with the same configuration every 10 s"
+    _TIMES: Final = 3
+
+    def __init__(self) -> None:
+        self._failed = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("guest.docker.started", "machine.reset"):
+            self._failed.clear()
+        elif _says(event, "docker did not start"):
+            self._failed.add(event, sight.now)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._failed.count < self._TIMES:
+            return None
+        return Ending(
+            rule=self.name,
+            because=f"the docker engine was started {self._failed.count} times and ended each time",
+            evidence=tuple(self._failed.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._failed.clear()
+
+
+class PullRefused(Rule):
+    """The registry refuses each pull of the worker in the same way, as it always will."""
+
+    name: ClassVar = "pull-refused"
+    source: ClassVar = _BOOTKIT
+
+    def __init__(self) -> None:
+        self._refused = Streak()
+        self._clock = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if _began_well(event):
+            self.forget(sight)
+        elif event.name == "registry.request.received":
+            if str(self._refused.what).startswith("TLS"):
+                self._refused.clear()  # a registry without TLS is asked with it first
+        elif event.name == "registry.tls.failed":
+            self._refused.add(event, sight.now, f"TLS: {event.get('reason')}")
+        elif event.name == "registry.request.failed" and event.get("status") in (403, 404):
+            self._refused.add(event, sight.now, f"{event.get('status')} for {event.get('path')}")
+        elif event.name == "registry.auth.refused":
+            self._refused.add(event, sight.now, "wrong credentials")
+        elif _says(event, "image pull failure", "certificate refused", "worker did not start"):
+            line = str(event.get("line"))
+            if _CLOCK in line:
+                self._clock.add(event, sight.now, _CLOCK)
+            elif found := _SURE.search(line):
+                self._said(event, sight, found[0])
+
+    def _said(self, event: Event, sight: Sight, text: str) -> None:
+        """Count what the wire does not show; what it shows was counted there."""
+        wire = str(self._refused.what)
+        if not self._refused.count or wire.startswith("said:"):
+            self._refused.add(event, sight.now, f"said: {text}")
+
+    def ending(self, sight: Sight) -> Ending | None:
+        refused = max(self._refused, self._clock, key=lambda streak: streak.count)
+        if sight.tracker.phase is not Phase.WORKER_PULL or refused.count < _SURE_TIMES:
+            return None
+        if self._clock.count and self._clock.lasted(sight) < _CLOCK_SECONDS * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"the worker's image was refused {refused.count} times in the same way"
+                f" ({str(refused.what).removeprefix('said: ')})"
+            ),
+            evidence=tuple(refused.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._refused.clear()
+        self._clock.clear()
+
+
+class PullFails(Rule):
+    """Each pull of the worker fails, for longer than whatever it needs takes to come up."""
+
+    name: ClassVar = "pull-fails"
+    source: ClassVar = _BOOTKIT
+
+    def __init__(self) -> None:
+        self._failed = Streak()
+        self._cuts = Streak()
+        self._starts = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("guest.worker.started", "tink.rpc.received", "machine.reset"):
+            self.forget(sight)
+        elif event.name == "registry.blob.served":
+            self._failed.clear()
+            self._cuts.clear()
+        elif event.name == "registry.response.cut":
+            self._cuts.add(event, sight.now, event.get("path"))
+        elif _says(event, "image pull failure") and _CLOCK not in str(event.get("line")):
+            self._failed.add(event, sight.now)
+        elif _says(event, "worker did not start"):
+            self._starts.add(event, sight.now)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        long = _SECONDS * sight.patience
+        failed, cuts, starts = self._failed, self._cuts, self._starts
+        if failed.count >= _TIMES and failed.lasted(sight) >= long:
+            return self._say(failed, f"the pull of the worker's image failed {failed.count} times")
+        if cuts.count >= 2 * _TIMES and cuts.lasted(sight) >= long:
+            return self._say(cuts, f"{cuts.what} was broken off {cuts.count} times")
+        if starts.count >= 2 and starts.lasted(sight) >= long:
+            return self._say(starts, f"Hook failed to start the worker {starts.count} times")
+        return None
+
+    def _say(self, streak: Streak, because: str) -> Ending:
+        return Ending(rule=self.name, because=because, evidence=tuple(streak.events))
+
+    def forget(self, sight: Sight) -> None:
+        for streak in (self._failed, self._cuts, self._starts):
+            streak.clear()
+
+
+def _says(event: Event, *patterns: str) -> bool:
+    return event.name == "guest.error.seen" and event.get("pattern") in patterns
+
+
+def _began_well(event: Event) -> bool:
+    return event.name in (
+        "registry.manifest.served",
+        "registry.blob.served",
+        "guest.worker.started",
+        "tink.rpc.received",
+        "machine.reset",
+    )

@@ -1,0 +1,84 @@
+"""Nothing at all, for longer than anything that is still to come takes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from harness.phases import Phase
+from harness.timeline import Event
+from harness.verdict.watch.calls import ANSWERED
+from harness.verdict.watch.ending import Ending, Rule, Sight
+
+_WIRE: Final = ("dhcp.", "tftp.", "http.", "dns.", "ntp.", "syslog.", "registry.", "tink.")
+_EARLY: Final = (*_WIRE, "console.", "firmware.", "guest.", "machine.", "radv.")
+_PULL: Final = ("registry.", "dns.", "guest.", "tink.")
+_WORK: Final = ("registry.", "tink.", "guest.")
+
+BUDGETS: Final[dict[Phase, tuple[float, tuple[str, ...], str]]] = {
+    Phase.POWER_ON: (90, _EARLY, "a firmware speaks within seconds"),
+    # edk2 gives DHCPv6 66 s without printing a word; DHCPv4 waits 32 s for its last answer.
+    Phase.FIRMWARE_DHCP: (90, _EARLY, "edk2 waits 66 s for DHCPv6, and then says so"),
+    Phase.NBP_DOWNLOAD: (75, _EARLY, "TFTP clients ask again every few seconds"),
+    Phase.IPXE: (75, _EARLY, "iPXE's DHCP and TCP give up within 30 s"),
+    Phase.KERNEL_INITRAMFS: (75, _EARLY, "iPXE's HTTP waits for ever once it is connected"),
+    Phase.HOOK_BOOT: (
+        120,
+        _EARLY,
+        "dhcpcd gives up after 30 s; unpacking an initramfs takes 10 to 25 s",
+    ),
+    Phase.WORKER_PULL: (120, _PULL, "bootkit's longest back-off is 90 s"),
+    Phase.WORKFLOW: (100, _WORK, "both workers ask for work every few seconds"),
+}
+"""Phase → seconds of silence, whose events end it, and why so many."""
+
+
+class Silence(Rule):
+    """Nothing was heard of the machine for longer than any wait of this phase lasts."""
+
+    name: ClassVar = "silence"
+    source: ClassVar = "; ".join(why for _, _, why in BUDGETS.values())
+    needs_workflow: ClassVar = False
+
+    def __init__(self) -> None:
+        self._last: Event | None = None
+        self._since = 0.0
+        self._phase = Phase.POWER_ON
+        self._calls: dict[object, object] = {}
+        """Call → peer."""
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        phase = sight.tracker.phase
+        budget = BUDGETS.get(phase)
+        if budget is None:
+            return
+        if event.name == "tink.rpc.received":
+            self._calls = {event.get("id"): event.get("peer")}
+        elif event.name in ANSWERED:
+            self._calls.pop(event.get("id"), None)
+        elif event.name == "tink.connection.closed":
+            peer = event.get("peer")
+            self._calls = {key: each for key, each in self._calls.items() if each != peer}
+        elif event.name == "machine.reset":
+            self._calls.clear()
+        if event.name.startswith(budget[1]) or phase is not self._phase:
+            self._last, self._since, self._phase = event, sight.now, phase
+
+    def ending(self, sight: Sight) -> Ending | None:
+        budget = BUDGETS.get(self._phase)
+        if budget is None or self._last is None or sight.action or self._calls:
+            return None
+        silent = sight.now - self._since
+        if silent < budget[0] * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"nothing was heard for {silent:.0f} s in {self._phase.words}"
+                f" (last: {self._last.name}); {budget[2]}"
+            ),
+            evidence=(self._last,),
+            hang=True,
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._since = sight.now
