@@ -79,6 +79,11 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "disk.checked": _kind(
         "A disk was compared from outside", "disk at_bytes expected found matched"
     ),
+    # -- the switch's port that the machine's cable is in
+    "link.lost": _kind("The port has no carrier any more", "mac"),
+    "link.restored": _kind("The port has its carrier again", "mac duration_s"),
+    "link.blocked": _kind("The port has a carrier and forwards nothing yet", "mac"),
+    "link.forwarding": _kind("The port forwards again", "mac duration_s lost_frames"),
     # -- DHCP
     "dhcp.discover.received": _kind("DISCOVER", f"{_DHCP} vendor_class user_class arch giaddr"),
     "dhcp.request.received": _kind(
@@ -203,6 +208,10 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     # -- faults; a verdict does not see these
     "fault.fired": _kind(
         "A declared fault did what it says", "fault place occasion deed text where mac facts"
+    ),
+    "fault.counted": _kind(
+        "A fault fired more often than there are events of it",
+        "fault place deed text where times",
     ),
     "fault.unfired": _kind(
         "The run ended before a declared fault fired",

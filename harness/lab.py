@@ -21,6 +21,7 @@ from harness.brief import Brief
 from harness.clock import Clock, Deadline
 from harness.errors import ExpectationFailed, LabError
 from harness.faults.plan import FaultPlan
+from harness.lab_faults import Hands
 from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
 from harness.lookout import until_decided
@@ -38,7 +39,7 @@ from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
-from harness.verdict import PhaseTracker, Watch
+from harness.verdict import Watch
 
 _PORT_READY: Final = timedelta(seconds=20)
 _STOP_STEP: Final = timedelta(seconds=5)
@@ -66,14 +67,14 @@ class Lab:
         self.tasks = TaskKeeper()
         self.services: dict[str, Service] = {}
         self.disks: dict[str, Disk] = {}
-        self._phases = PhaseTracker()
         self.faults = FaultPlan(
             self.item.faults,
             record=partial(timeline.record, "faults"),
             now=timeline.clock.now,
             seed=self.item.seed,
-            phase=lambda: self._phases.phase.value,
+            phase=lambda: self._hands.phase,
         )
+        self._hands = Hands(self.faults, timeline=timeline, tasks=self.tasks)
         self._stack = AsyncExitStack()
 
     @property
@@ -88,8 +89,6 @@ class Lab:
         try:
             self._stack.push_async_callback(self._bounded, "tasks", self.tasks.close)
             self.timeline.on_write_error(self.tasks.fail)
-            if self.item.faults:
-                self.timeline.subscribe(self._follow)
             await self._bring_up()
         except BaseException:
             await self._stack.aclose()
@@ -97,14 +96,9 @@ class Lab:
         self.timeline.record("lab", "lab.started", duration_s=round(self.clock.now() - began_s, 3))
         return self
 
-    def _follow(self, event: Event) -> None:
-        """Keep the faults' clock and phase up to date."""
-        self._phases.feed(event)
-        if event.name == "machine.powered_on":
-            self.faults.begin()
-
     async def __aexit__(self, *_: object) -> None:
         began_s = self.clock.now()
+        self._hands.rest()
         self.faults.finish()
         await self._stack.aclose()
         self.timeline.record("lab", "lab.stopped", duration_s=round(self.clock.now() - began_s, 3))
@@ -130,6 +124,7 @@ class Lab:
             path=self.run_dir / "capture.pcapng",
         )
         self.machine = await self._make_machine()
+        self._hands.take(self.machine)
         self._stack.push_async_callback(self._bounded, "machine", self.machine.power_off)
         # QEMU and the recorder take their time on the other core while the services come up.
         starting = [
@@ -177,7 +172,8 @@ class Lab:
     async def _make_machine(self) -> Machine:
         item = self.item
         firmware = Firmware(item.firmware)
-        port = self._port = await self.segment.plug_in("machine")
+        tamperer = self._hands.cable(item.mac)
+        port = self._port = await self.segment.plug_in("machine", tamperer=tamperer)
         for disk in item.disks:
             path = self.run_dir / f"{disk.name}.img"
             self.disks[disk.name] = create_disk(path, disk.size_bytes, serial=disk.serial)

@@ -283,13 +283,15 @@ class Down(Deed):
     """The link loses its carrier."""
 
     seconds: float = parameter("duration", "how long; 0 is for ever", default=0.0, primary=True)
+    times: int = parameter("count", "how often, one after the other", default=1)
+    up: float = parameter("duration", "time between two of them", default=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block(Deed):
     """The carrier is there, but the switch's port forwards nothing yet (STP, LACP)."""
 
-    seconds: float = parameter("duration", "how long", primary=True)
+    seconds: float = parameter("duration", "how long; 0 is for ever", primary=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

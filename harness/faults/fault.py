@@ -24,6 +24,8 @@ class Fault:
     """Only the moments with these numbers, counted from 1 among those that fit otherwise."""
     first: int | None = None
     """Only so many."""
+    once: bool = False
+    """Its occasion comes once: as soon as a moment fits, and then no more."""
     every: int | None = None
     """Only each so-manieth."""
     after_s: float | None = None
@@ -42,6 +44,11 @@ class Fault:
     """As a person wrote it, on one line."""
     at: str = ""
     """Where it is written: ``file:line:column``."""
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether it is done to frames, which have to pass through user space for that."""
+        return self.place == "wire" or (self.place, self.deed) == ("link", "block")
 
     @property
     def title(self) -> str:

@@ -84,7 +84,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[s
 
 def _fact(fact: Fact) -> str:
     words = fact.meaning
-    if fact.values:
+    if fact.values and not fact.many:
         words += f": {', '.join(fact.values)}"
     if fact.kind != "text":
         words += " (a number)" if fact.kind == "number" else " (true or false)"

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from harness.faults.deeds import Corrupt, Deed, Delay, make_deed
+from harness.faults.deeds import Corrupt, Deed, Delay, Down, make_deed
 from harness.faults.fault import Fault
 from harness.faults.matching import fits
 
 _SHOWN: Final = 4
 """Values named when it is told how near a fault came."""
+_RECORDED: Final = 500
+"""Firings of one fault that are events of their own; a wire has millions of frames."""
 
 
 class Strike(Protocol):
@@ -47,7 +49,8 @@ class _Watch:
     """Condition → moments that met it and all conditions before it."""
     missed: dict[str, Counter[str]] = field(default_factory=dict)
     """Condition → what was there instead, among moments that met all conditions before it."""
-    fitting: int = 0
+    fitting: Counter[str | None] = field(default_factory=Counter)
+    """MAC → moments that met all conditions but the counting ones."""
     fired: int = 0
     fired_s: float = 0.0
     """When it fired last."""
@@ -137,10 +140,23 @@ class FaultPlan:
         return {one.fault.place for one in self._watches if _is_unsettled(one, self.elapsed_s)}
 
     def finish(self) -> list[str]:
-        """Record ``fault.unfired`` for each that never fired; return a sentence for each."""
+        """Record ``fault.unfired`` for each that never fired; return a sentence for each.
+
+        One that fired more often than there are ``fault.fired`` of it is ``fault.counted``.
+        """
         sentences = []
         for watch in self._watches:
             if watch.fired:
+                if watch.fired > _RECORDED:
+                    self._record(
+                        "fault.counted",
+                        fault=watch.number,
+                        place=watch.fault.place,
+                        deed=watch.fault.deed,
+                        text=watch.fault.text,
+                        where=watch.fault.at or None,
+                        times=watch.fired,
+                    )
                 continue
             nearest = _nearest(watch)
             sentences.append(f"the fault {watch.fault.title} never fired: {nearest}")
@@ -165,6 +181,8 @@ class FaultPlan:
                 watch.fired += 1
                 watch.fired_s = self.elapsed_s
                 deeds.append(_now_of(watch))
+                if watch.fired > _RECORDED:
+                    continue
                 known = {key: value for key, value in facts.items() if value is not None}
                 self._record(
                     "fault.fired",
@@ -199,8 +217,11 @@ class FaultPlan:
             "until", elapsed <= fault.until_s, f"{elapsed:.1f} s"
         ):
             return False
-        watch.fitting += 1
-        number = watch.fitting
+        machine = facts.get("mac")
+        if fault.once and watch.fitting[machine]:
+            return False
+        watch.fitting[machine] += 1
+        number = watch.fitting[machine]
         if fault.nth and number not in fault.nth:
             return False
         if fault.first is not None and number > fault.first:
@@ -216,10 +237,19 @@ def _is_unsettled(watch: _Watch, elapsed_s: float) -> bool:
         return True
     if not watch.fired:
         return False
-    lasts_s = getattr(watch.deed, "seconds", 0.0) + getattr(watch.deed, "jitter", 0.0)
-    if elapsed_s < watch.fired_s + lasts_s:
+    if elapsed_s < watch.fired_s + _lasts_s(watch.deed):
         return True
-    return watch.fitting < max(fault.first or 0, *fault.nth, 0)
+    seen = max(watch.fitting.values(), default=0)
+    return seen < max(fault.first or 0, *fault.nth, 0)
+
+
+def _lasts_s(deed: Deed) -> float:
+    """Return how long a deed goes on, as far as it ends by itself."""
+    seconds: float = getattr(deed, "seconds", 0.0)
+    if isinstance(deed, Down):
+        return seconds * deed.times + deed.up * (deed.times - 1)
+    more: float = getattr(deed, "jitter", 0.0)
+    return seconds + more
 
 
 def _now_of(watch: _Watch) -> Deed:

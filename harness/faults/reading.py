@@ -54,10 +54,11 @@ class FaultReader:
         if named is None:
             return None
         takes, parameters = named
-        occasion = self._occasion(place, takes, facts, occasion) or ""
+        occasion = self._occasion(place, takes, facts, occasion, timing) or ""
         fault = Fault(
             place=place.name,
             occasion=occasion,
+            once=self._once(place, occasion, timing),
             facts=facts,
             deed=takes.name,
             parameters=parameters,
@@ -243,7 +244,7 @@ class FaultReader:
             return text
         by_lower = {value.lower(): value for value in fact.values}
         if text.lower() not in by_lower:
-            hint = suggest(text, fact.values)
+            hint = _near(text, fact.values) if fact.many else suggest(text, fact.values)
             self._wrong(path, f"{fact.name}: {text!r} is not known", hint)
         return by_lower.get(text.lower(), text)
 
@@ -279,16 +280,28 @@ class FaultReader:
     # -- which occasion
 
     def _occasion(
-        self, place: Place, takes: Takes, facts: Mapping[str, list[Any]], said: str | None
+        self,
+        place: Place,
+        takes: Takes,
+        facts: Mapping[str, list[Any]],
+        said: str | None,
+        timing: Mapping[str, Any],
     ) -> str | None:
-        """Return the occasion the fault is at: as said, or the first at which it can be."""
+        """Return the occasion the fault is at: as said, or the first at which it can be.
+
+        A time or phase and no fact means the moment when it is reached, where there is one.
+        """
         known = {one.name: one for one in place.facts}
         able = list(place.occasions_of(takes))
         if said is not None and said not in able:
             self._wrong(("do",), f"{takes.name!r} can't be done to a {said} at {place.name}",
                         f"it can be at: {', '.join(able)}")  # fmt: skip
             return said
-        candidates = [said] if said else [one.name for one in place.occasions if one.name in able]
+        candidates = [said] if said else able
+        timed = timing.keys() & {"after_s", "phases"} and not facts.keys() & known.keys()
+        once = [one.name for one in place.occasions if one.once and one.name in able]
+        if not said and timed and once:
+            candidates = once
         for name in facts:
             if name not in known:
                 continue
@@ -301,6 +314,22 @@ class FaultReader:
                 return candidates[0]
             candidates = left
         return candidates[0]
+
+    def _once(self, place: Place, occasion: str, timing: Mapping[str, Any]) -> bool:
+        """Return whether the fault's occasion comes once; refuse to count it then."""
+        found = next((one for one in place.occasions if one.name == occasion), None)
+        if found is None or not found.once:
+            return False
+        for key in ("nth", "first", "every"):
+            if key in timing:
+                message = f"{key!r} counts nothing: a {occasion} of {place.name} comes once"
+                self._wrong(("when", key), message, key=True)
+        return True
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else "'hooklab schema' lists them all"
 
 
 def _listed(value: Any) -> list[Any]:

@@ -63,7 +63,7 @@ def _fact(fact: Fact) -> dict[str, Any]:
         case "text":
             one = {"type": ["string", "number"]}
     many = {"type": "array", "items": one, "minItems": 1}
-    values = f" ({', '.join(fact.values)})" if fact.values else ""
+    values = f" ({', '.join(fact.values)})" if fact.values and not fact.many else ""
     return {"anyOf": [one, many], "description": fact.meaning + values}
 
 

@@ -28,6 +28,8 @@ class Occasion:
 
     name: str
     meaning: str
+    once: bool = False
+    """It comes once for each machine: a fault is done at the first moment that fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Fact:
     kind: FactKind = "text"
     values: tuple[str, ...] = ()
     """All it can be; empty: anything. Written in any case, kept as spelt here."""
+    many: bool = False
+    """There are too many ``values`` to list them."""
     occasions: tuple[str, ...] = ()
     """Where it is known; empty: at every occasion of the place."""
 
@@ -78,7 +82,7 @@ class Place:
     meaning: str
     occasions: tuple[Occasion, ...]
     """In the order of preference: a fault that does not name its ``occasion`` is at the first
-    that knows all its facts and takes its deed."""
+    that knows all its facts and takes its deed. A deed with ``occasions`` has its own order."""
     facts: tuple[Fact, ...] = ()
     deeds: tuple[Takes, ...]
     fields: tuple[Field, ...] = ()
@@ -129,7 +133,8 @@ MAC: Final = Fact(
 COMMON: Final = (
     Common(
         name="nth",
-        meaning="only the moments with this number, or these, counted from 1 among all that fit",
+        meaning="only the moments with this number, or these, counted from 1 among all that fit"
+        " (nth, first and every count for each machine)",
         schema={"anyOf": [_COUNT, {"type": "array", "items": _COUNT, "minItems": 1}]},
     ),
     Common(name="first", meaning="only so many moments that fit", schema=_COUNT),

@@ -177,6 +177,11 @@ class Machine:
         """Press the reset button."""
         await self.monitor.execute("system_reset")
 
+    async def set_link(self, mac: str, *, up: bool) -> None:
+        """Plug the cable of the NIC with ``mac`` in, or out: the guest sees its carrier change."""
+        number = [nic.mac for nic in self.spec.nics].index(mac)
+        await self.monitor.execute("set_link", name=f"net{number}", up=up)
+
     async def power_off(self) -> None:
         """Pull the plug: QEMU ends within 3 seconds, all console output is in. Idempotent."""
         self._expected_end = True

@@ -21,7 +21,7 @@ from typing import Final
 
 from harness.errors import HostUnfit, SetupFailed
 from harness.net import netlink
-from harness.net.wire import Cable
+from harness.net.wire import Cable, Tamperer
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -136,11 +136,15 @@ class Segment:
             address=str(self.address),
         )
 
-    async def plug_in(self, machine: str) -> Port:
-        """Return a new port for a machine's NIC. Raises ``SetupFailed``."""
+    async def plug_in(self, machine: str, *, tamperer: Tamperer | None = None) -> Port:
+        """Return a new port for a machine's NIC. Raises ``SetupFailed``.
+
+        A ``tamperer`` is asked about each frame; only a segment of kind ``wire`` can do that.
+        """
         assert self._index is not None, "start() comes first"
         name = f"port{len(self._ports)}"
         port: Port
+        assert tamperer is None or self.kind is SegmentKind.WIRE, "the kernel's frames are its own"
         try:
             if self.kind is SegmentKind.BRIDGE:
                 port = TapPort(name, self.bridge)
@@ -151,7 +155,12 @@ class Segment:
                     kernel.set_master(index, self._index)
                     kernel.set_up(index)
             else:
-                cable = Cable(name=name, private_dir=self._private_dir, tasks=self._tasks)
+                cable = Cable(
+                    name=name,
+                    private_dir=self._private_dir,
+                    tasks=self._tasks,
+                    tamperer=tamperer,
+                )
                 cable.connect(self._index)
                 port = WirePort(cable, self.bridge)
         except OSError as error:

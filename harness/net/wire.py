@@ -12,9 +12,9 @@ import contextlib
 import errno
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from harness.errors import ServiceCrashed
 from harness.net import netlink
@@ -42,10 +42,26 @@ def lengthen_queues() -> None:
         _QUEUE_SYSCTL.write_text("1024")
 
 
+class Tamperer(Protocol):
+    """Decides what becomes of the frames of one cable. Times are the event loop's."""
+
+    def frame(self, frame: bytes, *, to_machine: bool, now: float) -> Sequence[bytes]:
+        """Return what goes on at once, the same way, because ``frame`` came along."""
+
+    @property
+    def next_due_s(self) -> float | None:
+        """When the next frame that is held back is due; None when none is."""
+
+    def due(self, now: float) -> Sequence[tuple[bytes, bool]]:
+        """Return the held frames that go now, and whether each goes to the machine."""
+
+
 class Cable:
     """A veth pair, one end in the bridge, the other pumped to and from QEMU's socket."""
 
-    def __init__(self, *, name: str, private_dir: Path, tasks: TaskKeeper) -> None:
+    def __init__(
+        self, *, name: str, private_dir: Path, tasks: TaskKeeper, tamperer: Tamperer | None = None
+    ) -> None:
         """``name`` is the interface in the bridge; ``private_dir`` has a short path."""
         self.name = name
         self.here = private_dir / f"{name}-lab"
@@ -58,6 +74,8 @@ class Cable:
         self._datagrams: socket.socket | None = None
         self._waiting: deque[bytes] = deque()
         self._connected = False
+        self._tamperer = tamperer
+        self._alarm: asyncio.TimerHandle | None = None
 
     def connect(self, bridge: int) -> None:
         """Make the interfaces and begin to pump. Raises ``OSError``."""
@@ -93,6 +111,9 @@ class Cable:
                 loop.remove_writer(end)
                 end.close()
         self._packets = self._datagrams = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self.here.unlink(missing_ok=True)
         with contextlib.suppress(OSError), netlink.Netlink() as kernel:
             kernel.delete(socket.if_nametoindex(self.name))
@@ -115,12 +136,51 @@ class Cable:
                 if error.errno not in _LOST:
                     raise
                 return
-            if not self._to_machine(frame):
-                self._waiting.append(frame)
-                loop = asyncio.get_running_loop()
-                loop.remove_reader(self._packets)
-                loop.add_writer(self._datagrams, self._guarded, self._retry)  # type: ignore[arg-type]
+            for part in self._tampered(frame, to_machine=True):
+                self._hand_over(part)
+            if self._waiting:
                 return
+
+    def _tampered(self, frame: bytes, *, to_machine: bool) -> Sequence[bytes]:
+        """Return what goes on now; what is held back gets an alarm."""
+        if self._tamperer is None:
+            return (frame,)
+        now = asyncio.get_running_loop().time()
+        going = self._tamperer.frame(frame, to_machine=to_machine, now=now)
+        self._set_alarm()
+        return going
+
+    def _set_alarm(self) -> None:
+        assert self._tamperer is not None
+        at = self._tamperer.next_due_s
+        if self._alarm is not None:
+            if at == self._alarm.when():
+                return
+            self._alarm.cancel()
+            self._alarm = None
+        if at is not None:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_at(at, self._guarded, self._release)
+
+    def _release(self) -> None:
+        assert self._tamperer is not None
+        self._alarm = None
+        for frame, to_machine in self._tamperer.due(asyncio.get_running_loop().time()):
+            if to_machine:
+                self._hand_over(frame)
+            else:
+                self._to_bridge(frame)
+        self._set_alarm()
+
+    def _hand_over(self, frame: bytes) -> None:
+        """Give QEMU a frame, now or once it has room; nothing more is read until then."""
+        if self._waiting:
+            self._waiting.append(frame)
+        elif not self._to_machine(frame):
+            self._waiting.append(frame)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._packets)  # type: ignore[arg-type]
+            loop.add_writer(self._datagrams, self._guarded, self._retry)  # type: ignore[arg-type]
 
     def _retry(self) -> None:
         assert self._packets is not None
@@ -159,9 +219,14 @@ class Cable:
                 frame = self._datagrams.recv(_FRAME_BYTES)
             except (BlockingIOError, InterruptedError):
                 return
-            try:
-                self._packets.send(frame)
-            except OSError as error:
-                if not isinstance(error, BlockingIOError) and error.errno not in _LOST:
-                    raise
-                self.lost += 1
+            for part in self._tampered(frame, to_machine=False):
+                self._to_bridge(part)
+
+    def _to_bridge(self, frame: bytes) -> None:
+        assert self._packets is not None
+        try:
+            self._packets.send(frame)
+        except OSError as error:
+            if not isinstance(error, BlockingIOError) and error.errno not in _LOST:
+                raise
+            self.lost += 1

@@ -132,7 +132,7 @@ def _boots(
             stack=_stack(loaded),
             dhcp_mode=scenario.dhcp.mode,
             generation=_generation(loaded),
-            segment=scenario.segment,
+            segment=_segment(loaded),
             ntp_offset_s=scenario.ntp.offset.total_seconds(),
             hardware_yaml=files.hardware,
             template_yaml=files.template,
@@ -247,6 +247,21 @@ def _stack(loaded: LoadedScenario) -> Literal["lab", "smee"]:
                 hint="say 'stack: lab', or strike elsewhere (hooklab faults)",
             )
     return scenario.stack
+
+
+def _segment(loaded: LoadedScenario) -> Literal["auto", "bridge", "wire"]:
+    """Return how the machine is plugged in: where faults strike frames, so that they can."""
+    segment = loaded.scenario.segment
+    for number, fault in enumerate(loaded.scenario.faults):
+        if fault.needs_frames and segment == "bridge":
+            raise loaded.error(
+                "faults: with 'segment: bridge' frames pass through the kernel, out of reach",
+                ("faults", number),
+                hint="leave 'segment' out: faults of frames take the wire by themselves",
+            )
+        if fault.needs_frames:
+            return "wire"
+    return segment
 
 
 def _verdict(loaded: LoadedScenario) -> VerdictItem | None:

@@ -185,3 +185,35 @@ def test_what_is_still_to_change_by_itself(
     bench.hits(moments)
     bench.now += at_s
     assert bench.plan.unsettled() == ({"dhcp"} if unsettled else set())
+
+
+def test_counting_is_for_each_machine() -> None:
+    bench = Bench("{at: dhcp, when: {first: 2}, do: drop}")
+    one, other = "52:54:00:00:00:01", "52:54:00:00:00:02"
+    assert bench.hits(4, mac=one) == [1, 2]
+    assert bench.hits(4, mac=other) == [1, 2]
+    assert bench.hits(3) == [1, 2]  # of those nobody knows the machine of
+
+
+def test_a_moment_comes_once_for_each_machine() -> None:
+    bench = Bench("{at: link, when: {after: 10 s, phase: ipxe}, do: down}")
+    bench.plan.begin()
+
+    def moment(mac: str) -> bool:
+        return bool(bench.plan.strike("link", "moment", mac=mac))
+
+    bench.phase = "ipxe"
+    assert not moment("a")
+    bench.now += 10
+    assert moment("a")
+    assert not moment("a")
+    assert moment("b")
+
+
+def test_what_fires_very_often_is_counted_in_the_end() -> None:
+    bench = Bench("{at: dhcp, do: drop}")
+    assert len(bench.hits(600)) == 600
+    assert [name for name, _ in bench.events] == ["fault.fired"] * 500
+    assert bench.plan.finish() == []
+    name, fields = bench.events[-1]
+    assert (name, fields["times"]) == ("fault.counted", 600)

@@ -157,3 +157,30 @@ def test_what_no_message_can_hold_is_refused_before_the_lab_starts(
 )
 def test_what_a_message_can_hold_is_not(text: str, tmp_path: Path) -> None:
     assert read(text, tmp_path).deed in ("status", "replace")
+
+
+@pytest.mark.parametrize(
+    ("text", "occasion", "once"),
+    [
+        ("{at: link, do: {down: 20 s}}", "moment", True),
+        ("{at: link, when: {after: 5 s, mac: '52:54:00:12:34:56'}, do: down}", "moment", True),
+        ("{at: link, when: {by: ipxe, after: 5 s}, do: down}", "up", False),
+        ("{at: link, do: {block: 30 s}}", "up", False),
+        ("{at: link, when: {phase: worker-pull}, do: {block: 30 s}}", "moment", True),
+        ("{at: link, when: {event: guest.docker.started}, do: down}", "event", False),
+        ("{at: link, when: {occasion: up, after: 5 s}, do: down}", "up", False),
+    ],
+)
+def test_which_moment_of_a_link_is_meant(
+    text: str, occasion: str, once: bool, tmp_path: Path
+) -> None:
+    fault = read(text, tmp_path)
+    assert (fault.occasion, fault.once) == (occasion, once)
+
+
+def test_an_event_that_does_not_exist_is_refused_with_the_nearest_names(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"'guest\.docker\.startd' is not known") as caught:
+        read("{at: link, when: {event: guest.docker.startd}, do: down}", tmp_path)
+    assert "did you mean guest.docker.started" in str(caught.value.hint)
+    with pytest.raises(ScenarioError, match="'first' counts nothing: a moment of link comes once"):
+        read("{at: link, when: {after: 1 s, first: 2}, do: down}", tmp_path)

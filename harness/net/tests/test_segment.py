@@ -244,3 +244,59 @@ def test_a_tun_that_this_user_may_not_open_means_the_wire(
     choice = segment.choose()
     assert choice.kind is SegmentKind.WIRE
     assert choice.because == f"{tmp_path / 'tun'}: Is a directory"
+
+
+class Tamperer:
+    """Loses every second frame, and holds back those of 100 octets."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.held: list[tuple[float, bytes, bool]] = []
+
+    def frame(self, frame: bytes, *, to_machine: bool, now: float) -> list[bytes]:
+        if frame[12:14] != struct.pack("!H", ETHERTYPE):
+            return [frame]
+        if len(frame) == 100:
+            self.held.append((now + 0.05, frame, to_machine))
+            return []
+        self.count += 1
+        return [frame] * (self.count % 2)
+
+    @property
+    def next_due_s(self) -> float | None:
+        return self.held[0][0] if self.held else None
+
+    def due(self, now: float) -> list[tuple[bytes, bool]]:
+        going = [(frame, way) for at, frame, way in self.held if at <= now]
+        self.held = [held for held in self.held if held[0] > now]
+        return going
+
+
+@in_own_network
+async def test_a_tamperer_decides_about_every_frame_of_its_cable(tmp_path: Path) -> None:
+    tasks = TaskKeeper()
+    lan = Segment(timeline=Timeline(None), tasks=tasks, kind=SegmentKind.WIRE, private_dir=tmp_path)
+    await lan.start()
+    port = await lan.plug_in("m1", tamperer=Tamperer())
+    nic = Nic(port, tmp_path)
+    await asyncio.wait_for(port.ready(), 20)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)) as raw:
+        raw.bind((lan.bridge, ETHERTYPE))
+        raw.setblocking(False)
+        late = frame(b"l" * 86)
+        sent = [late, *(frame(bytes([number]) * 60) for number in range(4))]
+
+        def ours(data: bytes) -> bool:
+            return data[12:14] == struct.pack("!H", ETHERTYPE)
+
+        for each in sent:
+            raw.send(each)
+        for expected in (sent[1], sent[3], late):
+            assert await asyncio.wait_for(nic.receive(ours), 20) == expected
+        for each in sent:
+            nic.send(each)
+        loop = asyncio.get_running_loop()
+        for expected in (sent[1], sent[3], late):
+            assert await asyncio.wait_for(loop.sock_recv(raw, 2000), 20) == expected
+    await lan.stop()
+    await tasks.close()
