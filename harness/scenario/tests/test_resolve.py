@@ -156,3 +156,22 @@ def test_a_proxy_has_a_server_of_addresses_beside_it() -> None:
     assert proxy.generation == "2025"
     with pytest.raises(ScenarioError, match="taken by another"):
         resolved(dhcp={"mode": "proxy"}, network={"addresses": "192.168.77.1"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "segment"),
+    [
+        ({"at": "wire", "do": "drop"}, "wire"),
+        ({"at": "link", "do": {"block": "5 s"}}, "wire"),
+        ({"at": "link", "do": "down"}, "auto"),
+    ],
+)
+def test_faults_of_frames_take_the_segment_that_can_do_them(
+    fault: dict[str, Any], segment: str
+) -> None:
+    assert resolved(faults=[fault]).segment == segment
+
+
+def test_faults_of_frames_are_refused_on_a_segment_that_is_the_kernels() -> None:
+    with pytest.raises(ScenarioError, match="frames pass through the kernel, out of reach"):
+        resolved(segment="bridge", faults=[{"at": "wire", "do": "drop"}])

@@ -1,0 +1,147 @@
+"""Faults of cable, port and machine, done to a real QEMU whose firmware looks for DHCP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from harness.clock import Deadline
+from harness.documents import load
+from harness.faults.plan import FaultPlan
+from harness.faults.reading import FaultReader
+from harness.lab_faults import Hands
+from harness.machine.firmware import Firmware
+from harness.machine.machine import Machine
+from harness.machine.qemu import MachineSpec, Nic
+from harness.net.segment import Segment, SegmentKind
+from harness.net.tests.namespace import in_own_network
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline, named
+
+pytestmark = pytest.mark.machine
+
+MAC = "52:54:00:ab:cd:01"
+PATIENCE = timedelta(seconds=60)
+
+
+@dataclass
+class Bench:
+    """A machine on a segment, faults, and a DHCP server that only listens."""
+
+    timeline: Timeline
+    tasks: TaskKeeper
+    plan: FaultPlan
+    machine: Machine
+    server: socket.socket
+
+    async def discover(self) -> float:
+        """Return when the first DISCOVER came, in seconds of the run."""
+        data = await self.tasks.race(
+            asyncio.get_running_loop().sock_recv(self.server, 2000),
+            Deadline.after(PATIENCE),
+            waiting_for="DISCOVER",
+        )
+        assert data[28:34].hex(":") == MAC
+        return self.timeline.clock.now()
+
+    async def event(self, name: str) -> float:
+        """Return when an event came."""
+        event = await self.tasks.race(
+            self.timeline.wait_for(lambda event: event.name == name),
+            Deadline.after(PATIENCE),
+            waiting_for=name,
+        )
+        return event.t
+
+
+@asynccontextmanager
+async def bench(folder: Path, *texts: str) -> AsyncIterator[Bench]:
+    timeline, tasks = Timeline(None), TaskKeeper()
+    faults = [FaultReader(load(text).data).read() for text in texts]
+    plan = FaultPlan(
+        [fault for fault in faults if fault],
+        record=partial(timeline.record, "faults"),
+        now=timeline.clock.now,
+        phase=lambda: hands.phase,
+    )
+    hands = Hands(plan, timeline=timeline, tasks=tasks)
+    lan = Segment(timeline=timeline, tasks=tasks, kind=SegmentKind.WIRE, private_dir=folder)
+    await lan.start()
+    port = await lan.plug_in("m1", tamperer=hands.cable(MAC))
+    machine = Machine(
+        spec=MachineSpec(
+            name="m1",
+            firmware=Firmware.BIOS,
+            accel="tcg",
+            nics=[Nic(mac=MAC, netdev=port.netdev("net0"))],
+            memory_mib=256,
+        ),
+        run_dir=folder,
+        private_dir=folder,
+        timeline=timeline,
+        tasks=tasks,
+    )
+    hands.take(machine)
+    await machine.start()
+    await tasks.race(port.ready(), Deadline.after(PATIENCE), waiting_for="the port")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, lan.bridge.encode())
+        server.bind(("", 67))
+        server.setblocking(False)
+        try:
+            yield Bench(timeline, tasks, plan, machine, server)
+        finally:
+            hands.rest()
+            await machine.power_off()
+            await lan.stop()
+            await tasks.close()
+
+
+@in_own_network
+async def test_without_a_carrier_nothing_is_sent_until_it_returns(tmp_path: Path) -> None:
+    async with bench(tmp_path, "{at: link, do: {down: 6 s}}") as made:
+        await made.machine.power_on()
+        lost = await made.event("link.lost")
+        came = await made.discover()
+        restored = await made.event("link.restored")
+    assert lost < restored < came
+    assert 6 <= restored - lost < 9
+    assert made.plan.finish() == []
+
+
+@in_own_network
+async def test_a_port_that_is_blocked_loses_frames_and_then_forwards(tmp_path: Path) -> None:
+    async with bench(tmp_path, "{at: link, when: {by: firmware}, do: {block: 8 s}}") as made:
+        await made.machine.power_on()
+        await made.discover()
+        (blocked,) = named(made.timeline, "link.blocked")
+        (forwarding,) = named(made.timeline, "link.forwarding")
+        await made.machine.reset()  # which the port takes for another link-up
+        await made.event("machine.reset")
+        assert len(named(made.timeline, "link.blocked")) == 2
+    assert forwarding["lost_frames"] >= 1
+    assert 8 <= forwarding.t - blocked.t < 11
+    assert made.plan.unfired() == []
+
+
+@in_own_network
+async def test_frames_on_the_wire_are_struck_and_counted(tmp_path: Path) -> None:
+    fault = "{at: wire, when: {direction: from machine, destination port: 67, first: 1}, do: drop}"
+    never = "{at: link, when: {after: 10 min}, do: down}"
+    async with bench(tmp_path, fault, never) as made:
+        await made.machine.power_on()
+        came = await made.discover()
+        (fired,) = named(made.timeline, "fault.fired")
+        assert fired.t + 0.5 < came  # it is the second DISCOVER that came
+        assert fired["mac"] == MAC
+        assert fired["facts"]["source"] == "0.0.0.0"
+        (sentence,) = made.plan.finish()
+    assert "at link when {after: 10 min} do down never fired" in sentence
