@@ -11,14 +11,13 @@ import asyncio
 import os
 import socket
 import ssl
-import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from fake_tink_server.conduct import FAITHFUL, Conduct, Decide, Silence
 from fake_tink_server.frames import PREFACE, SETTINGS
 from fake_tink_server.relay import Relay
-from harness.admission import TLS_HANDSHAKE, handshake_failure, peek
+from harness.admission import TLS_HANDSHAKE, handshake_failure, peek, refuse, reset_on_close
 from harness.certificates import Certificate, Kind, server_context
 from harness.errors import SetupFailed
 from harness.tasks import TaskKeeper
@@ -27,7 +26,6 @@ ALPN: Final = ("h2",)
 _OPENED_WITHIN_S: Final = 120.0
 """TCP, TLS and the preface together; grpc-go's ConnectionTimeout."""
 _LEAVE_WITHIN_S: Final = 0.5
-_AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER 0: close() sends RST
 
 
 class Record(Protocol):
@@ -142,7 +140,7 @@ class Front:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if conduct.reset_at == 0 or conduct.close_at == 0:
                 if conduct.reset_at == 0:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                    reset_on_close(connection)
                 reason = "reset by the server" if conduct.reset_at == 0 else "closed by the server"
                 return
             if conduct.silent_from is Silence.ACCEPT:
@@ -177,10 +175,10 @@ class Front:
             return None, None
         if tls is None and first == TLS_HANDSHAKE:
             # grpc-go has sent its SETTINGS before it sees that this is no greeting
-            await _refuse(connection, SETTINGS)
+            await refuse(connection, SETTINGS)
             return None, "TLS on the plaintext port"
         if tls is not None and first != TLS_HANDSHAKE:
-            await _refuse(connection, b"")
+            await refuse(connection, b"")
             return None, "plaintext on the TLS port"
         relay = Relay(
             number=number,
@@ -263,10 +261,3 @@ class Front:
 def _number(inner_peer: str) -> int:
     text = inner_peer.rpartition("-")[2]
     return int(text) if text.isdecimal() else 0
-
-
-async def _refuse(connection: socket.socket, answer: bytes) -> None:
-    """Answer and close, without the RST that unread octets would cause (it eats the answer)."""
-    connection.recv(1 << 16)
-    if answer:
-        await asyncio.get_running_loop().sock_sendall(connection, answer)

@@ -17,8 +17,10 @@ from typing import Any, Final, NoReturn
 import grpc
 import grpc.aio
 
+from fake_tink_server.calls import Call, Context
 from fake_tink_server.conduct import Conduct, Goaway, Silence
 from fake_tink_server.front import Record
+from fake_tink_server.protocol import Protocol
 from fake_tink_server.relay import Relay
 from fake_tink_server.seen import facts_of
 from fake_tink_server.workflow import Workflow
@@ -26,10 +28,8 @@ from harness.certificates import Kind
 from harness.faults import deeds as do
 from harness.faults.plan import Strike
 
-Context = grpc.aio.ServicerContext[bytes, bytes]
 Unary = Callable[[bytes, Context], Awaitable[bytes]]
 Stream = Callable[[bytes, Context], AsyncIterator[bytes]]
-Finished = Callable[[grpc.StatusCode, str], None]
 
 REPORT: Final = "ReportActionStatus"
 _HISTORY: Final = 100
@@ -201,9 +201,12 @@ class Misbehaviour:
         """Return the connection of a call."""
         return self._relay_of(context.peer())
 
-    def note(self, name: str, /, **fields: Any) -> None:
-        """Record an event."""
-        self._record(name, **fields)
+    def call(self, rpc: str, context: Context, facts: Mapping[str, Any]) -> Call:
+        """Return the record of a call, for the case that no handler makes one."""
+        protocol = Protocol(facts.get("protocol") or Protocol.V1)
+        call = Call(0, rpc, protocol, context, self._record, str(facts["peer"]))
+        call.worker, call.workflow = facts.get("worker") or "", facts.get("workflow") or ""
+        return call
 
     def next_number(self) -> int:
         """Return the number of a call that no handler sees."""
@@ -217,10 +220,8 @@ class _Moment:
         self, server: Misbehaviour, rpc: str, context: Context, facts: Mapping[str, Any]
     ) -> None:
         self._server = server
-        self._rpc = rpc
         self._context = context
-        self._facts = facts
-        self._began_s = asyncio.get_running_loop().time()
+        self._call = server.call(rpc, context, facts)
 
     async def before(self, deeds: Iterable[do.Deed]) -> bool:
         """Do what comes before Tinkerbell hears of the call; whether it hears it at all."""
@@ -237,11 +238,11 @@ class _Moment:
                     await self._refuse(status_of(code), message, unheard=True)
                 case do.Stall():
                     if not deed.seconds:
-                        self._received()
+                        self._unheard()
                     await _wait(deed)
                 case _:
                     if self._break(deed):
-                        self._received()
+                        self._unheard()
                         await _cancelled(self._context)
         return heard
 
@@ -262,7 +263,7 @@ class _Moment:
 
     def answered(self) -> None:
         """Record that the call was answered OK though nobody heard it."""
-        self._finished(self._received(), grpc.StatusCode.OK, "")
+        self._unheard().finished()
 
     def _break(self, deed: do.Deed) -> bool:
         """Do ``deed`` to the call's connection; whether the call can't be answered any more."""
@@ -285,31 +286,15 @@ class _Moment:
 
     async def _refuse(self, code: grpc.StatusCode, text: str, *, unheard: bool) -> NoReturn:
         if unheard:
-            self._finished(self._received(), code, text)
+            self._unheard().finished(code, text)
         await self._context.abort(code, text)
         raise AssertionError("abort returned")
 
-    def _received(self) -> int:
-        number = self._server.next_number()
-        self._server.note(
-            "tink.rpc.received",
-            id=number,
-            rpc=self._rpc,
-            worker_id=self._facts.get("worker"),
-            workflow_id=self._facts.get("workflow"),
-            peer=self._facts["peer"],
-        )
-        return number
-
-    def _finished(self, number: int, code: grpc.StatusCode, details: str) -> None:
-        self._server.note(
-            "tink.rpc.finished",
-            id=number,
-            rpc=self._rpc,
-            code=code.name,
-            details=details or None,
-            duration_s=round(asyncio.get_running_loop().time() - self._began_s, 6),
-        )
+    def _unheard(self) -> Call:
+        """Record that the call came, as the handler would that never sees it; return it."""
+        self._call.id = self._server.next_number()
+        self._call.received()
+        return self._call
 
 
 def conduct_of(deeds: Iterable[do.Deed]) -> Conduct:

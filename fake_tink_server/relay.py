@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,11 +21,10 @@ from fake_tink_server.frames import (
     goaway,
     rst_stream,
 )
-from harness.admission import handshake_failure
+from harness.admission import handshake_failure, reset_on_close
 
 CANCEL: Final = 8
 """RFC 9113 §7."""
-_AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER 0: close() sends RST
 
 
 class _End(asyncio.Protocol):
@@ -173,7 +171,7 @@ class Relay:
         self._why = self._why or "reset by the server"
         sock = self._extra("socket")
         if sock is not None and self.outer.transport is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            reset_on_close(sock)
             self.outer.transport.abort()
 
     def end(self, why: str = "closed by the server") -> None:

@@ -6,10 +6,12 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 from typing import Final
 
 HANDSHAKE_WITHIN_S: Final = 20.0  # a guest under TCG may need seconds
 TLS_HANDSHAKE: Final = 0x16  # RFC 8446 §5.1, ContentType.handshake
+_AT_ONCE: Final = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 
 
 async def peek(connection: socket.socket) -> int | None:
@@ -33,6 +35,21 @@ async def peek(connection: socket.socket) -> int | None:
         loop.remove_reader(descriptor)
         os.close(descriptor)
     return first[0] if first else None
+
+
+async def refuse(connection: socket.socket, answer: bytes) -> None:
+    """Send ``answer`` before the caller closes, without the RST that unread octets would cause.
+
+    The RST would eat the answer. Something must have come. Raises ``OSError``.
+    """
+    connection.recv(1 << 16)
+    if answer:
+        await asyncio.get_running_loop().sock_sendall(connection, answer)
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Make the close of ``connection`` an RST (socket(7), SO_LINGER)."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
 
 def handshake_failure(error: OSError) -> str:

@@ -249,7 +249,10 @@ def _key_pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
 
 
 def server_context(
-    certificate: Certificate, *, alpn: Sequence[str] = (), client_ca: bytes | None = None
+    certificate: Certificate | ServerCertificate,
+    *,
+    alpn: Sequence[str] = (),
+    client_ca: bytes | None = None,
 ) -> ssl.SSLContext:
     """Return a server's context. ``client_ca``, PEM: clients must show a certificate of it.
 
@@ -257,15 +260,21 @@ def server_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # OpenSSL takes files only; one in memory leaves no key on a disk
-        with _file(certificate.chain) as chain, _file(certificate.key) as key:
-            context.load_cert_chain(chain, key)
+        if isinstance(certificate, ServerCertificate):
+            context.load_cert_chain(certificate.chain, certificate.key)
+        else:
+            # OpenSSL takes files only; one in memory leaves no key on a disk
+            with _file(certificate.chain) as chain, _file(certificate.key) as key:
+                context.load_cert_chain(chain, key)
         if client_ca is not None:
             context.load_verify_locations(cadata=client_ca.decode("ascii", errors="replace"))
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        which = ""
+        if isinstance(certificate, ServerCertificate):
+            which = f" {certificate.chain} with the key {certificate.key}"
         raise SetupFailed(
-            f"the certificate can't be used: {error}",
+            f"the certificate{which} can't be used: {error}",
             hint="certificate and key must be PEM, and belong together",
         ) from error
     if alpn:

@@ -18,6 +18,7 @@ from typing import IO, Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from harness.admission import reset_on_close
 from harness.clock import Clock, Deadline
 from harness.services.answer import Answer, Ending, FilePart, Treatment
 from harness.services.sendfile import FileSender
@@ -184,8 +185,7 @@ class Delivery:
             raise ConnectionResetError("the client left")
         if how.ending is Ending.RESET:
             await self._flush(transport)
-            sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_on_close(transport.get_extra_info("socket"))
             transport.abort()
         else:
             transport.close()

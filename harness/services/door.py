@@ -11,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import struct
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
-from harness.admission import HANDSHAKE_WITHIN_S, TLS_HANDSHAKE, handshake_failure, peek
-from harness.errors import SetupFailed
+from harness.admission import (
+    HANDSHAKE_WITHIN_S,
+    TLS_HANDSHAKE,
+    handshake_failure,
+    peek,
+    refuse,
+    reset_on_close,
+)
 from harness.faults.deeds import Certificate, Close, Deed, Delay, Drop, Reset, Stall
 from harness.faults.plan import Strike, no_strike
 from harness.services import Identify
@@ -35,20 +39,6 @@ OnFailure = Callable[[str, str], None]
 """Called with the peer (``address:port``) and the reason."""
 Contexts = Callable[[str], ssl.SSLContext]
 """Gives the context of a certificate that is wrong in this way (``expired``, …)."""
-
-
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return a server's context for a PEM chain and its key. Raises ``SetupFailed``."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise SetupFailed(
-            f"can't use the certificate {certificate} with the key {key}: {error}",
-            hint="both must be PEM, and belong together",
-        ) from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Door:
@@ -126,10 +116,10 @@ class Door:
                 return
             if tls is None and first == TLS_HANDSHAKE:
                 self._on_failure(peer, "TLS on the plain HTTP port")
-                await _refuse(connection, _ANSWER_TO_TLS)
+                await refuse(connection, _ANSWER_TO_TLS)
             elif tls is not None and chr(first).isalpha():
                 self._on_failure(peer, "plain HTTP on the TLS port")
-                await _refuse(connection, _ANSWER_TO_PLAIN)
+                await refuse(connection, _ANSWER_TO_PLAIN)
             else:
                 handed_on = True
                 await loop.connect_accepted_socket(
@@ -162,7 +152,7 @@ async def _ends(connection: socket.socket, deeds: Sequence[Deed]) -> bool:
             case Close():
                 return True
             case Reset():
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                reset_on_close(connection)
                 return True
             case Drop():
                 await _silence(connection, None)
@@ -183,10 +173,3 @@ async def _silence(connection: socket.socket, seconds: float | None) -> None:
     loop = asyncio.get_running_loop()
     while await loop.sock_recv(connection, 1 << 16):
         pass
-
-
-async def _refuse(connection: socket.socket, answer: bytes) -> None:
-    """Answer and close, without the RST that unread octets would cause (it eats the answer)."""
-    loop = asyncio.get_running_loop()
-    connection.recv(1 << 16)
-    await loop.sock_sendall(connection, answer)

@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.certificates import ServerCertificate, server_context
 from harness.faults.deeds import Deed
 from harness.faults.plan import Strike, no_strike
 from harness.oci.content import Content, Mount, load_content
 from harness.services import Identify
 from harness.services.answer import Answer, FilePart, status_among, status_number, treat
-from harness.services.door import Contexts, tls_context
+from harness.services.door import Contexts
 from harness.services.http import tcp_socket
 from harness.services.registry_store import PushStore
 from harness.services.udp import crash
@@ -114,7 +115,10 @@ class RegistryService:
             push=self._limits,
             prefix=self._prefix,
         )
-        context = tls_context(*self._tls) if self._tls else None
+        context = None
+        if self._tls:
+            files = ServerCertificate(chain=self._tls[0], key=self._tls[1])
+            context = server_context(files, alpn=("http/1.1",))
         sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
         self._port = int(sock.getsockname()[1])
         self._server = HttpServer(

@@ -1,24 +1,21 @@
 """The real v1 workers, built by ``golang``, against fake_tink_server, as host processes.
 
 virtual-worker needs no containers and always succeeds; tink-worker talks to a docker engine, here
-one of forty lines that answers as the test wants.
+the conformance kit's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from aiohttp import web
 
+from fake_tink_server.conformance.containers import Program
+from fake_tink_server.conformance.engine import DockerEngine
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import ServerTls, TinkServer
 from fake_tink_server.workflow import Action, State, Task, Workflow
@@ -34,6 +31,7 @@ pytestmark = pytest.mark.service
 
 A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
 ID = "default/hello"
+REGISTRY = "registry.example:5000"
 COMMANDS = "github.com/tinkerbell/tink/cmd"
 
 
@@ -95,6 +93,9 @@ class Bench:
     async def seen(self, wanted: Callable[[Event], bool]) -> Event:
         found = self.timeline.wait_for(wanted)
         return await self.tasks.race(found, self.deadline, waiting_for="an event")
+
+    def pulled(self) -> list[str]:
+        return [e["image"] for e in named(self.timeline, "docker.image.pulled")]
 
     def reports(self) -> list[tuple[str, str]]:
         events = named(self.timeline, "tink.action.reported")
@@ -165,100 +166,52 @@ async def test_a_worker_survives_a_restart_of_the_server(bench: Bench) -> None:
     assert bench.reports()[-1] == ("two", "SUCCESS")
 
 
-@dataclass
-class Docker:
-    """As much of a docker engine as tink-worker asks for."""
-
-    status: int | None = 0
-    """What containers exit with; None: they run until they are removed."""
-    pull_error: str = ""
-    created: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    pulled: list[str] = field(default_factory=list)
-    removed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        path = "/" + request.path.partition("/v1.41/")[2]
-        match (request.method, path.split("/")[1:]):
-            case (_, ["_ping"]) | ("HEAD", _):
-                return web.Response(headers={"API-Version": "1.41", "OSType": "linux"})
-            case ("POST", ["images", "create"]):
-                self.pulled.append(f"{request.query['fromImage']}:{request.query['tag']}")
-                said = {"error": self.pull_error} if self.pull_error else {"status": "done"}
-                return web.Response(text=json.dumps(said))
-            case ("POST", ["containers", "create"]):
-                self.created.append((request.query["name"], await request.json()))
-                return web.json_response({"Id": "c" * 64, "Warnings": []}, status=201)
-            case ("POST", ["containers", _, "start"]):
-                return web.Response(status=204)
-            case ("GET", ["containers", _, "json"]):
-                return web.json_response({"Id": "c" * 64})
-            case ("POST", ["containers", _, "wait"]):
-                # the head comes at once, as dockerd does it: a worker still waiting for it when
-                # the action's time is over says FAILED as often as TIMEOUT
-                response = web.StreamResponse(headers={"Content-Type": "application/json"})
-                await response.prepare(request)
-                if self.status is None:
-                    await self.removed.wait()
-                with contextlib.suppress(ConnectionResetError):
-                    await response.write(json.dumps({"StatusCode": self.status or 0}).encode())
-                return response
-            case ("DELETE", ["containers", _]):
-                self.removed.set()
-                return web.Response(status=204)
-        return web.Response()
-
-    @contextlib.asynccontextmanager
-    async def running(self, socket: Path) -> AsyncIterator[str]:
-        application = web.Application()
-        application.router.add_route("*", "/{rest:.*}", self.answer)
-        runner = web.AppRunner(application, handle_signals=False, access_log=None)
-        await runner.setup()
-        try:
-            await web.UnixSite(runner, str(socket)).start()
-            yield f"unix://{socket}"
-        finally:
-            await runner.cleanup()
-
-
-async def run_tink_worker(bench: Bench, docker: Docker, *actions: Action) -> State:
+async def run_tink_worker(bench: Bench, docker: DockerEngine, *actions: Action) -> State:
     program = await build("tink-worker")
     await bench.serve(Engine([workflow((A, list(actions)))]))
-    async with docker.running(bench.folder / "docker.sock") as host:
-        bench.start(program, A, DOCKER_HOST=host, DOCKER_REGISTRY="registry.example:5000")
+    async with docker:
+        bench.start(program, A, DOCKER_HOST=docker.host, DOCKER_REGISTRY=REGISTRY)
         state = await bench.finished()
         await bench.tasks.close()
         return state
 
 
+def engine(bench: Bench, **program: Any) -> DockerEngine:
+    """Return a docker engine on which every image is this program."""
+    socket = bench.folder / "docker.sock"
+    return DockerEngine(socket=socket, programs=[Program(**program)], record=bench.record)
+
+
 async def test_tink_worker_makes_the_container_that_the_template_says(bench: Bench) -> None:
-    docker = Docker()
     write = action(
         "write it", image="write:v1", command=["a", "b"], environment={"TEXT": "x"}, pid="host"
     )
+    docker = engine(bench)
     assert await run_tink_worker(bench, docker, write, action("read")) is State.SUCCESS
-    assert docker.pulled == ["registry.example:5000/write:v1", "registry.example:5000/print:v1"]
-    [(name, made), (second, _)] = docker.created
-    assert (name, second) == ("action_write_it", "action_read")
-    assert (made["Image"], made["Cmd"]) == ("registry.example:5000/write:v1", ["a", "b"])
-    assert made["Env"] == ["TEXT=x"]
-    host = made["HostConfig"]
-    assert host["Binds"] == ["/worker/default/hello:/workflow", "/dev:/dev"]
-    assert (host["Privileged"], host["PidMode"]) == (True, "host")
+    assert bench.pulled() == [f"{REGISTRY}/write:v1", f"{REGISTRY}/print:v1"]
+    made, second = named(bench.timeline, "docker.container.created")
+    assert (made["container"], second["container"]) == ("action_write_it", "action_read")
+    assert (made["image"], made["command"]) == (f"{REGISTRY}/write:v1", ["a", "b"])
+    assert made["environment"] == ["TEXT=x"]
+    assert made["binds"] == ["/worker/default/hello:/workflow", "/dev:/dev"]
+    assert (made["privileged"], made["pid"]) == (True, "host")
 
 
 async def test_tink_worker_whose_container_fails(bench: Bench) -> None:
-    assert await run_tink_worker(bench, Docker(status=3), action("x"), action("y")) is State.FAILED
+    docker = engine(bench, exit_code=3)
+    assert await run_tink_worker(bench, docker, action("x"), action("y")) is State.FAILED
     assert bench.reports() == [("x", "RUNNING"), ("x", "FAILED")]
 
 
 async def test_tink_worker_that_cannot_pull(bench: Bench) -> None:
-    docker = Docker(pull_error="manifest unknown")
+    docker = engine(bench, pull_error="manifest unknown")
     assert await run_tink_worker(bench, docker, action("x")) is State.FAILED
-    assert docker.pulled == ["registry.example:5000/print:v1"]  # once: v1 does not try again
-    assert docker.created == []
+    assert bench.pulled() == [f"{REGISTRY}/print:v1"]  # once: v1 does not try again
+    assert not named(bench.timeline, "docker.container.created")
 
 
 async def test_tink_worker_whose_container_hangs(bench: Bench) -> None:
-    state = await run_tink_worker(bench, Docker(status=None), action("x", timeout_s=1))
+    docker = engine(bench, seconds=None)
+    state = await run_tink_worker(bench, docker, action("x", timeout_s=1))
     assert state is State.TIMEOUT
     assert bench.reports() == [("x", "RUNNING"), ("x", "TIMEOUT")]
