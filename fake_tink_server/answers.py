@@ -108,6 +108,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """A workflow was deleted."""
+
+    workflow_id: str
+    state: State
+    """What it was in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AllowPxe:
     """The controller sets ``allowPXE`` of every interface of a Hardware."""
 
@@ -144,4 +153,4 @@ class Enrolled:
     rule_set: str
 
 
-Note = Change | AllowPxe | BmcWanted | Discovered | Enrolled
+Note = Change | Removed | AllowPxe | BmcWanted | Discovered | Enrolled

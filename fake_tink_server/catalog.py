@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from fake_tink_server.goview import template_data
-from fake_tink_server.objects import KINDS, Hardware, Template, Workflow
+from fake_tink_server.objects import API_VERSION, KINDS, Hardware, Template, Workflow
 from fake_tink_server.template import Compiled, compile_template
 from fake_tink_server.workflow import BootOptions
 from fake_tink_server.workflow import Workflow as Run
 from harness.documents import Document, KeyPath, load, load_all, suggest, validate
-from harness.errors import ScenarioError, ScenarioErrors
+from harness.errors import Position, ScenarioError, ScenarioErrors
 
 T = TypeVar("T", Hardware, Template, Workflow)
+_TEMPLATE_HEAD: Final = f"apiVersion: {API_VERSION}\nkind: Template"
 Key = tuple[str, str]
 """Namespace and name."""
 
@@ -58,13 +59,40 @@ class Catalog:
         documents = load_all(source, file=file)
         if not documents:
             load(source, file=file)  # says that there is nothing
-        return [item for item in map(self._add, documents) if item is not None]
+        parts = [part for document in documents for part in _items(document)]
+        return [item for item in map(self._add, parts) if item is not None]
+
+    def add_template_data(self, text: str, *, file: Path, name: str) -> None:
+        """Take what belongs into ``spec.data`` of a Template, alone in a file. Raises as ``add``.
+
+        Mistakes in it stand where they are in ``file``.
+        """
+        head = f"{_TEMPLATE_HEAD}\nmetadata: {{name: {name}}}\nspec:\n  data: |2\n"
+        above, indent = head.count("\n"), "    "
+        body = "".join(f"{indent}{line}\n" if line else "\n" for line in text.splitlines())
+
+        def place(line: int, column: int) -> Position:
+            return Position(
+                file=file, line=max(1, line - above), column=max(1, column - len(indent))
+            )
+
+        for document in load_all(head + body, file=file, place=place):
+            self._add(document)
 
     def add_object(self, item: Hardware | Template | Workflow) -> None:
         """Take an object that was made, not read."""
         from fake_tink_server.derive import as_yaml
 
         self.add(as_yaml(item), file=Path(f"<{item.kind} {item.metadata.name}>"))
+
+    def overlaid(self, other: Catalog) -> Catalog:
+        """Return a catalog with the objects of both; of two with one name that of ``other``."""
+        return Catalog(
+            hardware={**self.hardware, **other.hardware},
+            templates={**self.templates, **other.templates},
+            workflows={**self.workflows, **other.workflows},
+            ignored=[*self.ignored, *other.ignored],
+        )
 
     def jobs(self) -> list[Job]:
         """Render every Workflow that is not disabled.
@@ -172,6 +200,17 @@ class Catalog:
             compiled=compiled,
             warnings=[*compiled.warnings, *_worker_warnings(compiled)],
         )
+
+
+def _items(document: Document) -> list[Document]:
+    """Return the objects of a document: several when it is a List, as ``kubectl get`` prints."""
+    data = document.data
+    if not isinstance(data, dict) or data.get("kind") != "List":
+        return [document]
+    items = data.get("items")
+    if not isinstance(items, list):
+        raise document.error("a List has items", ("items",), hint="items: [...]")
+    return [document.at(("items", number)) for number in range(len(items))]
 
 
 def _mac_path(number: int) -> KeyPath:

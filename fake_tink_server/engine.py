@@ -20,6 +20,7 @@ from fake_tink_server.answers import (
     Context,
     Note,
     Refused,
+    Removed,
     Report,
 )
 from fake_tink_server.ids import Ulids
@@ -62,6 +63,20 @@ class Engine:
             for action in task.actions:
                 action.id = action.id or self._new_id(now_s)
         self._workflows[workflow.id] = workflow
+
+    def apply(self, workflow: Workflow, now_s: float) -> list[Note]:
+        """Take ``workflow``, instead of one with its id, and let the controller look at it.
+
+        As ``kubectl delete`` and ``kubectl apply``: the one that was there is forgotten.
+        """
+        notes = self.remove(workflow.id) if workflow.id in self._workflows else []
+        self.add(workflow, now_s)
+        return notes + controller.reconcile(workflow, now_s)
+
+    def remove(self, workflow_id: str) -> list[Note]:
+        """Forget a workflow. Raises ``KeyError``."""
+        workflow = self._workflows.pop(workflow_id)
+        return [Removed(workflow_id=workflow_id, state=workflow.state)]
 
     def snapshot(self) -> list[Workflow]:
         """Return every workflow as it is now; what happens later does not change it."""

@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 
 from fake_tink_server import state
-from fake_tink_server.answers import AllowPxe, BmcWanted, Discovered, Enrolled, Note
+from fake_tink_server.answers import AllowPxe, BmcWanted, Discovered, Enrolled, Note, Removed
 from fake_tink_server.calls import Context, Record
 from fake_tink_server.conduct import Decide
 from fake_tink_server.desk import Desk, Pace, Profile
@@ -29,7 +29,7 @@ from fake_tink_server.misbehaviour import Misbehaviour, Stream, Unary
 from fake_tink_server.protocol import Protocol, report_protocol
 from fake_tink_server.protocol_v1 import WorkerProtocol
 from fake_tink_server.protocol_v2 import AgentProtocol
-from fake_tink_server.workflow import TERMINAL, State
+from fake_tink_server.workflow import TERMINAL, State, Workflow
 from harness.certificates import Certificate
 from harness.errors import SetupFailed
 from harness.faults.plan import Strike, no_strike
@@ -200,17 +200,26 @@ class TinkServer:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def apply(self, workflow: Workflow) -> None:
+        """Serve ``workflow`` from now on, instead of one with its id."""
+        self._publish(self.engine.apply(workflow, self._desk.wall()))
+
+    def remove(self, workflow_id: str) -> None:
+        """Serve a workflow no more. Raises ``KeyError``."""
+        self._publish(self.engine.remove(workflow_id))
+
     async def wait_until_finished(self, workflow_id: str | None = None) -> dict[str, State]:
         """Return the workflows' states as soon as all (or the one named) are terminal.
 
-        Has no deadline of its own. Raises ``KeyError`` for an unknown workflow.
+        Has no deadline of its own. Raises ``KeyError`` for a workflow that is not there (any more).
         """
-        known = self.engine.workflows
-        wanted = [known[workflow_id]] if workflow_id else list(known.values())
-        while any(workflow.state not in TERMINAL for workflow in wanted):
+        while True:
+            known = self.engine.workflows
+            wanted = [known[workflow_id]] if workflow_id else list(known.values())
+            if all(workflow.state in TERMINAL for workflow in wanted):
+                return {workflow.id: workflow.state for workflow in wanted}
             self._moved.clear()
             await self._moved.wait()
-        return {workflow.id: workflow.state for workflow in wanted}
 
     def _publish(self, notes: list[Note]) -> None:
         for note in notes:
@@ -240,6 +249,13 @@ class TinkServer:
                         template=note.template,
                         rule_set=note.rule_set,
                     )
+                case Removed():
+                    self._record(
+                        "tink.workflow.removed",
+                        workflow_id=note.workflow_id,
+                        state=str(note.state) or None,
+                    )
+                    self._moved.set()
                 case _:
                     self._record(
                         "tink.workflow.changed",

@@ -118,6 +118,17 @@ def _faults(arguments: argparse.Namespace) -> int:
     return faults_command(arguments.place, json_file=arguments.json)
 
 
+def _configure_tink(parser: argparse.ArgumentParser) -> None:
+    # all that follows is the tool's own, its --help as well
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+
+
+def _tink(arguments: argparse.Namespace) -> int:
+    from fake_tink_server.cli import main
+
+    return main(arguments.rest, prog="hooklab tink")
+
+
 def _configure_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_FOLDER", help="a folder below runs/")
 
@@ -221,6 +232,15 @@ VERBS: dict[str, Verb] = {
   hooklab faults --json faults.json             all of it, for a program""",
         configure=_configure_faults,
         run=_faults,
+    ),
+    "tink": Verb(
+        summary="serve Tinkerbell's workflows to a worker of your own, without a machine",
+        examples="""\
+  hooklab tink lab/ --watch                     the objects of a folder, and what is edited
+  hooklab tink conformance -- ./my-worker       judge a worker program, rule by rule""",
+        configure=_configure_tink,
+        run=_tink,
+        passes_on=True,
     ),
     "report": Verb(
         summary="write the report of a run folder again",

@@ -194,6 +194,14 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "id workflow_id worker_id task action state seconds message accepted",
     ),
     "tink.workflow.changed": _kind("A workflow's state changed", "workflow_id state before"),
+    "tink.workflow.removed": _kind("A workflow was deleted", "workflow_id state"),
+    "tink.hardware.changed": _kind(  # change: added | edited | removed | toggled
+        "A Hardware is another than before", "hardware change allow_pxe"
+    ),
+    "tink.files.taken": _kind(
+        "Edited YAML files were taken over", "added changed removed warnings"
+    ),
+    "tink.files.refused": _kind("Edited YAML files have a mistake: all stays as it was", "reason"),
     # -- the docker engine's stand-in, which runs nothing (fake_tink_server's conformance kit)
     "docker.call.answered": _kind("A call of the docker API", "method path status"),
     "docker.image.pulled": _kind("A worker pulled an image", "image user password registry error"),

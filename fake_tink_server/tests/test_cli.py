@@ -66,7 +66,7 @@ async def test_a_signal_ends_it_well(start: Any, number: signal.Signals) -> None
 @pytest.mark.parametrize(("end", "status"), [("STATE_SUCCESS", 0), ("STATE_FAILED", 1)])
 async def test_until_done(start: Any, tmp_path: Path, end: str, status: int) -> None:
     events = tmp_path / "events.jsonl"
-    process, port = await start("--until-done", "--json", str(events))
+    process, port = await start("--until-done", "--events", str(events))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         client = Client(channel)
         for context in await client.contexts(MAC):
@@ -89,7 +89,9 @@ async def test_until_done(start: Any, tmp_path: Path, end: str, status: int) -> 
 
 async def test_throwaway_tls(start: Any, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
-    _, port = await start("--tls", str(ca))
+    process, port = await start("--tls", str(ca))
+    told = [(await process.stdout.readline()).decode() for _ in range(2)]
+    assert told[1].strip() == f"the CA's certificate is {ca}"
     credentials = grpc.ssl_channel_credentials(ca.read_bytes())
     async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
         assert len(await Client(channel).contexts(MAC)) == 1
@@ -106,7 +108,8 @@ def test_bad_input_has_a_place_and_no_traceback(
     monkeypatch.chdir(ROOT)
     assert run(capsys) == (
         2,
-        "there is no Workflow to serve\n    give one with --workflow FILE; see --help\n",
+        "there is no Workflow to serve\n    give one with --workflow FILE, "
+        "or --worker ID to have one made; see --help\n",
     )
     status, said = run(capsys, "--workflow", str(tmp_path / "none.yaml"))
     assert (status, said) == (2, f"{tmp_path}/none.yaml:1:1: there is no such file\n")
@@ -117,7 +120,7 @@ def test_bad_input_has_a_place_and_no_traceback(
     assert (status, said) == (2, "--tls-cert and --tls-key belong together\n")
     status, said = run(capsys, *FILES, "--tls-cert", "x.pem", "--tls-key", "y.pem")
     assert (status, said) == (2, "x.pem:1:1: there is no such file\n")
-    status, said = run(capsys, *FILES, "--json", str(tmp_path / "no" / "such"))
+    status, said = run(capsys, *FILES, "--events", str(tmp_path / "no" / "such"))
     assert status == 2
     assert "No such file or directory" in said
 
