@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from harness.facts import action_reports, state_of
+from harness.report import contents
+from harness.report.dossier import read_dossier
+from harness.report.packets import read_packets
 from harness.report.picture import boot_picture
 from harness.report.record import RunRecord, read_run
 from harness.report.text import event_line, ranges, relative
 from harness.scenario.item import LOCK_NAME
-from harness.timeline import Event, named
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 REPORT_NAME: Final = "report.html"
-_MOST_EVENTS: Final = 4000
-_QUIET: Final = ("console.line.seen", "syslog.message.received")
+_LONGEST_VALUE: Final = 400
+_LONGEST_LINE: Final = 240
 
 
 def write_report(run_dir: Path) -> Path:
@@ -30,8 +34,49 @@ def write_report(run_dir: Path) -> Path:
 
 def render(run: RunRecord) -> str:
     """Return the page. The same run folder gives the same bytes."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
+
+    power_on_s = run.tracker.power_on_s
+    shown = contents.shown_events(run)
+    verdict = run.verdict
+    picture = boot_picture(
+        run.events, run.tracker, proof=verdict.evidence if verdict.failed_in else ()
+    )
+    return templates().get_template("page.html.j2").render(
+        run=run,
+        item=run.item,
+        verdict=verdict,
+        headline=headline(run),
+        expected=as_expected(run),
+        tone=tone(run),
+        sentence=sentence(run),
+        proof=ranges(verdict.evidence),
+        proofs=contents.proofs(run) if verdict.failed_in else [],
+        total_s=total_s(run),
+        power_on_s=power_on_s or 0.0,
+        picture=Markup(picture),
+        faults=contents.faults(run),
+        phases=contents.phases(run),
+        actions=contents.actions(run.events),
+        calls=contents.calls(run.events),
+        packets=read_packets(run.run_dir / "capture.pcapng", run.events),
+        dossier=read_dossier(run.run_dir),
+        scripts=contents.scripts(run.events),
+        cmdline=contents.kernel_arguments(run.events),
+        environment=contents.environment(run),
+        versions=contents.versions(run),
+        timeline=shown,
+        evidence=set(verdict.evidence),
+        hidden=sum(map(contents.is_minor, run.events)),
+        cut=sum(not contents.is_minor(event) for event in run.events) - len(shown),
+        files=sorted(p.name for p in run.run_dir.iterdir() if p.name != REPORT_NAME),
+        again=f"./hooklab run {relative(run.run_dir / LOCK_NAME)}",
+    )
+
+
+def templates() -> Environment:
+    """Return the templates of this package, with what they use."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -40,30 +85,21 @@ def render(run: RunRecord) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["event_line"] = event_line
-    return environment.get_template("page.html.j2").render(
-        run=run,
-        item=run.item,
-        verdict=run.verdict,
-        headline=_headline(run),
-        sentence=_sentence(run),
-        proof=ranges(run.verdict.evidence),
-        total_s=_total_s(run),
-        picture=Markup(boot_picture(run.events, run.tracker)),
-        phases=_phases(run),
-        actions=_actions(run.events),
-        cmdline=_cmdline(run.events),
-        environment=_environment(run),
-        timeline=_timeline(run.events),
-        hidden=sum(event.name in _QUIET or _minor(event) for event in run.events),
-        files=sorted(p.name for p in run.run_dir.iterdir() if p.name != REPORT_NAME),
-        again=f"./hooklab run {relative(run.run_dir / LOCK_NAME)}",
-        dump=lambda value: json.dumps(value, ensure_ascii=False),
-    )
+    environment.globals |= {"value": _value, "line": lambda e: _cut(event_line(e), _LONGEST_LINE)}
+    return environment
 
 
-def _headline(run: RunRecord) -> str:
-    expected = ", as expected" if run.outcome == "passed" and run.item.expected_verdict else ""
+def _value(content: Any) -> str:
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return _cut(text, _LONGEST_VALUE)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def headline(run: RunRecord) -> str:
+    """Return ``Failed in worker pull after 58.1 s``."""
     failed_in = run.verdict.failed_in
     word = {
         "passed": "Passed",
@@ -71,13 +107,24 @@ def _headline(run: RunRecord) -> str:
         "error": "The lab failed",
         "interrupted": "Interrupted",
     }[run.outcome]
-    if failed_in and (run.outcome != "passed" or expected):
+    if failed_in and (run.outcome != "passed" or as_expected(run)):
         word = "Failed" if run.outcome == "passed" else word
-        return f"{word} in {failed_in.words} after {_total_s(run):.1f} s{expected}"
-    return f"{word} in {_total_s(run):.1f} s"
+        return f"{word} in {failed_in.words} after {total_s(run):.1f} s"
+    return f"{word} in {total_s(run):.1f} s"
 
 
-def _sentence(run: RunRecord) -> str:
+def as_expected(run: RunRecord) -> bool:
+    """Whether the boot failed just as its scenario says."""
+    return run.outcome == "passed" and run.verdict.failed_in is not None
+
+
+def tone(run: RunRecord) -> str:
+    """Return the CSS class of how a run ended: an expected failure is a failure to look at."""
+    return "failed" if as_expected(run) else run.outcome
+
+
+def sentence(run: RunRecord) -> str:
+    """Return why, as one sentence."""
     unmet = [finding for finding in run.findings if not finding.met]
     if run.verdict.failed_in is None and unmet:
         first = f"{unmet[0].expectation}: found {unmet[0].found}"
@@ -87,90 +134,6 @@ def _sentence(run: RunRecord) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "”", "…")) else ".")
 
 
-def _total_s(run: RunRecord) -> float:
+def total_s(run: RunRecord) -> float:
+    """Return how long the boot took, from power-on."""
     return sum(run.tracker.durations().values())
-
-
-def _phases(run: RunRecord) -> list[dict[str, Any]]:
-    total = _total_s(run) or 1.0
-    rows = []
-    for span in run.tracker.spans:
-        seconds = run.tracker.durations().get(span.phase.value)
-        if seconds is not None:
-            ended = span.end_s is not None
-            rows.append(
-                {
-                    "name": span.phase.words,
-                    "start": span.start_s,
-                    "seconds": seconds,
-                    "share": 100 * seconds / total,
-                    "detail": span.detail,
-                    "ended": ended,
-                }
-            )
-    return rows
-
-
-def _actions(events: list[Event]) -> list[dict[str, Any]]:
-    """Return a row for each run of an action, in order."""
-    rows: list[dict[str, Any]] = []
-    for event in action_reports(events):
-        state = state_of(event)
-        same = rows and rows[-1]["name"] == event.get("action") and rows[-1]["end"] is None
-        if state == "RUNNING" and not same:
-            rows.append(
-                {
-                    "task": event.get("task", ""),
-                    "name": event.get("action"),
-                    "start": event.t,
-                    "end": None,
-                    "state": state,
-                    "message": "",
-                }
-            )
-        elif state != "RUNNING" and same:
-            rows[-1] |= {"end": event.t, "state": state, "message": event.get("message") or ""}
-    return rows
-
-
-def _cmdline(events: list[Event]) -> list[str]:
-    """Return the kernel command line's words: what Linux printed, or the script it came from."""
-    for event in named(events, "guest.cmdline.seen"):
-        return str(event.get("cmdline")).split()
-    for event in reversed(named(events, "http.script.served")):
-        for line in str(event.get("script")).splitlines():
-            if line.strip().startswith("kernel "):
-                return line.split()[1:]
-    return []
-
-
-def _environment(run: RunRecord) -> list[tuple[str, str]]:
-    item = run.item
-    started = next(iter(named(run.events, "run.started")), None)
-    powered = run.tracker.machine
-    rows = [
-        ("machine", f"{item.mac}, {item.firmware}, {item.memory_mib} MiB, {item.nic_model}"),
-        ("disks", ", ".join(f"{d.name} {d.size_bytes >> 20} MiB" for d in item.disks) or "none"),
-        ("hook", item.hook.origin),
-        ("worker", item.worker_image),
-        ("registry", f"{item.registry.scheme}://{item.registry.address}, {item.registry.auth}"),
-        ("tinkerbell", f"{item.tink.address}, {'TLS' if item.tink.tls else 'plaintext'}"),
-        ("netboot by", "the real smee" if item.stack == "smee" else ""),
-        ("network", f"{item.network.subnet}, machine {item.network.machine}"),
-        ("scenario", str(item.source)),
-    ]
-    if powered:
-        rows.insert(1, ("accelerator", f"{powered.get('accel')}, {powered.get('cpus')} vCPU"))
-    if started:
-        rows.append(("started", str(started.get("wall", ""))))
-        rows.append(("hooklab", str(started.get("version", ""))))
-    return [(name, value) for name, value in rows if value]
-
-
-def _minor(event: Event) -> bool:
-    return event.name.endswith(".progressed")
-
-
-def _timeline(events: list[Event]) -> list[Event]:
-    kept = [event for event in events if event.name not in _QUIET and not _minor(event)]
-    return kept[:_MOST_EVENTS]

@@ -1,239 +1,80 @@
 """The picture of a boot: time to the right, a lane for each part, as one inline SVG.
 
-Colours are CSS classes of the page, so that it follows the reader's light or dark. A bar too
-short for its name keeps it as a tooltip.
+Colours are CSS classes of the page, so that it follows the reader's light or dark. What is too
+short for its name keeps it as a tooltip, and marks that would cover each other are drawn as one:
+the picture's size does not grow with the timeline's.
 """
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-from harness.facts import state_of
 from harness.phases import Phase
+from harness.report.lanes import FAULTS, LANES, Bar, Drawing, Mark, draw
 from harness.timeline import Event
 from harness.verdict import PhaseTracker
 
-LANES: Final = (
-    "firmware",
-    "DHCP",
-    "TFTP",
-    "HTTP",
-    "kernel",
-    "docker",
-    "registry",
-    "gRPC",
-    "actions",
-)
-_LEFT: Final = 92
-_RIGHT: Final = 14
-_TOP: Final = 34
+_LEFT: Final = 96
+_RIGHT: Final = 16
+_RIBBON: Final = 26
+_TOP: Final = 36
 _LANE: Final = 34
 _BAR: Final = 20
-_CHARACTER: Final = 6.4
+_FOOT: Final = 26
+_CHARACTER: Final = 6.3
 """Width of a character of a bar's text, about."""
+_APART: Final = 6.0
+"""Marks closer than this are drawn as one."""
+_MOST_NOTES: Final = 8
+_LONGEST_NOTE: Final = 160
+_MOST_PROOF: Final = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """Something that took time."""
+def boot_picture(
+    events: Sequence[Event],
+    tracker: PhaseTracker,
+    *,
+    proof: Sequence[int] = (),
+    width: int = 1160,
+) -> str:
+    """Return an ``<svg>`` of the boot, empty when the machine was never powered on.
 
-    lane: str
-    start_s: float
-    end_s: float
-    text: str = ""
-    kind: str = "work"
-    """A CSS class: ``work``, ``soft``, ``bad`` or ``open`` (it never ended)."""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """Something that happened at once."""
-
-    lane: str
-    at_s: float
-    note: str
-    kind: str = "work"
-
-
-@dataclass(slots=True)
-class _Drawing:
-    """Collects bars and marks from events; times are seconds since power-on."""
-
-    origin_s: float
-    end_s: float
-    bars: list[Bar] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
-    _open: dict[tuple[str, object], tuple[float, str]] = field(default_factory=dict)
-    _bursts: dict[str, tuple[float, float, int]] = field(default_factory=dict)
-
-    def at(self, event: Event) -> float:
-        return max(0.0, event.t - self.origin_s)
-
-    def bar(self, lane: str, start_s: float, end_s: float, text: str, **more: str) -> None:
-        self.bars.append(Bar(lane=lane, start_s=start_s, end_s=end_s, text=text, **more))
-
-    def begin(self, lane: str, key: object, event: Event, text: str) -> None:
-        self._open.setdefault((lane, key), (self.at(event), text))
-
-    def end(self, lane: str, key: object, event: Event, kind: str, note: str = "") -> None:
-        started = self._open.pop((lane, key), None)
-        if started:
-            self.bar(lane, started[0], self.at(event), started[1], kind=kind, note=note)
-
-    def burst(self, lane: str, name: str, event: Event) -> None:
-        """Events close to each other about one thing make one bar."""
-        now = self.at(event)
-        start, last, count = self._bursts.get(f"{lane} {name}", (now, now, 0))
-        if count and now - last > 8:
-            self._close_burst(f"{lane} {name}")
-            start, count = now, 0
-        self._bursts[f"{lane} {name}"] = (start, now, count + 1)
-
-    def _close_burst(self, key: str) -> None:
-        start, last, count = self._bursts.pop(key)
-        lane, _, name = key.partition(" ")
-        self.bar(lane, start, last, name, note=f"{count} events")
-
-    def close(self) -> None:
-        for key in list(self._bursts):
-            self._close_burst(key)
-        for (lane, _), (start, text) in self._open.items():
-            self.bar(lane, start, self.end_s, text, kind="open", note="did not end")
-
-
-def _collect(events: Iterable[Event], drawing: _Drawing) -> None:
-    for event in events:
-        family = event.name.partition(".")[0]
-        if family == "dhcp":
-            _dhcp(event, drawing)
-        elif family in ("tftp", "http"):
-            _transfer(event, drawing, family.upper())
-        elif family == "registry":
-            _registry(event, drawing)
-        elif family == "tink":
-            _tink(event, drawing)
-        elif event.name in ("guest.panicked", "guest.error.seen"):
-            drawing.marks.append(
-                Mark(lane="kernel", at_s=drawing.at(event), note=str(event.get("line")), kind="bad")
-            )
-
-
-def _dhcp(event: Event, drawing: _Drawing) -> None:
-    message = event.name.split(".")[1]
-    stage = str(event.get("stage", "?"))
-    if message in ("discover", "request"):
-        drawing.begin("DHCP", stage, event, stage)
-    elif message == "ack":
-        drawing.end("DHCP", stage, event, "work", f"{event.get('address', '')}")
-    kind = "bad" if message in ("ignored", "malformed", "decline") else "soft"
-    note = f"{message.upper()} {stage} {event.get('reason', '')}".rstrip()
-    drawing.marks.append(Mark(lane="DHCP", at_s=drawing.at(event), note=note, kind=kind))
-
-
-def _transfer(event: Event, drawing: _Drawing, lane: str) -> None:
-    key, step = event.get("id"), event.name.split(".", 1)[1]
-    name = posixpath.basename(str(event.get("path") or event.get("file") or ""))
-    if step == "request.received":
-        drawing.begin(lane, key, event, name)
-    elif step in ("transfer.finished", "response.finished"):
-        good = event.get("status", 200) < 400
-        note = f"{event.get('bytes', 0):,} bytes" + ("" if good else f", {event.get('status')}")
-        drawing.end(lane, key, event, "work" if good else "bad", note)
-    elif step in ("transfer.aborted", "response.aborted"):
-        harmless = not event.get("bytes")
-        drawing.end(lane, key, event, "soft" if harmless else "bad", "broken off by the client")
-    elif step in ("transfer.timed_out", "error.sent"):
-        drawing.end(lane, key, event, "soft" if step == "error.sent" else "bad", step)
-
-
-def _registry(event: Event, drawing: _Drawing) -> None:
-    repository = event.get("repository")
-    if repository:
-        drawing.burst("registry", str(repository), event)
-    elif event.name in ("registry.request.failed", "registry.tls.failed", "registry.auth.refused"):
-        note = str(event.get("reason") or f"{event.get('status', '')} {event.get('path', '')}")
-        drawing.marks.append(
-            Mark(lane="registry", at_s=drawing.at(event), note=note.strip(), kind="bad")
-        )
-
-
-def _tink(event: Event, drawing: _Drawing) -> None:
-    now = drawing.at(event)
-    if event.name == "tink.rpc.received":
-        drawing.marks.append(Mark(lane="gRPC", at_s=now, note=str(event.get("rpc"))))
-    elif event.name == "tink.connection.failed":
-        note = str(event.get("reason"))
-        drawing.marks.append(Mark(lane="gRPC", at_s=now, note=note, kind="bad"))
-    elif event.name == "tink.action.reported" and event.get("accepted", True):
-        action, state = str(event.get("action")), state_of(event)
-        if state == "RUNNING":
-            drawing.begin("actions", action, event, action)
-        else:
-            drawing.end("actions", action, event, "work" if state == "SUCCESS" else "bad", state)
-
-
-def _phases(tracker: PhaseTracker, drawing: _Drawing) -> None:
-    """Draw what runs on the machine itself, by the phases."""
-    spans = {span.phase: span for span in tracker.spans}
-
-    def end_of(phase: Phase) -> float:
-        span = spans[phase]
-        return drawing.end_s if span.end_s is None else span.end_s
-
-    firmware = [p for p in (Phase.FIRMWARE_DHCP, Phase.NBP_DOWNLOAD) if p in spans]
-    if firmware:
-        machine = tracker.machine
-        name = str(machine.get("firmware", "firmware")).upper() if machine else "firmware"
-        start = spans[firmware[0]].start_s
-        drawing.bar("firmware", start, end_of(firmware[-1]), name, kind="work")
-    ipxe = [p for p in (Phase.IPXE, Phase.KERNEL_INITRAMFS) if p in spans]
-    if ipxe:
-        drawing.bar("firmware", spans[ipxe[0]].start_s, end_of(ipxe[-1]), "iPXE", kind="soft")
-    if Phase.HOOK_BOOT in spans:
-        span = spans[Phase.HOOK_BOOT]
-        drawing.bar("kernel", span.start_s, end_of(Phase.HOOK_BOOT), span.detail or "Linux")
-    docker = [p for p in (Phase.WORKER_PULL, Phase.WORKFLOW) if p in spans]
-    if docker:
-        text = "docker" if len(docker) == 1 else "docker, tink-worker"
-        drawing.bar("docker", spans[docker[0]].start_s, end_of(docker[-1]), text, kind="soft")
-
-
-def boot_picture(events: Sequence[Event], tracker: PhaseTracker, *, width: int = 1160) -> str:
-    """Return an ``<svg>`` of the boot, empty when the machine was never powered on."""
+    ``proof`` has the numbers of the events that prove the verdict; the picture points at them.
+    """
     if tracker.power_on_s is None:
         return ""
     done = next((span for span in tracker.spans if span.phase is Phase.DONE), None)
     end_s = max(0.1, done.start_s if done else tracker.last_s)
-    drawing = _Drawing(origin_s=tracker.power_on_s, end_s=end_s)
-    _collect((e for e in events if e.t >= tracker.power_on_s), drawing)
-    _phases(tracker, drawing)
-    drawing.close()
-    height = _TOP + _LANE * len(LANES) + 24
+    drawing = draw(events, tracker, end_s)
+    lanes = [*LANES, *([FAULTS] if any(m.lane == FAULTS for m in drawing.marks) else [])]
+    height = _TOP + _LANE * len(lanes) + _FOOT
     scale = (width - _LEFT - _RIGHT) / end_s
     parts = [
         f'<svg class="boot" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="The boot on a time line of {end_s:.1f} seconds">'
     ]
-    parts += _bands(tracker, end_s, scale, height)
+    parts += _ribbon(tracker, end_s, scale, height)
     parts += _axis(end_s, scale, height)
-    for number, lane in enumerate(LANES):
-        y = _TOP + number * _LANE
-        parts.append(
-            f'<text class="lane" x="{_LEFT - 10}" y="{y + _LANE / 2 + 4:.0f}">{lane}</text>'
-            f'<line class="rule" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y}" y2="{y}"/>'
-        )
-    parts += [_bar(bar, scale, end_s) for bar in drawing.bars]
-    parts += [_mark(mark, scale, end_s) for mark in drawing.marks]
+    for number, lane in enumerate(lanes):
+        parts += _lane(number, lane, drawing, width)
+    parts += _proof(events, proof, drawing, scale, height)
+    for number, lane in enumerate(lanes):
+        middle = _TOP + number * _LANE + _LANE / 2
+        bars = [bar for bar in drawing.bars if bar.lane == lane]
+        parts += _bars(bars, middle, scale, end_s)
+        marks = [mark for mark in drawing.marks if mark.lane == lane]
+        if lane == FAULTS:
+            parts += _faults(marks, middle, scale, end_s)
+        else:
+            parts += _marks(marks, middle, scale, end_s)
     parts.append("</svg>")
     return "\n".join(parts)
 
 
-def _bands(tracker: PhaseTracker, end_s: float, scale: float, height: int) -> list[str]:
+def _ribbon(tracker: PhaseTracker, end_s: float, scale: float, height: int) -> list[str]:
+    """Draw the phases: a band each, named above when there is room."""
     parts = []
     for number, span in enumerate(tracker.spans):
         if span.phase is Phase.DONE:
@@ -242,14 +83,22 @@ def _bands(tracker: PhaseTracker, end_s: float, scale: float, height: int) -> li
         x, wide = _LEFT + span.start_s * scale, max(0.0, (end - span.start_s) * scale)
         failed = " failed" if span.end_s is None else ""
         shade = "even" if number % 2 == 0 else "odd"
-        title = f"{span.phase.words}: {end - span.start_s:.1f} s"
+        took = f"{end - span.start_s:.1f} s"
+        title = f"{span.phase.words}: {took}"
         parts.append(
-            f'<rect class="band {shade}{failed}" x="{x:.1f}" y="0" width="{wide:.1f}" '
-            f'height="{height - 22}"><title>{escape(title)}</title></rect>'
+            f'<g class="band {shade}{failed}"><title>{escape(title)}</title>'
+            f'<rect x="{x:.1f}" y="0" width="{wide:.1f}" height="{height - _FOOT}"/>'
+            f'<rect class="ribbon" x="{x + 0.5:.1f}" y="0" width="{max(0.5, wide - 1):.1f}" '
+            f'height="{_RIBBON}" rx="3"/></g>'
         )
         words = span.phase.words
-        if wide > len(words) * _CHARACTER + 8:
-            parts.append(f'<text class="phase" x="{x + 5:.1f}" y="20">{escape(words)}</text>')
+        room = (wide - 10) / _CHARACTER
+        if room > len(words):
+            more = f'<tspan class="took" dx="6">{took}</tspan>'
+            more = more if room > len(words) + len(took) + 2 else ""
+            parts.append(
+                f'<text class="phase{failed}" x="{x + 6:.1f}" y="17.5">{escape(words)}{more}</text>'
+            )
     return parts
 
 
@@ -259,33 +108,151 @@ def _axis(end_s: float, scale: float, height: int) -> list[str]:
     for second in range(0, int(end_s) + 1, step):
         x = _LEFT + second * scale
         parts.append(
-            f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{height - 22}"/>'
-            f'<text class="time" x="{x:.1f}" y="{height - 6}">{second} s</text>'
+            f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{height - _FOOT}"/>'
+            f'<text class="time" x="{x:.1f}" y="{height - 8}">{second} s</text>'
         )
     return parts
 
 
-def _bar(bar: Bar, scale: float, end_s: float) -> str:
-    y = _TOP + LANES.index(bar.lane) * _LANE + (_LANE - _BAR) / 2
-    start, end = min(bar.start_s, end_s), min(bar.end_s, end_s)
-    x, wide = _LEFT + start * scale, max(2.0, (end - start) * scale)
-    note = " · ".join(part for part in (bar.text, f"{end - start:.1f} s", bar.note) if part)
+def _lane(number: int, lane: str, drawing: Drawing, width: int) -> list[str]:
+    """Draw a lane's name, and for how long there was something in it."""
+    y = _TOP + number * _LANE
+    busy = _busy_s([bar for bar in drawing.bars if bar.lane == lane and bar.kind != "thin"])
+    quiet = "" if busy or any(mark.lane == lane for mark in drawing.marks) else " quiet"
+    parts = [
+        f'<line class="rule" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y}" y2="{y}"/>',
+        f'<text class="lane{quiet}" x="{_LEFT - 12}" y="{y + (16 if busy >= 0.05 else 21)}">'
+        f"{lane}</text>",
+    ]
+    if busy >= 0.05:
+        parts.append(f'<text class="busy" x="{_LEFT - 12}" y="{y + 28}">{busy:.1f} s</text>')
+    return parts
+
+
+def _busy_s(bars: Iterable[Bar]) -> float:
+    """Return the seconds that bars cover together."""
+    total = reached = 0.0
+    for bar in sorted(bars, key=lambda bar: bar.start_s):
+        total += max(0.0, bar.end_s - max(bar.start_s, reached))
+        reached = max(reached, bar.end_s)
+    return total
+
+
+def _bars(bars: list[Bar], middle: float, scale: float, end_s: float) -> list[str]:
+    ordered = sorted(bars, key=lambda bar: (bar.kind != "thin", bar.start_s))
+    starts = sorted(bar.start_s for bar in bars if bar.kind != "thin")
+    parts: list[str] = []
+    slots: set[tuple[int, int, str]] = set()
+    free = 0.0
+    for bar in ordered:
+        start, end = min(bar.start_s, end_s), min(bar.end_s, end_s)
+        x, wide = _LEFT + start * scale, max(2.0, (end - start) * scale)
+        slot = (int(x), int(x + wide), bar.kind)
+        if slot in slots:
+            continue
+        slots.add(slot)
+        later = next((s for s in starts if s > bar.start_s + 1e-6), end_s)
+        beside = _LEFT + min(later, end_s) * scale - (x + wide)
+        text, free = _bar(bar, middle, x, wide, beside if x >= free else 0.0)
+        parts.append(text)
+    return parts
+
+
+def _bar(bar: Bar, middle: float, x: float, wide: float, beside: float) -> tuple[str, float]:
+    """Return a bar, and where the next one's name may begin."""
+    seconds = f"{bar.end_s - bar.start_s:.1f} s"
+    note = _cut(" · ".join(part for part in (bar.text, seconds, bar.note) if part))
+    tall = 6 if bar.kind == "thin" else _BAR
     shape = (
         f'<g class="bar {bar.kind}"><title>{escape(note)}</title>'
-        f'<rect x="{x:.1f}" y="{y:.0f}" width="{wide:.1f}" height="{_BAR}" rx="3"/>'
+        f'<rect x="{x:.1f}" y="{middle - tall / 2:.0f}" width="{wide:.1f}" height="{tall}" rx="3"/>'
     )
+    reached = x + wide
     room = int((wide - 8) / _CHARACTER)
-    text = bar.text if len(bar.text) <= room else f"{bar.text[: room - 1]}…" if room > 4 else ""
-    if text:
-        shape += f'<text x="{x + 5:.1f}" y="{y + 14:.0f}">{escape(text)}</text>'
-    return shape + "</g>"
+    if bar.text and room > 4 and (len(bar.text) <= room or room >= 12):
+        text = bar.text if len(bar.text) <= room else f"{bar.text[: room - 1]}…"
+        shape += f'<text x="{x + 5:.1f}" y="{middle + 4:.0f}">{escape(text)}</text>'
+    elif bar.text and beside > (len(bar.text) + 1) * _CHARACTER:
+        reached += (len(bar.text) + 1) * _CHARACTER
+        shape += (
+            f'<text class="beside" x="{x + wide + 5:.1f}" y="{middle + 4:.0f}">'
+            f"{escape(bar.text)}</text>"
+        )
+    return shape + "</g>", reached
 
 
-def _mark(mark: Mark, scale: float, end_s: float) -> str:
-    y = _TOP + LANES.index(mark.lane) * _LANE + _LANE / 2
-    x = _LEFT + min(mark.at_s, end_s) * scale
-    radius = 4 if mark.kind == "bad" else 2.5
-    return (
-        f'<circle class="mark {mark.kind}" cx="{x:.1f}" cy="{y:.0f}" r="{radius}">'
-        f"<title>{escape(mark.note)} · {mark.at_s:.2f} s</title></circle>"
-    )
+def _groups(marks: list[Mark], scale: float, end_s: float, apart: float) -> list[list[Mark]]:
+    """Return marks of one kind that stand so close that they are one on the picture."""
+    groups: dict[str, list[list[Mark]]] = {}
+    for mark in sorted(marks, key=lambda mark: mark.at_s):
+        same = groups.setdefault(mark.kind, [])
+        if same and (min(mark.at_s, end_s) - min(same[-1][0].at_s, end_s)) * scale < apart:
+            same[-1].append(mark)
+        else:
+            same.append([mark])
+    return [group for same in groups.values() for group in same]
+
+
+def _notes(group: list[Mark]) -> str:
+    lines = [f"{mark.at_s:.2f} s  {_cut(mark.note)}" for mark in group[:_MOST_NOTES]]
+    if len(group) > _MOST_NOTES:
+        lines.append(f"… and {len(group) - _MOST_NOTES} more")
+    return escape("\n".join(lines))
+
+
+def _marks(marks: list[Mark], middle: float, scale: float, end_s: float) -> list[str]:
+    parts = []
+    ranks = {"soft": 0, "work": 1, "bad": 2}
+    groups = _groups(marks, scale, end_s, _APART)
+    for group in sorted(groups, key=lambda group: ranks.get(group[0].kind, 0)):
+        kind = group[0].kind
+        x = _LEFT + min(group[0].at_s, end_s) * scale
+        radius = 4.5 if kind == "bad" else 2.5
+        parts.append(
+            f'<circle class="mark {kind}" cx="{x:.1f}" cy="{middle:.0f}" r="{radius}">'
+            f"<title>{_notes(group)}</title></circle>"
+        )
+    return parts
+
+
+def _faults(marks: list[Mark], middle: float, scale: float, end_s: float) -> list[str]:
+    """Draw where injected faults struck: a numbered badge, and a line through all lanes."""
+    parts = []
+    for group in _groups(marks, scale, end_s, 18.0):
+        number = group[0].kind
+        x = _LEFT + min(group[0].at_s, end_s) * scale
+        times = f"×{len(group)}" if len(group) > 1 else ""
+        parts.append(
+            f'<g class="fault"><title>{_notes(group)}</title>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{middle - 9:.0f}"/>'
+            f'<path d="M{x:.1f} {middle - 10:.0f}l9 10l-9 10l-9 -10z"/>'
+            f'<text x="{x:.1f}" y="{middle + 4:.0f}">{escape(number)}</text></g>'
+        )
+        if times:
+            parts.append(f'<text class="times" x="{x + 11:.1f}" y="{middle + 14:.0f}">{times}</text>')
+    return parts
+
+
+def _proof(
+    events: Sequence[Event], proof: Sequence[int], drawing: Drawing, scale: float, height: int
+) -> list[str]:
+    """Point at the events that prove a failure."""
+    wanted = set(proof)
+    found = [event for event in events if event.seq in wanted and event.t >= drawing.origin_s]
+    marks = [
+        Mark(lane="", at_s=drawing.at(event), note=f"proof: event {event.seq}, {event.name}")
+        for event in found
+    ]
+    parts = []
+    for group in _groups(marks, scale, drawing.end_s, _APART)[:_MOST_PROOF]:
+        x = _LEFT + min(group[0].at_s, drawing.end_s) * scale
+        parts.append(
+            f'<g class="proof"><title>{_notes(group)}</title>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_RIBBON}" y2="{height - _FOOT}"/>'
+            f'<path d="M{x - 5:.1f} {_RIBBON}h10l-5 8z"/></g>'
+        )
+    return parts
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_NOTE else f"{text[: _LONGEST_NOTE - 1]}…"
