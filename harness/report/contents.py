@@ -17,13 +17,13 @@ from harness.timeline import Event, named
 MOST_EVENTS: Final = 3000
 _FIRST_EVENTS: Final = 1200
 _QUIET: Final = ("console.line.seen", "syslog.message.received")
-_MOST_PROOF: Final = 6
+_MOST_PROOF: Final = 3
 _MOST_CALLS: Final = 400
 
 
 def phases(run: RunRecord) -> list[dict[str, Any]]:
     """Return a row for each phase that was reached."""
-    total = sum(run.tracker.durations().values()) or 1.0
+    longest = max(run.tracker.durations().values(), default=0.0) or 1.0
     rows = []
     for span in run.tracker.spans:
         seconds = run.tracker.durations().get(span.phase.value)
@@ -33,7 +33,7 @@ def phases(run: RunRecord) -> list[dict[str, Any]]:
                     "name": span.phase.words,
                     "start": span.start_s,
                     "seconds": seconds,
-                    "share": 100 * seconds / total,
+                    "share": 100 * seconds / longest,
                     "detail": span.detail,
                     "ended": span.end_s is not None,
                 }
@@ -232,9 +232,11 @@ class Proof:
 
 
 def proofs(run: RunRecord) -> list[Proof]:
-    """Return the events that prove the verdict, with their console lines and frames."""
+    """Return events that prove the verdict, with their console lines and frames: a few."""
     wanted = set(run.verdict.evidence)
-    events = [event for event in run.events if event.seq in wanted][-_MOST_PROOF:]
+    events = [event for event in run.events if event.seq in wanted]
+    if len(events) > _MOST_PROOF:
+        events = [*events[: _MOST_PROOF - 1], events[-1]]
     frames = _frames_of(run, events)
     return [
         Proof(event=event, console=_console_line(event, run.consoles), frames=frames[event.seq])

@@ -28,12 +28,16 @@ class Decoded(NamedTuple):
     fields: tuple[tuple[str, str], ...] = ()
 
 
+def _said(summary: str, fields: tuple[tuple[str, str], ...] = ()) -> Decoded:
+    return Decoded(_cut(_printable(summary)), fields)
+
+
 def decode_dhcp(data: bytes) -> Decoded:
     """Return a DHCP message in words."""
     try:
         message = dhcp4.decode(data)
     except DecodeError as error:
-        return Decoded(f"no DHCP: {error}", (("octets", _hex(data)),))
+        return _said(f"no DHCP: {error}", (("octets", _hex(data)),))
     kind = message.type
     name = kind.name if isinstance(kind, dhcp4.MessageType) else f"type {kind}"
     parts = [name, message.mac]
@@ -59,7 +63,7 @@ def decode_dhcp(data: bytes) -> Decoded:
     fields = [(key, value) for key, value in head if value not in ("", _NONE)]
     for option in message.options:
         fields.append((f"{option.code} {_option_name(option.code)}", _option(*option)))
-    return Decoded(" · ".join(parts), _bounded(fields))
+    return _said(" · ".join(parts), _bounded(fields))
 
 
 def decode_tftp(data: bytes) -> Decoded:
@@ -67,23 +71,23 @@ def decode_tftp(data: bytes) -> Decoded:
     try:
         packet = tftp.decode(data)
     except DecodeError as error:
-        return Decoded(f"no TFTP: {error}", (("octets", _hex(data)),))
+        return _said(f"no TFTP: {error}", (("octets", _hex(data)),))
     match packet:
         case tftp.Request():
             asked = " ".join(f"{name}={value}" for name, value in packet.options.items())
-            return Decoded(
+            return _said(
                 f"{packet.opcode.name} {packet.file}" + (f" · {asked}" if asked else ""),
                 _bounded([("mode", packet.mode), *packet.options.items()]),
             )
         case tftp.Oack():
             agreed = " ".join(f"{name}={value}" for name, value in packet.options.items())
-            return Decoded(f"OACK {agreed}")
+            return _said(f"OACK {agreed}")
         case tftp.Error():
-            return Decoded(f"ERROR {packet.code} {packet.text}")
+            return _said(f"ERROR {packet.code} {packet.text}")
         case tftp.Data():
-            return Decoded(f"DATA block {packet.block}, {len(packet.payload)} octets")
+            return _said(f"DATA block {packet.block}, {len(packet.payload)} octets")
         case tftp.Ack():
-            return Decoded(f"ACK block {packet.block}")
+            return _said(f"ACK block {packet.block}")
 
 
 def decode_dns(data: bytes) -> Decoded:
@@ -96,14 +100,14 @@ def decode_dns(data: bytes) -> Decoded:
     try:
         message = dns.message.from_wire(data, ignore_trailing=True)
     except (dns.exception.DNSException, ValueError) as error:
-        return Decoded(f"no DNS: {type(error).__name__}", (("octets", _hex(data)),))
+        return _said(f"no DNS: {type(error).__name__}", (("octets", _hex(data)),))
     asked = ", ".join(_dns_text(rrset) for rrset in message.question)
     if not message.flags & dns.flags.QR:
-        return Decoded(f"asks {asked}")
+        return _said(f"asks {asked}")
     rcode = dns.rcode.to_text(message.rcode())
     found = [_dns_text(rrset) for rrset in message.answer]
     told = "; ".join(found) or "nothing"
-    return Decoded(f"{rcode} {asked} → {told}", _bounded([("answer", one) for one in found]))
+    return _said(f"{rcode} {asked} → {told}", _bounded([("answer", one) for one in found]))
 
 
 def _dns_text(rrset: object) -> str:
@@ -120,7 +124,7 @@ def decode_http(data: bytes) -> Decoded:
         secret = name.strip().lower() in ("authorization", "proxy-authorization", "cookie")
         shown = f"{value.split(maxsplit=1)[0]} …" if secret and value.split() else value.strip()
         fields.append((name.strip(), shown))
-    return Decoded(_cut(first), _bounded(fields))
+    return _said(_cut(first), _bounded(fields))
 
 
 # -- TLS, RFC 8446 §4 and §6, RFC 5246 §7
@@ -159,7 +163,7 @@ def decode_tls(data: bytes) -> Decoded:
         elif kind == 23 and "encrypted" not in parts:
             parts.append("encrypted")
         at += 5 + size
-    return Decoded(" · ".join(parts) or "part of a TLS record", _bounded(fields))
+    return _said(" · ".join(parts) or "part of a TLS record", _bounded(fields))
 
 
 def _handshake(body: bytes, fields: list[tuple[str, str]]) -> str:
@@ -250,7 +254,7 @@ def decode_http2(data: bytes) -> Decoded | None:
         if said := _http2_frame(name, flags, stream, size, body):
             parts.append(said)
         at += 9 + size
-    return Decoded(" · ".join(parts)) if parts else None
+    return _said(" · ".join(parts)) if parts else None
 
 
 def _http2_frame(name: str, flags: int, stream: int, size: int, body: bytes) -> str:
@@ -282,8 +286,15 @@ _NONE: Final = "0.0.0.0"
 _ARCHITECTURES: Final = {0: "x86 BIOS", 6: "x86 UEFI", 7: "x86-64 UEFI", 9: "EBC, x86-64 UEFI",
                          10: "arm32 UEFI", 11: "arm64 UEFI", 15: "x86 UEFI HTTP",
                          16: "x86-64 UEFI HTTP", 19: "arm64 UEFI HTTP"}  # fmt: skip
-_MORE_NAMES: Final = {2: "time offset", 17: "root path", 26: "interface MTU", 58: "renewal time",
-                      59: "rebinding time", 116: "auto-configure", 145: "forcerenew nonce"}
+_MORE_NAMES: Final = {
+    2: "time offset",
+    17: "root path",
+    26: "interface MTU",
+    58: "renewal time",
+    59: "rebinding time",
+    116: "auto-configure",
+    145: "forcerenew nonce",
+}
 
 
 def _option_name(code: int) -> str:
@@ -375,9 +386,7 @@ _OPTIONS: Final[dict[int, Callable[[bytes], str]]] = {
         _addresses,
     ),
     **dict.fromkeys((Code.LEASE_TIME, 58, 59), _seconds),
-    **dict.fromkeys(
-        (Code.HOST_NAME, Code.DOMAIN_NAME, Code.MESSAGE, Code.TFTP_SERVER_NAME), _text
-    ),
+    **dict.fromkeys((Code.HOST_NAME, Code.DOMAIN_NAME, Code.MESSAGE, Code.TFTP_SERVER_NAME), _text),
     Code.MESSAGE_TYPE: _kind,
     Code.MAX_MESSAGE_SIZE: _number,
     Code.PARAMETER_REQUEST: _parameters,

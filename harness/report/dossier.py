@@ -75,11 +75,11 @@ def _exhibit(run_dir: Path, item: dict[str, object], left: int) -> Exhibit:
         return Exhibit(title=title, image=image)
     most = min(_TEXT_BYTES, left)
     note = f"the last {most:,} of {len(content):,} octets; all of it is in {name}"
-    text = _text(content, json_wanted=item.get("kind") == "json" and len(content) <= most)
+    text = _text(content, most, json_wanted=item.get("kind") == "json" and len(content) <= most)
     return Exhibit(title=title, text=text[-most:], note=note if len(content) > most else "")
 
 
-def _text(content: bytes, *, json_wanted: bool) -> str:
+def _text(content: bytes, most: int, *, json_wanted: bool) -> str:
     from harness.report.record import readable
 
     if json_wanted:
@@ -87,4 +87,4 @@ def _text(content: bytes, *, json_wanted: bool) -> str:
             return json.dumps(json.loads(content), indent=2, ensure_ascii=False)
         except ValueError:
             pass
-    return readable(content.decode("utf-8", "replace"))
+    return readable(content[-most:].decode("utf-8", "replace"))

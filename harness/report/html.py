@@ -11,7 +11,7 @@ from harness.report.dossier import read_dossier
 from harness.report.packets import read_packets
 from harness.report.picture import boot_picture
 from harness.report.record import RunRecord, read_run
-from harness.report.text import event_line, ranges, relative
+from harness.report.text import event_line, relative
 from harness.scenario.item import LOCK_NAME
 
 if TYPE_CHECKING:
@@ -39,38 +39,43 @@ def render(run: RunRecord) -> str:
     power_on_s = run.tracker.power_on_s
     shown = contents.shown_events(run)
     verdict = run.verdict
+    proofs = contents.proofs(run) if verdict.failed_in else []
     picture = boot_picture(
         run.events, run.tracker, proof=verdict.evidence if verdict.failed_in else ()
     )
-    return templates().get_template("page.html.j2").render(
-        run=run,
-        item=run.item,
-        verdict=verdict,
-        headline=headline(run),
-        expected=as_expected(run),
-        tone=tone(run),
-        sentence=sentence(run),
-        proof=ranges(verdict.evidence),
-        proofs=contents.proofs(run) if verdict.failed_in else [],
-        total_s=total_s(run),
-        power_on_s=power_on_s or 0.0,
-        picture=Markup(picture),
-        faults=contents.faults(run),
-        phases=contents.phases(run),
-        actions=contents.actions(run.events),
-        calls=contents.calls(run.events),
-        packets=read_packets(run.run_dir / "capture.pcapng", run.events),
-        dossier=read_dossier(run.run_dir),
-        scripts=contents.scripts(run.events),
-        cmdline=contents.kernel_arguments(run.events),
-        environment=contents.environment(run),
-        versions=contents.versions(run),
-        timeline=shown,
-        evidence=set(verdict.evidence),
-        hidden=sum(map(contents.is_minor, run.events)),
-        cut=sum(not contents.is_minor(event) for event in run.events) - len(shown),
-        files=sorted(p.name for p in run.run_dir.iterdir() if p.name != REPORT_NAME),
-        again=f"./hooklab run {relative(run.run_dir / LOCK_NAME)}",
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            run=run,
+            item=run.item,
+            verdict=verdict,
+            headline=headline(run),
+            expected=as_expected(run),
+            tone=tone(run),
+            sentence=sentence(run),
+            proofs=proofs,
+            more_proof=sorted(set(verdict.evidence) - {one.event.seq for one in proofs}),
+            total_s=total_s(run),
+            power_on_s=power_on_s or 0.0,
+            picture=Markup(picture),
+            faults=contents.faults(run),
+            phases=contents.phases(run),
+            actions=contents.actions(run.events),
+            calls=contents.calls(run.events),
+            packets=read_packets(run.run_dir / "capture.pcapng", run.events),
+            dossier=read_dossier(run.run_dir),
+            scripts=contents.scripts(run.events),
+            cmdline=contents.kernel_arguments(run.events),
+            environment=contents.environment(run),
+            versions=contents.versions(run),
+            timeline=shown,
+            evidence=set(verdict.evidence),
+            hidden=sum(map(contents.is_minor, run.events)),
+            cut=sum(not contents.is_minor(event) for event in run.events) - len(shown),
+            files=sorted(p.name for p in run.run_dir.iterdir() if p.name != REPORT_NAME),
+            again=f"./hooklab run {relative(run.run_dir / LOCK_NAME)}",
+        )
     )
 
 

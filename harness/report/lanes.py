@@ -123,15 +123,13 @@ def draw(events: Sequence[Event], tracker: PhaseTracker, end_s: float) -> Drawin
 
 # -- the wire
 
-_SUMMED: Final = {"http", "tftp"}
-
 
 def _wire(events: Iterable[Event], drawing: Drawing) -> None:
     for event in events:
         family = event.name.partition(".")[0]
         if family == "dhcp":
             _dhcp(event, drawing)
-        elif family in _SUMMED:
+        elif family in ("http", "tftp"):
             _transfer(event, drawing, family.upper())
         elif family == "registry":
             _registry(event, drawing)
@@ -205,7 +203,9 @@ def _tink(event: Event, drawing: Drawing) -> None:
         details = f"{event.get('code', '')} {event.get('details') or ''}".strip()
         drawing.end("gRPC", event.get("id"), event, "soft" if good else "bad", details)
     elif event.name in ("tink.connection.failed", "tink.call.ignored"):
-        drawing.mark("gRPC", event, str(event.get("reason") or "a call that is not answered"), "bad")
+        drawing.mark(
+            "gRPC", event, str(event.get("reason") or "a call that is not answered"), "bad"
+        )
     elif event.name == "tink.action.reported" and event.get("accepted", True):
         action, state = str(event.get("action")), state_of(event)
         if state == "RUNNING":

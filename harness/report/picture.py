@@ -68,7 +68,7 @@ def boot_picture(
         if lane == FAULTS:
             parts += _faults(marks, middle, scale, end_s)
         else:
-            parts += _marks(marks, middle, scale, end_s)
+            parts += _marks(marks, middle, scale, end_s, [bar for bar in bars if bar.text])
     parts.append("</svg>")
     return "\n".join(parts)
 
@@ -200,7 +200,10 @@ def _notes(group: list[Mark]) -> str:
     return escape("\n".join(lines))
 
 
-def _marks(marks: list[Mark], middle: float, scale: float, end_s: float) -> list[str]:
+def _marks(
+    marks: list[Mark], middle: float, scale: float, end_s: float, bars: list[Bar]
+) -> list[str]:
+    """Draw marks in the middle of a lane; failures on a bar at its edge, for its name's sake."""
     parts = []
     ranks = {"soft": 0, "work": 1, "bad": 2}
     groups = _groups(marks, scale, end_s, _APART)
@@ -208,8 +211,11 @@ def _marks(marks: list[Mark], middle: float, scale: float, end_s: float) -> list
         kind = group[0].kind
         x = _LEFT + min(group[0].at_s, end_s) * scale
         radius = 4.5 if kind == "bad" else 2.5
+        at_s = group[0].at_s
+        covered = kind == "bad" and any(bar.start_s <= at_s <= bar.end_s for bar in bars)
+        y = middle + _BAR / 2 if covered else middle
         parts.append(
-            f'<circle class="mark {kind}" cx="{x:.1f}" cy="{middle:.0f}" r="{radius}">'
+            f'<circle class="mark {kind}" cx="{x:.1f}" cy="{y:.0f}" r="{radius}">'
             f"<title>{_notes(group)}</title></circle>"
         )
     return parts
@@ -229,7 +235,9 @@ def _faults(marks: list[Mark], middle: float, scale: float, end_s: float) -> lis
             f'<text x="{x:.1f}" y="{middle + 4:.0f}">{escape(number)}</text></g>'
         )
         if times:
-            parts.append(f'<text class="times" x="{x + 11:.1f}" y="{middle + 14:.0f}">{times}</text>')
+            parts.append(
+                f'<text class="times" x="{x + 11:.1f}" y="{middle + 14:.0f}">{times}</text>'
+            )
     return parts
 
 

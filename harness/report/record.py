@@ -19,7 +19,6 @@ _CONSOLE_BYTES: Final = 400_000
 _ESCAPES: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_]|\([0AB])"
 )
-_REDRAWN: Final = re.compile(r"[^\r\n]*\r(?=[^\r\n])")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -123,6 +122,5 @@ def _console(file: Path) -> Console:
 
 def readable(text: str) -> str:
     """Return console output as lines: no escape sequences, and of a redrawn line its last state."""
-    plain = _ESCAPES.sub("", text).replace("\r\n", "\n")
-    plain = _REDRAWN.sub("", plain).replace("\r", "")
-    return _CONTROL.sub("", plain)
+    plain = _ESCAPES.sub("", text).split("\n")
+    return _CONTROL.sub("", "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in plain))

@@ -6,6 +6,7 @@ hardware address. One pass over the capture for any number of questions.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -128,9 +129,7 @@ def _question(
     return Question(at_s=event.t, until_s=event.t + after_s, ports=ports, mac=mac, xid=xid)
 
 
-def find_frames(
-    capture: CapturedFrames, questions: Iterable[Question], *, began_ns: int
-) -> None:
+def find_frames(capture: CapturedFrames, questions: Iterable[Question], *, began_ns: int) -> None:
     """Answer ``questions`` in one pass. ``began_ns`` is the run's start, ns since 1970."""
     waiting = sorted(questions, key=lambda question: question.at_s, reverse=True)
     if not waiting:
@@ -164,7 +163,7 @@ def find_frames(
                 question.after.append(frame)
 
 
-def _is_of(question: Question, data: bytes, at: int) -> bool:
+def _is_of(question: Question, data: mmap.mmap, at: int) -> bool:
     if question.xid and data[at + 46 : at + 50] != question.xid:
         return False
     return not question.mac or data[at + 70 : at + 76] == question.mac
