@@ -196,7 +196,7 @@ class Lab:
             flash=flash,
         )
         return Machine(
-            spec=spec,
+            spec=self._hands.shape(spec),
             run_dir=self.run_dir,
             private_dir=PRIVATE_DIR,
             timeline=self.timeline,

@@ -14,13 +14,17 @@ from typing import Any, Final
 
 from harness.errors import MonitorLost
 from harness.facts import is_boot_program
-from harness.faults.deeds import Block, Deed, Down
+from harness.faults.deeds import Block, Deed, Down, Pause, Power, Slow
 from harness.faults.frames import FrameTampering
 from harness.faults.moments import EVENT, MOMENT, event_facts
 from harness.faults.places.link import PLACE as LINK
 from harness.faults.places.link import UP
+from harness.faults.places.machine import ASSEMBLY
+from harness.faults.places.machine import PLACE as MACHINE
 from harness.faults.plan import FaultPlan
+from harness.machine.faulty import shaped
 from harness.machine.machine import Machine
+from harness.machine.qemu import MachineSpec
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
 from harness.verdict import PhaseTracker
@@ -49,14 +53,15 @@ class _PortState:
 
 
 class Hands:
-    """Do what a run's faults say at the places ``wire`` and ``link``."""
+    """Do what a run's faults say at the places ``wire``, ``link`` and ``machine``."""
 
     def __init__(self, plan: FaultPlan, *, timeline: Timeline, tasks: TaskKeeper) -> None:
         self._plan = plan
         self._timeline = timeline
         self._tasks = tasks
         self._phases = PhaseTracker()
-        self._link = plan.at(LINK.name)
+        self._strikes = [plan.at(place.name) for place in (LINK, MACHINE)]
+        self._assembly = plan.at(MACHINE.name)
         self._ports: dict[str, _PortState] = {}
         self._machine: Machine | None = None
         self._alarms: list[asyncio.TimerHandle] = []
@@ -72,6 +77,11 @@ class Hands:
         if not any(fault.needs_frames for fault in self._plan.faults):
             return None
         return FrameTampering(self._plan.at("wire"), mac=mac, is_open=port.forwards)
+
+    def shape(self, spec: MachineSpec) -> MachineSpec:
+        """Return ``spec`` as faults of the machine's parts have it."""
+        struck = [(nic.mac, self._assembly(ASSEMBLY, mac=nic.mac)) for nic in spec.nics]
+        return shaped(spec, [(mac, deed) for mac, deeds in struck for deed in deeds])
 
     def take(self, machine: Machine) -> None:
         """Work on ``machine``, and follow the run from now on."""
@@ -99,10 +109,9 @@ class Hands:
         facts = event_facts(event.name, event.fields)
         if facts is None:
             return
-        for mac in self._ports:
-            self._do(mac, self._link(EVENT, mac=mac, **facts))
+        self._strike(EVENT, **facts)
         if driver := _brought_up(event):
-            self._came_up(driver)
+            self._strike(UP, by=driver)
 
     def _set_alarms(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,25 +121,64 @@ class Hands:
                 self._alarms.append(loop.call_later(fault.after_s + 0.001, self._moment))
 
     def _moment(self) -> None:
-        for mac in self._ports:
-            self._do(mac, self._link(MOMENT, mac=mac))
+        self._strike(MOMENT)
 
-    def _came_up(self, driver: str) -> None:
-        for mac in self._ports:
-            self._do(mac, self._link(UP, mac=mac, by=driver))
+    def _strike(self, occasion: str, /, *, only: str | None = None, **facts: Any) -> None:
+        for mac in (only,) if only else tuple(self._ports):
+            for strike in self._strikes:
+                for deed in strike(occasion, mac=mac, **facts):
+                    self._do(mac, deed)
 
     # -- what is done
 
-    def _do(self, mac: str, deeds: tuple[Deed, ...]) -> None:
-        for deed in deeds:
-            match deed:
-                case Down():
-                    self._spawn(self._take_down(mac, deed), "the link is down")
-                case Block(seconds=seconds):
-                    self._block(mac, seconds)
+    def _do(self, mac: str, deed: Deed) -> None:
+        assert self._machine is not None
+        match deed:
+            case Down():
+                self._spawn(self._take_down(mac, deed), "the link is down")
+            case Block(seconds=seconds):
+                self._block(mac, seconds)
+            case Power():
+                self._spawn(self._power(self._machine, deed), "power")
+            case Pause(seconds=seconds):
+                self._spawn(self._pause(self._machine, seconds), "the CPU pauses")
+            case Slow():
+                self._spawn(self._slow(self._machine, deed), "a slow disk")
 
     def _spawn(self, doing: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.spawn(doing, name=f"fault: {name}")
+        async def while_it_runs() -> None:
+            with contextlib.suppress(MonitorLost):  # the machine is gone: nothing is left to do
+                await doing
+
+        self._tasks.spawn(while_it_runs(), name=f"fault: {name}")
+
+    async def _power(self, machine: Machine, deed: Power) -> None:
+        match deed.what:
+            case "cut":
+                await machine.power_off()
+            case "reset":
+                await machine.reset()
+            case _:
+                await machine.monitor.execute("stop")
+                await machine.reset()
+                await asyncio.sleep(deed.seconds)
+                await machine.monitor.execute("cont")
+
+    async def _pause(self, machine: Machine, seconds: float) -> None:
+        await machine.monitor.execute("stop")
+        if seconds:
+            await asyncio.sleep(seconds)
+            await machine.monitor.execute("cont")
+
+    async def _slow(self, machine: Machine, deed: Slow) -> None:
+        names = [disk.path.stem for disk in machine.spec.disks]
+        await machine.monitor.execute(
+            "block_set_io_throttle",
+            device=f"disk{names.index(deed.disk)}",
+            bps=deed.octets_per_s,
+            iops=deed.operations_per_s,
+            **dict.fromkeys(("bps_rd", "bps_wr", "iops_rd", "iops_wr"), 0),
+        )
 
     def _block(self, mac: str, seconds: float) -> None:
         port = self._ports[mac]
@@ -175,14 +223,13 @@ class Hands:
         was, port.cuts = port.cuts, port.cuts + cut
         if bool(was) == bool(port.cuts):
             return
-        with contextlib.suppress(MonitorLost):  # the machine is gone: its link is down for good
-            await self._machine.set_link(mac, up=not port.cuts)
-            if port.cuts:
-                self._timeline.record(_SOURCE, "link.lost", mac=mac)
-            else:
-                lasted = round(self._timeline.clock.now() - began_s, 3)
-                self._timeline.record(_SOURCE, "link.restored", mac=mac, duration_s=lasted)
-                self._do(mac, self._link(UP, mac=mac, by="carrier"))
+        await self._machine.set_link(mac, up=not port.cuts)
+        if port.cuts:
+            self._timeline.record(_SOURCE, "link.lost", mac=mac)
+        else:
+            lasted = round(self._timeline.clock.now() - began_s, 3)
+            self._timeline.record(_SOURCE, "link.restored", mac=mac, duration_s=lasted)
+            self._strike(UP, by="carrier", only=mac)
 
 
 def _brought_up(event: Event) -> str | None:

@@ -13,7 +13,7 @@ import dataclasses
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from harness.faults.forms import Form
 
@@ -298,12 +298,77 @@ class Block(Deed):
 class Power(Deed):
     """Somebody is at the machine's power button."""
 
-    what: Literal["cut", "reset", "cycle"] = parameter(
+    what: str = parameter(
         "choice",
         "cut: off for good; reset: as its button; cycle: off and on",
         primary=True,
         choices=("cut", "reset", "cycle"),
     )
+    seconds: float = parameter("duration", "how long a cycle's machine is off", default=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Deed):
+    """Every CPU stands still, and then goes on as if nothing had been."""
+
+    seconds: float = parameter("duration", "how long; 0 is for ever", primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic(Deed):
+    """The network card is another one, or none."""
+
+    model: str = parameter(
+        "choice",
+        "absent: none; else QEMU's name of it",
+        primary=True,
+        choices=(
+            *("absent", "virtio-net-pci", "e1000", "e1000e", "rtl8139", "vmxnet3"),
+            *("pcnet", "ne2k_pci", "i82551", "tulip"),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock(Deed):
+    """The machine's clock says another time at power-on."""
+
+    base: str = parameter("time", "which, in UTC: 1970-01-01, 2030-05-01T12:00:00", primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory(Deed):
+    """The machine has another amount of memory."""
+
+    size: int = parameter("size", "how much, such as 768 MiB; whole MiB", primary=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slow(Deed):
+    """A disk is slow."""
+
+    octets_per_s: int = parameter("size", "octets a second", primary=True)
+    operations_per_s: int = parameter("count", "and operations a second; 0: any", default=0)
+    disk: str = parameter("text", "the disk's name", default="vda")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken(Deed):
+    """A disk reports errors."""
+
+    what: str = parameter(
+        "choice",
+        "which operations fail",
+        primary=True,
+        choices=("read", "write", "flush", "everything"),
+    )
+    at: int | None = parameter(
+        "size", "only those that touch this octet; left out: all", default=None
+    )
+    error: str = parameter(
+        "choice", "EIO: a medium error; ENOSPC: no room", default="EIO", choices=("EIO", "ENOSPC")
+    )
+    disk: str = parameter("text", "the disk's name", default="vda")
 
 
 DEEDS: Final[Mapping[str, type[Deed]]] = {
@@ -333,6 +398,12 @@ DEEDS: Final[Mapping[str, type[Deed]]] = {
     "down": Down,
     "block": Block,
     "power": Power,
+    "pause": Pause,
+    "nic": Nic,
+    "clock": Clock,
+    "memory": Memory,
+    "slow": Slow,
+    "broken": Broken,
 }
 """Every deed by the name it has in ``do:``."""
 

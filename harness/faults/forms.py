@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Any, Final, Literal
 
@@ -24,6 +25,7 @@ Form = Literal[
     "text",
     "texts",
     "octets",
+    "time",
     "address",
     "addresses",
     "choice",
@@ -110,6 +112,18 @@ def _octets(value: Any) -> str:
     return re.sub(r"[\s:]", "", text).lower()
 
 
+def _time(value: Any) -> str:
+    try:
+        read = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise _wrong(_TIME_WORDS, value) from None
+    if read.tzinfo is not None:
+        read = read.astimezone(UTC).replace(tzinfo=None)
+    if read.year < 1970:  # QEMU's clock counts from there
+        raise _wrong(_TIME_WORDS, value)
+    return read.isoformat(timespec="seconds")
+
+
 def _address(value: Any) -> str:
     try:
         return str(IPv4Address(value if isinstance(value, str) else ""))
@@ -141,6 +155,7 @@ _DURATION_SCHEMA: Final = {
     "anyOf": [{"type": "string", "pattern": _PLAIN_DURATION}, {"const": 0}],
 }
 _SCALAR: Final = {"type": ["string", "integer", "number"]}
+_TIME_WORDS: Final = "a time from 1970 on, such as '2001-01-01' or '2030-05-01T12:00:00'"
 _ADDRESS: Final = {"type": "string", "format": "ipv4", "pattern": r"^\d+(\.\d+){3}$"}
 
 FORMS: Final[Mapping[Form, FormKind]] = {
@@ -180,6 +195,11 @@ FORMS: Final[Mapping[Form, FormKind]] = {
     ),
     "octets": FormKind(
         words="octets in hexadecimal", read=_octets, schema={"type": ["string", "integer"]}
+    ),
+    "time": FormKind(
+        words=_TIME_WORDS,
+        read=_time,
+        schema={"type": "string", "pattern": r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?Z?)?$"},
     ),
     "address": FormKind(words="an IPv4 address", read=_address, schema=_ADDRESS),
     "addresses": FormKind(

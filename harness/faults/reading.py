@@ -318,13 +318,16 @@ class FaultReader:
     def _once(self, place: Place, occasion: str, timing: Mapping[str, Any]) -> bool:
         """Return whether the fault's occasion comes once; refuse to count it then."""
         found = next((one for one in place.occasions if one.name == occasion), None)
-        if found is None or not found.once:
+        if found is None:
             return False
-        for key in ("nth", "first", "every"):
-            if key in timing:
-                message = f"{key!r} counts nothing: a {occasion} of {place.name} comes once"
-                self._wrong(("when", key), message, key=True)
-        return True
+        said = [key.removesuffix("_s").replace("phases", "phase") for key in timing]
+        for key in said if found.early else ():
+            message = f"{key!r} says nothing here: {found.meaning}, before power-on"
+            self._wrong(("when", key), message, key=True)
+        for key in {"nth", "first", "every"}.intersection(said if found.once else ()):
+            message = f"{key!r} counts nothing: a {occasion} of {place.name} comes once"
+            self._wrong(("when", key), message, key=True)
+        return found.once
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from harness.faults.deeds import Deed, Status, make_deed
+from harness.faults.deeds import Deed, Memory, Slow, Status, make_deed
 from harness.faults.fault import Fault
 from harness.wire import dhcp4, ntp, tftp
 
-_BENDING: Final = ("replace", "remove", "status", "second server")
+_BENDING: Final = ("replace", "remove", "status", "second server", "memory", "slow")
+_LEAST_MEMORY: Final = 64 << 20
+"""With less not even a firmware starts."""
 _HTTP: Final = ("http", "registry", "metadata")
 _QUESTION: Final = b"\0\1\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1"  # RFC 1035 §4.1: a. IN A
 _GRPC: Final = (
@@ -79,6 +81,14 @@ def _ntp(deed: Deed) -> None:
     NtpDialect(lambda _: None).bend(deed, ntp.encode(ntp.NtpPacket()), "reply")
 
 
+def _machine(deed: Deed) -> None:
+    match deed:
+        case Memory(size=size) if size % (1 << 20) or size < _LEAST_MEMORY:
+            raise ValueError("memory is whole MiB, at least 64 MiB")
+        case Slow(octets_per_s=octets) if not octets:
+            raise ValueError("a disk that does nothing at all is no slow one")
+
+
 def _http(deed: Deed) -> None:
     if not isinstance(deed, Status):
         return
@@ -107,5 +117,6 @@ _TRIALS: Final[dict[str, Callable[[Deed], None]]] = {
     "dns": _dns,
     "ntp": _ntp,
     "tink": _grpc,
+    "machine": _machine,
     **dict.fromkeys(_HTTP, _http),
 }

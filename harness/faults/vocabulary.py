@@ -30,6 +30,8 @@ class Occasion:
     meaning: str
     once: bool = False
     """It comes once for each machine: a fault is done at the first moment that fits."""
+    early: bool = False
+    """It is before power-on: no time, phase or number can be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ class Disk:
     size_bytes: int
     serial: str | None = None
     """What the guest sees in /sys/block/vda/serial; at most 20 characters."""
+    errors: tuple[str, ...] = ()
+    """Rules of QEMU's blkdebug: what the disk refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class Nic:
     """Lower case, with colons."""
     netdev: str
     """The value of ``-netdev``, with the id ``net0``, ``net1``… in the order of the list."""
-    model: str = "virtio-net-pci"
+    model: str | None = "virtio-net-pci"
+    """None: there is a cable and no card."""
     bootable: bool = True
 
 
@@ -59,6 +62,8 @@ class MachineSpec:
     cpus: int = 1
     """More than one under TCG can hang for ever in a kernel text patch; see DESIGN.md."""
     memory_mib: int = 2048
+    clock: str = "utc"
+    """What the clock says at power-on: a time in UTC (``1970-01-01``), or the host's."""
     uuid: str | None = None
     flash: FlashFiles | None = None
     """For UEFI: the code, and this machine's own copy of the variables."""
@@ -114,7 +119,7 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
         "-nodefaults",
         "-no-user-config",
         "-display", "none",
-        "-rtc", "base=utc,clock=host,driftfix=none",
+        "-rtc", f"base={spec.clock},clock=host,driftfix=none",
         "-boot", "strict=on",
         "-device", "virtio-rng-pci",
         # A guest that powers itself off leaves QEMU paused, so that QEMU never ends unasked.
@@ -139,7 +144,9 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
             words += ["-initrd", str(spec.direct.initrd)]
     for number, nic in enumerate(spec.nics):
         netdev = f"user,id=net{number}" if channels is None else nic.netdev
-        words += ["-netdev", netdev, "-device", _nic_device(spec, nic, number)]
+        words += ["-netdev", netdev]
+        if nic.model is not None:
+            words += ["-device", _nic_device(spec, nic, number)]
     for number, disk in enumerate(spec.disks):
         words += _disk_words(disk, number, len(spec.nics))
     words += _standalone_words() if channels is None else _channel_words(channels)
@@ -161,10 +168,25 @@ def _disk_words(disk: Disk, number: int, after: int) -> list[str]:
     # nobody needs it to survive a crash of the host.
     return [
         "-drive",
-        f"if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap,file={_escaped(disk.path)}",
+        f"if=none,id=disk{number},{_image(disk)}",
         "-device",
         f"virtio-blk-pci,drive=disk{number},bootindex={after + number + 1}{serial}",
     ]
+
+
+def _image(disk: Disk) -> str:
+    """Return which file is the disk; one with errors reports them instead of stopping QEMU."""
+    common = "cache=unsafe,discard=unmap"
+    if not disk.errors:
+        return f"format=raw,{common},file={_escaped(disk.path)}"
+    rules = (
+        f"file.inject-error.{number}.{part}"
+        for number, rule in enumerate(disk.errors)
+        for part in rule.split(",")
+    )
+    file = f"file.image.driver=file,file.image.filename={_escaped(disk.path)}"
+    head = f"driver=raw,{common},werror=report,rerror=report,file.driver=blkdebug"
+    return ",".join((head, *rules, file))
 
 
 def _channel_words(channels: Channels) -> list[str]:

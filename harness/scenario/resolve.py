@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from harness.documents import suggest
 from harness.errors import BuildFailed, DecodeError, LabError, Position
 from harness.events import EVENTS
+from harness.faults.fault import Fault
 from harness.faults.model import placed
 from harness.hook.images import image_kind
 from harness.paths import cache_root
@@ -142,7 +143,7 @@ def _boots(
             expectations=_expectations(loaded, files),
             expected_verdict=_verdict(loaded),
             deadline_s=scenario.deadline.total_seconds(),
-            faults=placed(loaded.document, scenario.faults),
+            faults=_faults(loaded),
             seed=scenario.seed,
             nightly=scenario.nightly,
             python=python,
@@ -262,6 +263,20 @@ def _segment(loaded: LoadedScenario) -> Literal["auto", "bridge", "wire"]:
         if fault.needs_frames:
             return "wire"
     return segment
+
+
+def _faults(loaded: LoadedScenario) -> tuple[Fault, ...]:
+    faults = placed(loaded.document, loaded.scenario.faults)
+    disks = [disk.name for disk in loaded.scenario.machine.disks]
+    for number, fault in enumerate(faults):
+        named = fault.parameters.get("disk", "vda")
+        if fault.place == "machine" and fault.deed in ("slow", "broken") and named not in disks:
+            raise loaded.error(
+                f"faults: the machine has no disk {named!r}",
+                ("faults", number, "do"),
+                hint=suggest(named, disks) or "give it some in machine.disks",
+            )
+    return faults
 
 
 def _verdict(loaded: LoadedScenario) -> VerdictItem | None:

@@ -18,6 +18,7 @@ from harness.documents import load
 from harness.faults.plan import FaultPlan
 from harness.faults.reading import FaultReader
 from harness.lab_faults import Hands
+from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware
 from harness.machine.machine import Machine
 from harness.machine.qemu import MachineSpec, Nic
@@ -61,6 +62,12 @@ class Bench:
         )
         return event.t
 
+    async def ask(self, command: str) -> str:
+        """Return what QEMU's human monitor answers."""
+        return str(
+            await self.machine.monitor.execute("human-monitor-command", **{"command-line": command})
+        )
+
 
 @asynccontextmanager
 async def bench(folder: Path, *texts: str) -> AsyncIterator[Bench]:
@@ -76,14 +83,16 @@ async def bench(folder: Path, *texts: str) -> AsyncIterator[Bench]:
     lan = Segment(timeline=timeline, tasks=tasks, kind=SegmentKind.WIRE, private_dir=folder)
     await lan.start()
     port = await lan.plug_in("m1", tamperer=hands.cable(MAC))
+    spec = MachineSpec(
+        name="m1",
+        firmware=Firmware.BIOS,
+        accel="tcg",
+        nics=[Nic(mac=MAC, netdev=port.netdev("net0"))],
+        disks=[create_disk(folder / "vda.img", 4 << 20)],
+        memory_mib=256,
+    )
     machine = Machine(
-        spec=MachineSpec(
-            name="m1",
-            firmware=Firmware.BIOS,
-            accel="tcg",
-            nics=[Nic(mac=MAC, netdev=port.netdev("net0"))],
-            memory_mib=256,
-        ),
+        spec=hands.shape(spec),
         run_dir=folder,
         private_dir=folder,
         timeline=timeline,
@@ -145,3 +154,58 @@ async def test_frames_on_the_wire_are_struck_and_counted(tmp_path: Path) -> None
         assert fired["facts"]["source"] == "0.0.0.0"
         (sentence,) = made.plan.finish()
     assert "at link when {after: 10 min} do down never fired" in sentence
+
+
+@in_own_network
+async def test_a_machine_is_put_together_as_the_faults_say(tmp_path: Path) -> None:
+    faults = (
+        "{at: machine, do: {clock: 1999-12-31}}",
+        "{at: machine, do: {memory: 128 MiB}}",
+        "{at: machine, do: {nic: pcnet}}",
+        "{at: machine, do: {broken: {what: write, at: 1 MiB}}}",
+    )
+    async with bench(tmp_path, *faults) as made:
+        assert made.plan.unfired() == []
+        await made.machine.start()
+        assert "pcnet" in await made.ask("info network")
+        memory = await made.machine.monitor.execute("query-memory-size-summary")
+        assert memory["base-memory"] == 128 << 20
+        date = await made.machine.monitor.execute("qom-get", path="/machine", property="rtc-time")
+        assert (date["tm_year"], date["tm_mon"], date["tm_mday"]) == (99, 11, 31)
+        assert "Input/output error" in await made.ask('qemu-io disk0 "write 1M 512"')
+        assert "wrote" in await made.ask('qemu-io disk0 "write 2M 512"')
+        assert "read 512/512" in await made.ask('qemu-io disk0 "read 1M 512"')
+
+
+@in_own_network
+async def test_a_machine_without_its_network_card_says_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path, "{at: machine, do: {nic: absent}}") as made:
+        await made.machine.power_on()
+        await made.tasks.race(
+            made.timeline.wait_for(lambda event: "No bootable" in event.get("text", "")),
+            Deadline.after(PATIENCE),
+            waiting_for="the firmware's last words",
+        )
+        with pytest.raises(BlockingIOError):
+            made.server.recv(2000)
+
+
+@in_own_network
+async def test_power_and_cpu_are_somebodys_to_play_with(tmp_path: Path) -> None:
+    faults = (
+        "{at: machine, when: {after: 500 ms}, do: {pause: 1 s}}",
+        "{at: machine, when: {event: qmp.event.seen, nth: 3}, do: {power: {what: cycle}}}",
+        "{at: machine, when: {event: machine.reset, nth: 1}, do: {slow: 100 KiB}}",
+        "{at: machine, when: {after: 5 s}, do: {power: cut}}",
+    )
+    async with bench(tmp_path, *faults) as made:
+        await made.machine.power_on()
+        await made.event("machine.reset")
+        await made.event("machine.exited")
+        assert made.plan.unfired() == []
+        seen = [event["event"] for event in named(made.timeline, "qmp.event.seen")]
+        assert [one for one in seen if one in ("STOP", "RESUME")][:2] == ["STOP", "RESUME"]
+        stops = [event.t for event in named(made.timeline, "qmp.event.seen")
+                 if event["event"] in ("STOP", "RESUME")]  # fmt: skip
+        assert 1 <= stops[1] - stops[0] < 3
+        assert not made.tasks.failure.done()

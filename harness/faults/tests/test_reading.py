@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jsonschema
@@ -184,3 +185,37 @@ def test_an_event_that_does_not_exist_is_refused_with_the_nearest_names(tmp_path
     assert "did you mean guest.docker.started" in str(caught.value.hint)
     with pytest.raises(ScenarioError, match="'first' counts nothing: a moment of link comes once"):
         read("{at: link, when: {after: 1 s, first: 2}, do: down}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters"),
+    [
+        ("{at: machine, do: {clock: 1970-01-01}}", {"base": "1970-01-01T00:00:00"}),
+        ("{at: machine, do: {clock: '2030-05-01 12:00Z'}}", {"base": "2030-05-01T12:00:00"}),
+        ("{at: machine, do: {memory: 512 MiB}}", {"size": 512 << 20}),
+        ("{at: machine, do: {power: {what: reset}}}", {"what": "reset"}),
+    ],
+)
+def test_what_can_be_wrong_with_a_machine(
+    text: str, parameters: dict[str, object], tmp_path: Path
+) -> None:
+    assert read(text, tmp_path).parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{at: machine, do: {clock: 1969-12-31}}", "expected a time from 1970 on"),
+        ("{at: machine, do: {clock: soon}}", "expected a time from 1970 on"),
+        ("{at: machine, do: {memory: 1 MB}}", "memory is whole MiB, at least 64 MiB"),
+        ("{at: machine, do: {slow: 0}}", "a disk that does nothing at all is no slow one"),
+        ("{at: machine, do: {nic: e100}}", "'e100' is not known"),
+        (
+            "{at: machine, when: {after: 5 s}, do: {nic: absent}}",
+            "'after' says nothing here: the machine is put together, before power-on",
+        ),
+    ],
+)
+def test_what_no_machine_can_be(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        read(text, tmp_path)

@@ -175,3 +175,11 @@ def test_faults_of_frames_take_the_segment_that_can_do_them(
 def test_faults_of_frames_are_refused_on_a_segment_that_is_the_kernels() -> None:
     with pytest.raises(ScenarioError, match="frames pass through the kernel, out of reach"):
         resolved(segment="bridge", faults=[{"at": "wire", "do": "drop"}])
+
+
+def test_a_fault_of_a_disk_names_one_that_is_there() -> None:
+    broken = {"at": "machine", "do": {"broken": "write"}}
+    assert resolved(faults=[broken]).faults[0].parameters == {"what": "write"}
+    with pytest.raises(ScenarioError, match="faults: the machine has no disk 'vdb'") as caught:
+        resolved(faults=[{"at": "machine", "do": {"slow": {"octets_per_s": 1, "disk": "vdb"}}}])
+    assert caught.value.hint == "did you mean 'vda'? known here: vda"
