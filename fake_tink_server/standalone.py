@@ -125,6 +125,7 @@ class Server:
         folder, self._folder = self._folder, None
         if folder is not None:
             folder.cleanup()
+        self.timeline.close()
 
     async def restart(self, *, keep_state: bool = True) -> None:
         """Close every connection and listen on the same port again.
@@ -357,14 +358,16 @@ class Server:
         return self._server
 
     async def _finished(self) -> dict[str, str]:
-        server = self._serving
+        """Look at the timeline, not at one server: it may be restarted meanwhile."""
+        from fake_tink_server.workflow import TERMINAL
+
         while True:
-            states = await server.wait_until_finished()
-            if states:
-                return {workflow_id: state.short for workflow_id, state in states.items()}
-            seen = len(self.timeline)
+            known = self._serving.engine.workflows
+            if known and all(each.state in TERMINAL for each in known.values()):
+                return {each.id: each.state.short for each in known.values()}
             await self.timeline.wait_for(
-                lambda event: event.name == "tink.workflow.changed", since=seen
+                lambda event: event.name in ("tink.workflow.changed", "tink.workflow.removed"),
+                since=len(self.timeline),
             )
 
     async def _race(self, work: Awaitable[T], within: timedelta, what: str) -> T:
