@@ -117,7 +117,8 @@ def report(workflow: Workflow | None, said: AgentReport) -> list[Note]:
             raise Refused(Code.INVALID_ARGUMENT, complaint)
     if workflow is None:
         raise Refused(Code.INTERNAL, _no_workflow(said.workflow_id))
-    for task, action in workflow.actions:
+    rendered = workflow.state is not State.NEW  # a disabled workflow never is
+    for task, action in workflow.actions if rendered else ():
         if action.id == said.action_id and task.worker == said.agent:
             return _take(workflow, task, action, said)
     raise Refused(Code.NOT_FOUND, "action not found")

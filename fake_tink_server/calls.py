@@ -8,6 +8,7 @@ from typing import Final, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
 
 from fake_tink_server.answers import Code, Refused
@@ -27,6 +28,15 @@ _CODES: Final = {
     Code.FAILED_PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
     Code.INTERNAL: grpc.StatusCode.INTERNAL,
 }
+
+
+def _is_wire_format(request: bytes) -> bool:
+    """Whether ``request`` is fields, of whatever kind; then it is text that made it no message."""
+    try:
+        Empty.FromString(request)
+    except DecodeError:
+        return False
+    return True
 
 
 class Aborted(Exception):
@@ -75,7 +85,11 @@ class Call:
                 if stream
                 else "error unmarshalling request"
             )
-            reason = "proto: cannot parse invalid wire-format data"
+            reason = (
+                "string field contains invalid UTF-8"
+                if _is_wire_format(request)
+                else "proto: cannot parse invalid wire-format data"
+            )
             await self.abort(grpc.StatusCode.INTERNAL, f"grpc: {what}: {reason}")
         return message
 

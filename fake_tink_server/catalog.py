@@ -94,15 +94,15 @@ class Catalog:
             ignored=[*self.ignored, *other.ignored],
         )
 
-    def jobs(self) -> list[Job]:
-        """Render every Workflow that is not disabled.
+    def jobs(self, *, disabled: bool = False) -> list[Job]:
+        """Render every Workflow that is not disabled; those too with ``disabled``.
 
         Raises ``ScenarioError``, or ``ScenarioErrors`` for several workflows with mistakes.
         """
         found: list[Job] = []
         errors: list[ScenarioError] = []
         for loaded in self.workflows.values():
-            if loaded.object.spec.disabled:
+            if loaded.object.spec.disabled and not disabled:
                 continue
             try:
                 found.append(self._job(loaded))
@@ -180,6 +180,7 @@ class Catalog:
         )
         data = template_data(hardware.object if hardware else None, spec.hardware_map)
         compiled = compile_template(template.document, data)
+        custom = spec.boot_options.customboot_config
         return Job(
             run=Run(
                 namespace=namespace,
@@ -191,8 +192,11 @@ class Catalog:
                     toggle_allow_netboot=spec.boot_options.toggle_allow_netboot,
                     mode=spec.boot_options.boot_mode,
                     iso_url=spec.boot_options.iso_url,
-                    post_actions=bool(spec.boot_options.customboot_config.get("postActions")),
+                    bmc=bool(hardware and hardware.object.spec.bmc_ref),
+                    preparing_actions=bool(custom.get("preparingActions")),
+                    post_actions=bool(custom.get("postActions")),
                 ),
+                disabled=bool(spec.disabled),
             ),
             workflow=loaded,
             template=template,

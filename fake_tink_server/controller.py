@@ -52,9 +52,11 @@ def reconcile(workflow: Workflow, now_s: float) -> list[Note]:
 
 def booted(workflow: Workflow) -> list[Note]:
     """Go on after the BMC did what was wanted of it."""
-    if workflow.state is State.PREPARING:
+    boot = workflow.boot
+    if workflow.state is State.PREPARING and (boot.mode != "customboot" or boot.preparing_actions):
         return move(workflow, State.PENDING)
     if workflow.state is State.POST:
+        boot.post_done = True
         return move(workflow, _last_state(workflow))
     return []
 
@@ -73,7 +75,11 @@ def _begin(workflow: Workflow) -> list[Note]:
         notes.append(AllowPxe(hardware=workflow.hardware, allow=True))
     if not boot.mode:
         return notes + move(workflow, State.PENDING)
-    if boot.mode in ("iso", "isoboot") and not boot.iso_url:
+    if not workflow.hardware:
+        return notes + move(workflow, State.FAILED)
+    if boot.mode == "customboot" and not boot.preparing_actions:
+        return notes  # and so it stays: the controller waits for a job that it never made
+    if not boot.bmc or (boot.mode in ("iso", "isoboot") and not boot.iso_url):
         return notes + move(workflow, State.FAILED)
     return [*notes, BmcWanted(workflow_id=workflow.id, mode=boot.mode, post=False)]
 
@@ -130,15 +136,23 @@ def _follow(workflow: Workflow) -> None:
 
 def _finish(workflow: Workflow) -> list[Note]:
     boot, notes = workflow.boot, list[Note]()
-    if boot.toggle_allow_netboot:
+    if boot.toggle_allow_netboot and not boot.toggled_back:
+        if not workflow.hardware:
+            return move(workflow, State.FAILED)
         notes.append(AllowPxe(hardware=workflow.hardware, allow=False))
-    if boot.mode == "iso" or (workflow.protocol is Protocol.V2 and boot.mode == "isoboot"):
-        if not boot.iso_url:
+        boot.toggled_back = True
+    if not boot.post_done and _wants_bmc_after(workflow):
+        if not boot.bmc or (boot.mode != "customboot" and not boot.iso_url):
             return notes + move(workflow, State.FAILED)
         return [*notes, BmcWanted(workflow_id=workflow.id, mode=boot.mode, post=True)]
-    if workflow.protocol is Protocol.V2 and boot.mode == "customboot" and boot.post_actions:
-        return [*notes, BmcWanted(workflow_id=workflow.id, mode=boot.mode, post=True)]
     return notes + move(workflow, _last_state(workflow))
+
+
+def _wants_bmc_after(workflow: Workflow) -> bool:
+    boot = workflow.boot
+    if workflow.protocol is not Protocol.V2:
+        return boot.mode == "iso"
+    return boot.mode in ("iso", "isoboot") or (boot.mode == "customboot" and boot.post_actions)
 
 
 def _last_state(workflow: Workflow) -> State:

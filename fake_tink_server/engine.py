@@ -143,6 +143,10 @@ class Engine:
             self._order.shuffle(own)
         return agent_calls.next_action(agent_calls.choose(own), agent_id)
 
+    def look(self, workflow_id: str, now_s: float) -> list[Note]:
+        """Let the controller look at a workflow of which something was handed out."""
+        return controller.reconcile(self._workflows[workflow_id], now_s)
+
     def agent_report(self, report: AgentReport, now_s: float) -> list[Note]:
         """Answer v2's ReportActionStatus; return what changed. Raises ``Refused``."""
         workflow = self._workflows.get(report.workflow_id)

@@ -33,7 +33,7 @@ class AgentProtocol:
         found = await desk.patiently(call, lambda: desk.engine.next_action(call.worker))
         call.workflow, call.action = found.workflow_id, found.order.name
         call.task = found.order.task
-        desk.publish([])
+        desk.publish(desk.engine.look(found.workflow_id, desk.wall()))
         desk.record(
             "tink.action.sent",
             id=call.id,

@@ -97,8 +97,16 @@ class BootOptions:
     """``""``, ``netboot``, ``iso``, ``isoboot`` or ``customboot``; anything but ``""`` needs a BMC
     before work is handed out."""
     iso_url: str = ""
+    bmc: bool = True
+    """Whether the Hardware names a BMC (``bmcRef``)."""
+    preparing_actions: bool = True
+    """Whether ``customboot`` asks the BMC for something before the first action."""
     post_actions: bool = False
     """Whether ``customboot`` asks the BMC for something after the last action."""
+    toggled_back: bool = False
+    """Whether ``allowPXE`` was set back after the last action: that is done once."""
+    post_done: bool = False
+    """Whether the BMC has done its part after the last action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

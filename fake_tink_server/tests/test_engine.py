@@ -133,7 +133,7 @@ def test_boot_options() -> None:
     say(engine, "x", State.RUNNING)
     assert AllowPxe(hardware="h", allow=False) in say(engine, "x", State.SUCCESS)
 
-    engine, workflow = started((A, ["x"]), boot=BootOptions(mode="netboot"))
+    engine, workflow = started((A, ["x"]), hardware="h", boot=BootOptions(mode="netboot"))
     assert workflow.state is State.PREPARING
     assert engine.contexts_for(A) == []
     engine.booted(ID, 1.0)
