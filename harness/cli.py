@@ -7,7 +7,6 @@ or bad usage, 3 the host is unfit or a build failed, 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import signal
 import sys
@@ -15,7 +14,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import __version__
 from harness.errors import BuildFailed, HostUnfit, LabError, ScenarioError
@@ -40,13 +38,10 @@ class Verb:
     """Whether words that are not its own go on, as ``arguments.rest``."""
 
 
-def _call(module: str, function: str, *positional: Any, **named: Any) -> Any:
-    return getattr(importlib.import_module(module), function)(*positional, **named)
-
-
 def _configure_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="scenario or folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write outcomes and verdicts")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML, for a CI")
     parser.add_argument("-k", dest="only", metavar="WORD", help="only items whose name has WORD")
     parser.add_argument(
         "--set",
@@ -65,6 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return run_command(
         arguments.paths,
         json_file=arguments.json,
+        junit_file=arguments.junit,
         only=arguments.only,
         changes=arguments.changes,
     )
@@ -130,11 +126,18 @@ def _tink(arguments: argparse.Namespace) -> int:
 
 
 def _configure_report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_FOLDER", help="a folder below runs/")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder of these"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="of several runs: write the index there"
+    )
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    return int(_call("harness.report.command", "report_command", arguments.run_dir))
+    from harness.report.command import report_command
+
+    return report_command(arguments.paths, output=arguments.output)
 
 
 def _configure_bench(parser: argparse.ArgumentParser) -> None:
@@ -243,9 +246,12 @@ VERBS: dict[str, Verb] = {
         passes_on=True,
     ),
     "report": Verb(
-        summary="write the report of a run folder again",
+        summary="write the report of a run again, or an index of several",
         examples="""\
-  hooklab report runs/hello-uefi-0007           judged anew from its timeline.jsonl""",
+  hooklab report runs/hello-uefi-0007           judged anew from its timeline.jsonl
+  hooklab report runs/                          an index of all: runs/index.html
+  hooklab report runs/a-uefi-0001 runs/a-uefi-0002
+                                                and what tells the two apart""",
         configure=_configure_report,
         run=_report,
     ),

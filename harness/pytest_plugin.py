@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pytest
 
 if TYPE_CHECKING:
+    from _pytest._code.code import ExceptionChainRepr
+
     from harness.scenario.item import Item
     from harness.scenario.python import Declaration
     from harness.scenario.runner import RunResult
@@ -69,8 +71,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Use the real runner unless a test put in another."""
     config.stash.setdefault(RUNNER, SealedRunner())
+    if not hasattr(config, "workerinput"):  # a worker of xdist tells its results to the main one
+        config.pluginmanager.register(_SessionIndex(), "hooklab session index")
     config.addinivalue_line("markers", "scenario: boots a machine from a scenario")
     config.addinivalue_line("markers", "nightly: left out without --nightly")
+
+
+class _SessionIndex:
+    """Writes one page about all boots of a session, and says where."""
+
+    def __init__(self) -> None:
+        self._run_dirs: list[Path] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the run folder of a boot, from wherever it ran."""
+        if report.when == "call":
+            found = [value for name, value in report.user_properties if name == "run_dir"]
+            self._run_dirs += [Path(str(value)) for value in found]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write the index beside the run folders."""
+        if not self._run_dirs:
+            return
+        from harness.report.index import session_file, summary, write_index
+
+        try:
+            file = session_file(self._run_dirs[0].parent)
+            rows = write_index(self._run_dirs, file)
+        except OSError as error:
+            terminalreporter.write_line(f"hooklab: no index of this session: {error}")
+            return
+        terminalreporter.write_line(f"hooklab: {summary(rows)}   {_near(file)}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -169,6 +200,24 @@ class ScenarioFailed(Exception):
         self.result = result
 
 
+def _told(file: Path, line: int, sentence: str, text: str) -> ExceptionChainRepr:
+    """Return a failure as pytest's reporters want it: JUnit XML and the summary get the sentence.
+
+    It is made of pytest's own parts, because those travel from xdist's workers.
+    """
+    from _pytest._code.code import (
+        ExceptionChainRepr,
+        ReprEntryNative,
+        ReprFileLocation,
+        ReprTraceback,
+    )
+
+    entries = [ReprEntryNative([f"{one}\n" for one in text.splitlines()])]
+    traceback = ReprTraceback(reprentries=entries, extraline=None, style="native")
+    place = ReprFileLocation(path=str(_near(file)), lineno=line, message=sentence)
+    return ExceptionChainRepr([(traceback, place, None)])
+
+
 class ScenarioTest(pytest.Item):
     """One boot."""
 
@@ -200,6 +249,7 @@ class ScenarioTest(pytest.Item):
         self.user_properties += [
             ("run_dir", str(result.run_dir)),
             ("reached", result.verdict.reached.value),
+            ("blame", result.verdict.blame.value if result.verdict.blame else ""),
             ("because", result.verdict.because),
         ]
         self.add_report_section("call", "run", f"{_near(result.run_dir)}")
@@ -211,11 +261,12 @@ class ScenarioTest(pytest.Item):
     ) -> str | Any:
         """Return what was expected, what happened, the nearest events, and the files."""
         from harness.errors import LabError
-        from harness.report.failure import failure_text
+        from harness.report.failure import failure_sentence, failure_text
 
         error = excinfo.value
         if isinstance(error, ScenarioFailed):
-            return failure_text(error.result)
+            sentence = failure_sentence(error.result)
+            return _told(self.path, self._line, sentence, failure_text(error.result))
         if isinstance(error, LabError):
             return str(error) + (f"\n    {error.hint}" if error.hint else "")
         return super().repr_failure(excinfo, style)

@@ -21,6 +21,10 @@ class Result(Protocol):
         """What was booted."""
 
     @property
+    def outcome(self) -> str:
+        """``passed``, ``failed``, ``error`` or ``interrupted``."""
+
+    @property
     def verdict(self) -> Verdict:
         """How far it came, and why no further."""
 
@@ -43,6 +47,24 @@ class Result(Protocol):
     @property
     def events(self) -> Sequence[Event]:
         """The timeline."""
+
+
+def failure_sentence(result: Result) -> str:
+    """Return in one sentence why a boot did not end as its scenario says."""
+    verdict = result.verdict
+    if result.error:
+        return f"the lab itself failed: {result.error}"
+    if result.item.expected_verdict is not None and result.differences:
+        return "; ".join(result.differences)
+    if verdict.failed_in:
+        blame = f" (blame: {verdict.blame})" if verdict.blame else ""
+        return f"failed in {verdict.failed_in.words}: {verdict.because}{blame}"
+    unmet = [finding for finding in result.findings if not finding.met]
+    if unmet:
+        one = unmet[0]
+        more = f", and {len(unmet) - 1} more" if len(unmet) > 1 else ""
+        return f"{one.expectation}: expected {one.expected}, found {one.found}{more}"
+    return "; ".join(result.differences) or verdict.because
 
 
 def failure_text(result: Result) -> str:

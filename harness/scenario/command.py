@@ -36,14 +36,16 @@ def run_command(
     *,
     json_file: Path | None,
     only: str | None,
+    junit_file: Path | None = None,
     changes: Sequence[str] = (),
 ) -> int:
     """Run the scenarios in ``paths`` with ``changes`` (``KEY=VALUE``); return the exit status.
 
     Raises ``ScenarioError`` before anything starts, ``HostUnfit`` and ``BuildFailed``.
     """
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise ScenarioError(f"--json: there is no folder {json_file.parent}")
+    for option, file in (("--json", json_file), ("--junit", junit_file)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise ScenarioError(f"{option}: there is no folder {file.parent}")
     items = load_all(paths, only=only, changes=parse_changes(changes))
     results: list[RunResult] = []
     try:
@@ -57,6 +59,10 @@ def run_command(
         if json_file is not None:
             text = json.dumps([result.to_data() for result in results], indent=2)
             json_file.write_text(text + "\n", encoding="utf-8")
+        if junit_file is not None:
+            from harness.report.junit import write_junit
+
+            write_junit(results, junit_file)
     return EXIT_OK if all(result.passed for result in results) else EXIT_FAILED
 
 

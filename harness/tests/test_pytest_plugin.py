@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_items_are_chosen_as_any_other(tests: pytest.Pytester) -> None:
 def test_run_folders_go_where_they_are_wanted(tests: pytest.Pytester) -> None:
     tests.runpytest("scenarios", "--runs", "elsewhere").assert_outcomes(passed=2)
     made = sorted(path.name for path in (tests.path / "elsewhere").iterdir())
-    assert made == ["hello-bios", "hello-uefi"]
+    assert made == ["hello-bios", "hello-uefi", "session-0001.html"]
 
 
 def test_a_failure_is_told_without_python(tests: pytest.Pytester) -> None:
@@ -128,6 +129,34 @@ def test_what_a_run_was_goes_into_junit_xml(tests: pytest.Pytester) -> None:
     assert 'name="hello[uefi]"' in text
     assert '<property name="reached" value="done"' in text
     assert 'name="run_dir"' in text
+
+
+def test_a_failure_s_sentence_is_the_message_everywhere(tests: pytest.Pytester) -> None:
+    scenario(tests, "bad", "Bad luck")
+    sentence = "failed in workflow: action 'write' failed: exit status 3 & <more> (blame: action)"
+    result = tests.runpytest("scenarios/bad.yaml", "--runs", "runs", "--junitxml=out.xml")
+    assert f"::bad[uefi] - {sentence[:20]}" in result.outlines[-2]
+    [failure] = ElementTree.parse(tests.path / "out.xml").getroot().iter("failure")
+    assert failure.get("message") == sentence
+    assert "    nearest events:" in (failure.text or "")
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "2")])
+def test_a_session_leaves_an_index(tests: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    scenario(tests, "bad", "Bad luck")
+    result = tests.runpytest("scenarios", "--runs", "runs", *workers)
+    told = "hooklab: 3 runs: 2 passed, 1 failed   runs/session-0001.html"
+    result.stdout.fnmatch_lines([told])
+    page = (tests.path / "runs" / "session-0001.html").read_text()
+    for words in ("hello[bios]", "hello-uefi/report.html", "Action &#39;write&#39; failed"):
+        assert words in page
+
+
+def test_a_session_without_boots_leaves_none(tests: pytest.Pytester) -> None:
+    (tests.path / "test_plain.py").write_text("def test_plain():\n    pass\n")
+    result = tests.runpytest("test_plain.py", "--runs", "runs")
+    result.stdout.no_fnmatch_line("hooklab: *")
+    assert not (tests.path / "runs").exists()
 
 
 def test_a_bad_scenario_is_a_collection_error_with_its_place(tests: pytest.Pytester) -> None:

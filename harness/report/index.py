@@ -1,0 +1,181 @@
+"""One page about many runs: how each ended, where the time went, and what tells two apart."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from harness.errors import LabError
+from harness.phases import Phase
+from harness.report.differences import Differences, compare
+from harness.report.html import (
+    REPORT_NAME,
+    as_expected,
+    sentence,
+    templates,
+    tone,
+    total_s,
+    write_report,
+)
+from harness.report.record import RunRecord, read_run
+
+INDEX_NAME: Final = "index.html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A run in one line."""
+
+    run_dir: Path
+    name: str
+    title: str
+    report: str
+    """Where the failure was reported: ``F50, tinkerbell/hook#178``."""
+    outcome: str
+    """``passed``, ``failed``, ``error``, ``interrupted``; ``unreadable`` for what is no run."""
+    tone: str
+    expected: bool
+    phase: str
+    blame: str
+    sentence: str
+    total_s: float = 0.0
+    phases: tuple[tuple[str, float], ...] = ()
+    """Phase and seconds."""
+
+
+def row_of(run: RunRecord) -> Row:
+    """Return a run in one line."""
+    verdict, item = run.verdict, run.item
+    return Row(
+        run_dir=run.run_dir,
+        name=item.id,
+        title=item.title,
+        report=item.report or "",
+        outcome=run.outcome,
+        tone=tone(run),
+        expected=as_expected(run),
+        phase=verdict.failed_in.words if verdict.failed_in else verdict.reached.words,
+        blame=verdict.blame.value if verdict.blame else "",
+        sentence=sentence(run),
+        total_s=total_s(run),
+        phases=tuple(run.tracker.durations().items()),
+    )
+
+
+def _unreadable(run_dir: Path, error: Exception) -> Row:
+    return Row(
+        run_dir=run_dir, name=run_dir.name, title="", report="", outcome="unreadable", tone="error",
+        expected=False, phase="", blame="", sentence=str(error),
+    )  # fmt: skip
+
+
+def session_file(runs: Path) -> Path:
+    """Make and return ``<runs>/session-NNNN.html``, the next free number. Raises ``OSError``."""
+    taken = [path.stem.removeprefix("session-") for path in runs.glob("session-*.html")]
+    number = max((int(one) for one in taken if one.isdecimal()), default=0)
+    while True:
+        number += 1
+        file = runs / f"session-{number:04}.html"
+        try:
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return file
+
+
+def find_runs(paths: Iterable[Path]) -> list[Path]:
+    """Return the run folders among ``paths`` and right below those that are none.
+
+    Raises ``LabError`` for a path without any.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if (path / "timeline.jsonl").is_file():
+            found.append(path)
+            continue
+        below = sorted(file.parent for file in path.glob("*/timeline.jsonl"))
+        if not below:
+            raise LabError(
+                f"{path} is no run folder, and has none",
+                hint="hooklab run makes run folders below runs/",
+            )
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def write_index(run_dirs: Sequence[Path], file: Path) -> list[Row]:
+    """Write an index of ``run_dirs`` to ``file``; return its rows.
+
+    Of exactly two runs it says what tells them apart. A folder that can't be read has a row that
+    says so. Raises ``OSError`` when ``file`` can't be written.
+    """
+    rows: list[Row] = []
+    two: list[RunRecord] = []
+    for run_dir in run_dirs:
+        try:
+            run = read_run(run_dir)
+            rows.append(row_of(run))
+            if len(run_dirs) == 2:
+                two.append(run)
+            if not (run_dir / REPORT_NAME).is_file():
+                write_report(run_dir)
+        except (LabError, OSError, ValueError, KeyError) as error:
+            rows.append(_unreadable(run_dir, error))
+    between = compare(*two) if len(two) == 2 else None
+    file.write_text(_page(rows, between, file), encoding="utf-8")
+    return rows
+
+
+def _page(rows: Sequence[Row], between: Differences | None, file: Path) -> str:
+    longest = max((row.total_s for row in rows), default=0.0) or 1.0
+    order = [phase.value for phase in Phase]
+    counted = Counter(row.outcome for row in rows)
+    return (
+        templates()
+        .get_template("index.html.j2")
+        .render(
+            rows=[_shown(row, longest, order, file) for row in rows],
+            summary=summary(rows),
+            tone="passed" if set(counted) <= {"passed"} else "failed",
+            total_s=sum(row.total_s for row in rows),
+            legend=[(n, phase.words) for n, phase in enumerate(Phase) if phase in _DRAWN],
+            between=between,
+            pair=[row.name if rows[0].name != rows[1].name else row.run_dir.name for row in rows]
+            if between
+            else [],
+        )
+    )
+
+
+_DRAWN: Final = tuple(phase for phase in Phase if phase not in (Phase.POWER_ON, Phase.DONE))
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Return ``12 runs: 10 passed, 2 failed``."""
+    counted = Counter(row.outcome for row in rows)
+    names = ("passed", "failed", "error", "interrupted", "unreadable")
+    told = ", ".join(f"{counted[name]} {name}" for name in names if counted[name])
+    return f"{len(rows)} run{'s' if len(rows) != 1 else ''}: {told}"
+
+
+def _shown(row: Row, longest: float, order: list[str], file: Path) -> dict[str, Any]:
+    page = os.path.relpath(row.run_dir / REPORT_NAME, file.parent)
+    return {
+        "row": row,
+        "link": quote(page),
+        "bars": [
+            {
+                "number": order.index(name),
+                "wide": 100 * seconds / longest,
+                "title": f"{Phase(name).words}: {seconds:.1f} s",
+                "seconds": seconds,
+            }
+            for name, seconds in row.phases
+            if seconds > 0 and name in order
+        ],
+    }
