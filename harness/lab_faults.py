@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.errors import MonitorLost
-from harness.facts import is_boot_program
+from harness.facts import is_boot_program, is_initramfs
 from harness.faults.deeds import Block, Deed, Down, Pause, Power, Slow
 from harness.faults.frames import FrameTampering
 from harness.faults.moments import EVENT, MOMENT, event_facts
+from harness.faults.places.hook import INITRAMFS
+from harness.faults.places.hook import PLACE as HOOK
 from harness.faults.places.link import PLACE as LINK
 from harness.faults.places.link import UP
 from harness.faults.places.machine import ASSEMBLY
@@ -62,6 +64,7 @@ class Hands:
         self._phases = PhaseTracker()
         self._strikes = [plan.at(place.name) for place in (LINK, MACHINE)]
         self._assembly = plan.at(MACHINE.name)
+        self._hook = plan.at(HOOK.name)
         self._ports: dict[str, _PortState] = {}
         self._machine: Machine | None = None
         self._alarms: list[asyncio.TimerHandle] = []
@@ -110,6 +113,8 @@ class Hands:
         if facts is None:
             return
         self._strike(EVENT, **facts)
+        if _has_initramfs(event):
+            self._hook(INITRAMFS, mac=event.get("mac"))
         if driver := _brought_up(event):
             self._strike(UP, by=driver)
 
@@ -242,3 +247,12 @@ def _brought_up(event: Event) -> str | None:
     if field and event.get("status", 200) < 300 and is_boot_program(str(event.get(field, ""))):
         return "ipxe"
     return None
+
+
+def _has_initramfs(event: Event) -> bool:
+    """Whether a machine has fetched all of an initramfs by ``event``."""
+    return (
+        event.name == "http.response.finished"
+        and event.get("status", 200) < 300
+        and is_initramfs(str(event.get("path", "")))
+    )

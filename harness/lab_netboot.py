@@ -105,6 +105,7 @@ def http_services(
             name=names[port],
             strike=faults.at("http"),
             metadata_strike=faults.at("metadata"),
+            hook_strike=faults.at("hook"),
             **given,
         )
         for port, given in parts.items()

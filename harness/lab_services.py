@@ -19,6 +19,7 @@ from harness.lab_netboot import address_services, dhcp_services, http_services
 from harness.lab_parts import RegistryPart
 from harness.lab_registries import make_registries
 from harness.net.neighbours import identify
+from harness.scenario.item import HookItem
 from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.services.dns import DnsService
@@ -101,7 +102,7 @@ class Surroundings:
         assert item.hook.initramfs is not None
         artifacts = {
             "vmlinuz-x86_64": item.hook.kernel,
-            "initramfs-x86_64": item.hook.initramfs,
+            "initramfs-x86_64": _initramfs(item.hook),
         }
         assert item.ipxe is not None
         binaries = {path.name: path for path in sorted(item.ipxe.iterdir())}
@@ -249,3 +250,13 @@ class Surroundings:
             self._ca = Authority()
             (self._run_dir / "ca.pem").write_bytes(self._ca.certificate)
         return self._ca
+
+
+def _initramfs(hook: HookItem) -> Path:
+    """Return the file that is served: with what faults put over it, where they do."""
+    assert hook.initramfs is not None
+    if hook.overlay is None:
+        return hook.initramfs
+    from harness.hook.overlay import joined
+
+    return joined(hook.initramfs, hook.overlay, PRIVATE_DIR / "initramfs")

@@ -371,6 +371,44 @@ class Broken(Deed):
     disk: str = parameter("text", "the disk's name", default="vda")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments(Deed):
+    """The kernel gets other arguments."""
+
+    remove: tuple[str, ...] = parameter(
+        "list", "keys, or key=value; `console*` takes all that fit", default=()
+    )
+    replace: Mapping[str, str] = parameter("texts", "key → its one value", default={})
+    add: tuple[str, ...] = parameter("list", "words at the end", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File(Deed):
+    """A file is another one."""
+
+    path: str = parameter("text", "from the root on; `*` takes every file that fits")
+    text: str = parameter("text", "all that it says", default="")
+    executable: bool = parameter("flag", "whether it is a program", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(Deed):
+    """Files are not there."""
+
+    paths: tuple[str, ...] = parameter(
+        "list", "from the root on; `*` takes every file that fits", primary=True
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service(Deed):
+    """A service ends."""
+
+    name: str = parameter("text", "which: hook-docker, hook-bootkit, dhcpcd-once, …", primary=True)
+    after: float = parameter("duration", "how long it runs before", default=0.0)
+    code: int = parameter("count", "its exit status", default=1)
+
+
 DEEDS: Final[Mapping[str, type[Deed]]] = {
     "drop": Drop,
     "delay": Delay,
@@ -404,6 +442,10 @@ DEEDS: Final[Mapping[str, type[Deed]]] = {
     "memory": Memory,
     "slow": Slow,
     "broken": Broken,
+    "arguments": Arguments,
+    "file": File,
+    "missing": Missing,
+    "service": Service,
 }
 """Every deed by the name it has in ``do:``."""
 

@@ -30,6 +30,7 @@ Form = Literal[
     "addresses",
     "choice",
     "code",
+    "list",
     "names",
     "fields",
 ]
@@ -210,6 +211,11 @@ FORMS: Final[Mapping[Form, FormKind]] = {
     "choice": FormKind(words="one of a few words", read=_text, schema={"type": "string"}),
     "code": FormKind(
         words="a code: its number or name", read=_code, schema={"type": ["integer", "string"]}
+    ),
+    "list": FormKind(
+        words="a text, or a list of them",
+        read=_names,
+        schema={"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]},
     ),
     "names": FormKind(
         words="a name, or a list of them",

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from harness.faults.deeds import Deed, Memory, Slow, Status, make_deed
+from harness.faults.deeds import Arguments, Deed, Memory, Slow, Status, make_deed
 from harness.faults.fault import Fault
 from harness.wire import dhcp4, ntp, tftp
 
-_BENDING: Final = ("replace", "remove", "status", "second server", "memory", "slow")
+_BENDING: Final = ("replace", "remove", "status", "second server", "memory", "slow", "arguments")
 _LEAST_MEMORY: Final = 64 << 20
 """With less not even a firmware starts."""
 _HTTP: Final = ("http", "registry", "metadata")
@@ -89,6 +89,11 @@ def _machine(deed: Deed) -> None:
             raise ValueError("a disk that does nothing at all is no slow one")
 
 
+def _hook(deed: Deed) -> None:
+    if isinstance(deed, Arguments) and not (deed.remove or deed.replace or deed.add):
+        raise ValueError("what is removed, replaced or added?")
+
+
 def _http(deed: Deed) -> None:
     if not isinstance(deed, Status):
         return
@@ -118,5 +123,6 @@ _TRIALS: Final[dict[str, Callable[[Deed], None]]] = {
     "ntp": _ntp,
     "tink": _grpc,
     "machine": _machine,
+    "hook": _hook,
     **dict.fromkeys(_HTTP, _http),
 }

@@ -38,6 +38,8 @@ class HookItem:
     initramfs: Path | None = None
     kernel_sha256: str | None = None
     initramfs_sha256: str | None = None
+    overlay: Path | None = None
+    """What faults put over the initramfs; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

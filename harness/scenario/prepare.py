@@ -15,9 +15,11 @@ from typing import Final
 
 from harness.doctor import Needs, require
 from harness.errors import BuildFailed, HostUnfit
+from harness.faults.fault import Fault
 from harness.hook.build import build_hook
 from harness.hook.files import HookFiles
 from harness.hook.images import build_images, ensure_image
+from harness.hook.overlay import make_overlay
 from harness.hook.store import digest_of_file
 from harness.hook.tools import ensure_ipxe_binaries, ensure_tool
 from harness.hook.workers import worker_layout
@@ -71,6 +73,7 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
     for item in items:
         hook = await asyncio.to_thread(_hook, item.hook, embedded, digests)
         assert hook.kernel is not None
+        hook = await asyncio.to_thread(_with_overlay, hook, item.faults, cache)
         wanted = None if item.accel == "auto" else item.accel
         chosen = await choose_accelerator(kernel=hook.kernel, cache=cache, wanted=wanted)
         own = [
@@ -138,6 +141,15 @@ def _hook(hook: HookItem, embedded: HookFiles | None, digests: dict[Path, str]) 
         kernel_sha256=digests[hook.kernel],
         initramfs_sha256=digests[hook.initramfs],
     )
+
+
+def _with_overlay(hook: HookItem, faults: Sequence[Fault], cache: Path) -> HookItem:
+    """Return ``hook`` with what faults put over its initramfs."""
+    assert hook.initramfs is not None
+    digest = hook.initramfs_sha256 or ""
+    folder = cache / "overlays"
+    overlay = make_overlay(hook.initramfs, faults, digest=digest, folder=folder)
+    return replace(hook, overlay=overlay)
 
 
 def _mount(image: ImageItem) -> Mount:

@@ -241,7 +241,8 @@ def _stack(loaded: LoadedScenario) -> Literal["lab", "smee"]:
             hint="leave it out, or say 'stack: lab'",
         )
     for number, fault in enumerate(scenario.faults):
-        if scenario.stack == "smee" and fault.place in _SMEES:
+        smees = fault.place in _SMEES or (fault.place, fault.occasion) == ("hook", "script")
+        if scenario.stack == "smee" and smees:
             raise loaded.error(
                 f"faults: at {fault.place} the real smee serves, which does not misbehave on cue",
                 ("faults", number, "at"),

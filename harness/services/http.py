@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from harness.errors import SetupFailed
-from harness.faults.deeds import Deed, Source
+from harness.faults.deeds import Arguments, Deed, Source
+from harness.faults.dialects.script import bend_script
 from harness.faults.plan import Strike, no_strike
 from harness.services import Identify
 from harness.services.answer import Answer, FilePart, status_among, status_number, treat
@@ -51,8 +52,8 @@ class HttpService:
 
     ``artifacts`` maps a file's name to its place; it is served as ``/hook/<name>``. Paths of
     Tinkerbell since 2026 and of smee and boots before are both understood. Of the ``trusted``
-    networks the header X-Forwarded-For is believed. ``strike`` and ``metadata_strike`` are the
-    faults of the two.
+    networks the header X-Forwarded-For is believed. ``strike``, ``metadata_strike`` and
+    ``hook_strike`` are the faults of the server, of the metadata and of what a script says.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class HttpService:
         trusted: Sequence[str] = (),
         strike: Strike | None = None,
         metadata_strike: Strike | None = None,
+        hook_strike: Strike | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
@@ -91,6 +93,7 @@ class HttpService:
         self._trusted = tuple(trusted)
         self._strike = strike or no_strike
         self._metadata_strike = metadata_strike or no_strike
+        self._hook_strike = hook_strike or no_strike
         self._server: HttpServer | None = None
         self._requests = 0
         self._began = timeline.clock.now()
@@ -297,7 +300,11 @@ class HttpService:
                 script = script_for(found, scripts)
             except BadScript:
                 return gohttp.empty(500)
-        exchange.record("http.script.served", mac=exchange.mac or mac, path=path, script=script)
+        known = exchange.mac or mac
+        for deed in self._hook_strike("script", mac=known, path=path):
+            if isinstance(deed, Arguments):
+                script = bend_script(script, deed)
+        exchange.record("http.script.served", mac=known, path=path, script=script)
         return gohttp.Answer(body=script.encode(), content_type=gohttp.TEXT)
 
     @asynccontextmanager
