@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from harness.errors import DecodeError, ServiceCrashed, SetupFailed
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
-from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
+from harness.wire.commands import (
+    Address,
+    CancelTimer,
+    Command,
+    LockStep,
+    Note,
+    Round,
+    Send,
+    SetTimer,
+)
 from harness.wire.ipv4 import encode_udp
 
 _BATCH: Final = 64
 """Datagrams read before the loop gets its turn again."""
+_TELL_EVERY_S: Final = 0.1
+"""How long the core of an exchange in lock step may hear nothing of its rounds."""
 _MAX_DATAGRAM: Final = 65_535
 _BUFFER_BYTES: Final = 4 << 20
 
@@ -28,6 +40,35 @@ class Core(Protocol):
 
     def timer(self, name: str, now: float) -> Sequence[Command]:
         """Return what the end of a timer leads to."""
+
+
+@dataclass(slots=True)
+class _Timer:
+    """One timer of a core. All in seconds on the run's clock."""
+
+    at: float
+    """When it ends."""
+    wakes_at: float
+    """When the loop looks at it: no later."""
+    handle: asyncio.TimerHandle
+
+
+@dataclass(slots=True)
+class _Lane:
+    """An exchange in lock step, at one of its rounds."""
+
+    expected: bytes
+    answer: Sequence[bytes]
+    rounds: Iterator[Round]
+    over: Callable[[int, float], Sequence[Command]]
+    told_at: float
+    """When the core last heard of it."""
+    at: float = 0.0
+    """When the last round was over."""
+    count: int = 0
+    """Rounds that the core has not heard of."""
+    used: bool = False
+    """Whether there was one since ``at``."""
 
 
 class UdpShell:
@@ -51,8 +92,12 @@ class UdpShell:
         self._timeline = timeline
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, _Timer] = {}
+        self._lanes: dict[Address, _Lane] = {}
+        self._buffer = bytearray(_MAX_DATAGRAM)
         self._unsent: deque[Send] = deque()
+        self.closed = False
+        """Whether the socket is gone."""
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
 
@@ -61,21 +106,18 @@ class UdpShell:
         """The local UDP port."""
         return int(self._sock.getsockname()[1])
 
-    @property
-    def closed(self) -> bool:
-        """Whether the socket is gone."""
-        return self._sock.fileno() < 0
-
     def close(self) -> None:
         """Stop, forget every timer and close the socket; may be called twice."""
         if self.closed:
             return
+        self.closed = True
         self._loop.remove_reader(self._sock.fileno())
         if self._out.fileno() >= 0:
             self._loop.remove_writer(self._out.fileno())
-        for handle in self._timers.values():
-            handle.cancel()
+        for timer in self._timers.values():
+            timer.handle.cancel()
         self._timers.clear()
+        self._lanes.clear()
         self._sock.close()
 
     def run(self, commands: Sequence[Command]) -> None:
@@ -87,29 +129,92 @@ class UdpShell:
                 case Note():
                     self._timeline.record(self._service, command.name, **command.fields)
                 case SetTimer():
-                    self._cancel(command.name)
-                    delay = max(0.0, command.at - self._timeline.clock.now())
-                    handle = self._loop.call_later(delay, self._timer_ended, command.name)
-                    self._timers[command.name] = handle
+                    self._set_timer(command.name, command.at)
                 case CancelTimer():
-                    self._cancel(command.name)
+                    if timer := self._timers.pop(command.name, None):
+                        timer.handle.cancel()
+                case LockStep(peer=peer, rounds=rounds, over=over):
+                    if first := next(rounds, None):
+                        now = self._timeline.clock.now()
+                        self._lanes[peer] = _Lane(*first, rounds, over, told_at=now)
 
-    def _cancel(self, name: str) -> None:
-        if handle := self._timers.pop(name, None):
-            handle.cancel()
+    def _set_timer(self, name: str, at: float) -> None:
+        """Let the timer end at ``at``.
+
+        A core may put its timer off with each datagram. That costs next to nothing: the loop's own
+        timer stays as it is, and when it ends too early it is set anew.
+        """
+        timer = self._timers.get(name)
+        if timer is not None:
+            if at >= timer.wakes_at:
+                timer.at = at
+                return
+            timer.handle.cancel()
+        delay = max(0.0, at - self._timeline.clock.now())
+        handle = self._loop.call_later(delay, self._timer_ended, name)
+        self._timers[name] = _Timer(at=at, wakes_at=at, handle=handle)
 
     def _readable(self) -> None:
+        used: list[_Lane] = []
+        try:
+            self._read(used)
+            now = self._timeline.clock.now() if used else 0.0
+            for lane in used:
+                if lane.used:
+                    lane.used, lane.at = False, now
+                    if now - lane.told_at >= _TELL_EVERY_S:
+                        self._tell(lane)
+        except Exception as error:  # a bug must fail the lab, not vanish in the loop's handler
+            self._crashed(error)
+
+    def _read(self, used: list[_Lane]) -> None:
+        """Take what has come; the lanes of which something came are added to ``used``."""
+        buffer, lanes = self._buffer, self._lanes
         for _ in range(_BATCH):
             if self.closed:
                 return
             try:
-                datagram, peer = self._sock.recvfrom(_MAX_DATAGRAM)
+                size, peer = self._sock.recvfrom_into(buffer)
             except BlockingIOError:
                 return
-            except OSError as error:
-                self._crashed(error)
-                return
-            self._receive(datagram, (peer[0], peer[1]))
+            if lanes and (lane := lanes.get(peer)):
+                if size == len(lane.expected) and buffer.startswith(lane.expected):
+                    if not lane.used:
+                        lane.used = True
+                        used.append(lane)
+                    self._go_on(lane, peer)
+                    continue
+                self._leave(peer)
+            self._receive(bytes(memoryview(buffer)[:size]), (peer[0], peer[1]))
+
+    def _go_on(self, lane: _Lane, peer: Address) -> None:
+        """Answer what was expected, and expect what comes next."""
+        for data in lane.answer:
+            try:
+                if self._unsent:
+                    raise BlockingIOError
+                self._out.sendto(data, peer)
+            except OSError:  # in the ordinary way it waits, or its failure is told
+                self._send(Send(data=data, destination=peer))
+        lane.count += 1
+        following = next(lane.rounds, None)
+        if following is None:
+            self._leave(peer)
+        else:
+            lane.expected, lane.answer = following
+
+    def _leave(self, peer: Address) -> None:
+        """Let the core have what ``peer`` says from now on."""
+        lane = self._lanes.pop(peer)
+        if lane.used:
+            lane.used, lane.at = False, self._timeline.clock.now()
+        self._tell(lane)
+
+    def _tell(self, lane: _Lane) -> None:
+        """Let the core know which rounds are over."""
+        if lane.count:
+            count, lane.count, lane.told_at = lane.count, 0, lane.at
+            self.run(lane.over(count, lane.at))
 
     def _receive(self, datagram: bytes, peer: Address) -> None:
         try:
@@ -126,8 +231,14 @@ class UdpShell:
             self._crashed(error)
 
     def _timer_ended(self, name: str) -> None:
-        self._timers.pop(name, None)
         try:
+            for lane in self._lanes.values():
+                self._tell(lane)
+            timer = self._timers.pop(name)
+            if timer.at > timer.wakes_at:  # it was put off meanwhile
+                self._set_timer(name, timer.at)
+                return
+            self._lanes.clear()
             self.run(self.core.timer(name, self._timeline.clock.now()))
         except Exception as error:
             self._crashed(error)

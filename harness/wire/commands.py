@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,4 +45,24 @@ class Note:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-Command = Send | SetTimer | CancelTimer | Note
+Round = tuple[bytes, Sequence[bytes]]
+"""A datagram that is expected, and those that are sent in answer to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockStep:
+    """Answer ``peer`` without asking the core, while it says nothing but what is expected.
+
+    A shell may ignore this. The first other datagram of ``peer``, the end of ``rounds`` and that
+    of any timer end it, and the core gets what comes from then on.
+    """
+
+    peer: Address
+    rounds: Iterator[Round]
+    over: Callable[[int, float], Sequence[Command]]
+    """Called with how many rounds are over since the last call, and with the time of the last:
+    always before the core hears of anything else, and now and then while they follow each other.
+    """
+
+
+Command = Send | SetTimer | CancelTimer | Note | LockStep

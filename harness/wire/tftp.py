@@ -13,6 +13,9 @@ from harness.errors import DecodeError
 SERVER_PORT: Final = 69
 DEFAULT_BLOCK_BYTES: Final = 512
 _HEAD: Final = struct.Struct("!HH")
+_DATA: Final = 3
+_ACK: Final = 4
+_ACK_HEAD: Final = b"\0\4"
 
 
 class Opcode(IntEnum):
@@ -84,6 +87,23 @@ class Oack:
 Packet = Request | Data | Ack | Error | Oack
 
 
+def acknowledged_block(datagram: bytes) -> int | None:
+    """Return the block of an ACK, None for any other packet: what comes most, read quickest."""
+    if len(datagram) < 4 or not datagram.startswith(_ACK_HEAD):
+        return None
+    return datagram[2] << 8 | datagram[3]
+
+
+def ack_packet(block: int) -> bytes:
+    """Return an ACK."""
+    return _HEAD.pack(_ACK, block)
+
+
+def data_packet(block: int, payload: bytes | memoryview) -> bytes:
+    """Return a DATA packet, its payload copied once."""
+    return b"".join((_HEAD.pack(_DATA, block), payload))
+
+
 def decode(datagram: bytes) -> Packet:
     """Return the packet ``datagram`` holds. Raises ``DecodeError``."""
     if len(datagram) < 4:
@@ -117,9 +137,9 @@ def encode(packet: Packet) -> bytes:
     """Return ``packet`` as a datagram. Raises ``ValueError`` for text that holds a NUL."""
     match packet:
         case Data():
-            return _HEAD.pack(Opcode.DATA, packet.block) + packet.payload
+            return data_packet(packet.block, packet.payload)
         case Ack():
-            return _HEAD.pack(Opcode.ACK, packet.block)
+            return ack_packet(packet.block)
         case Error():
             return _HEAD.pack(Opcode.ERROR, packet.code) + _z(packet.text)
         case Request():

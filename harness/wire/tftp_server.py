@@ -50,8 +50,14 @@ class TftpServer:
 
     def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
         """Take a datagram on the server's port. Raises ``DecodeError``."""
-        packet = tftp.decode(datagram)
         running = self._transfers.get(peer)
+        block = tftp.acknowledged_block(datagram)
+        if block is not None and running is not None:
+            commands = running.acknowledged(block, now)
+            if running.over:
+                del self._transfers[peer]
+            return commands
+        packet = tftp.decode(datagram)
         if isinstance(packet, Request) and (running is None or packet != running.request):
             commands, transfer = self.accept(packet, peer)
             if running:  # the client began anew from the same port: the old transfer is dead
@@ -132,9 +138,12 @@ class Solo:
 
     def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
         """Take a datagram on the transfer's port. Raises ``DecodeError``."""
-        packet = tftp.decode(datagram)
         if peer == self.transfer.peer:
-            return self.transfer.receive(packet, now)
+            block = tftp.acknowledged_block(datagram)
+            if block is not None:
+                return self.transfer.acknowledged(block, now)
+            return self.transfer.receive(tftp.decode(datagram), now)
+        packet = tftp.decode(datagram)
         if isinstance(packet, Error):
             return []  # RFC 1350 §4: never answer an ERROR
         text = "unknown transfer ID"

@@ -6,18 +6,29 @@ without wrapping inside; only packets wrap at 65536.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
 from harness.wire import tftp
-from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
-from harness.wire.tftp import Ack, Data, Error, ErrorCode, Oack, Packet, Request
+from harness.wire.commands import (
+    Address,
+    CancelTimer,
+    Command,
+    LockStep,
+    Note,
+    Round,
+    Send,
+    SetTimer,
+)
+from harness.wire.tftp import Ack, Error, ErrorCode, Oack, Packet, Request
 
 ALL_OPTIONS: Final = frozenset({"blksize", "tsize", "timeout", "windowsize"})
 _PROGRESS_EVERY_S: Final = 0.5
 _WRAP: Final = 0x10000
+_AHEAD_BYTES: Final = 1 << 16
+"""How much is prepared before it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +72,7 @@ class Transfer:
         if request.mode == "netascii":
             content = tftp.netascii(bytes(content))
         self.id = id
+        self._timer_name = f"{id} retransmit"
         self.peer = peer
         self.request = request
         self.length = len(content)
@@ -93,7 +105,7 @@ class Transfer:
     @property
     def timer_name(self) -> str:
         """The name of its only timer."""
-        return f"{self.id} retransmit"
+        return self._timer_name
 
     @property
     def acknowledged_bytes(self) -> int:
@@ -115,7 +127,7 @@ class Transfer:
             return []
         match packet:
             case Ack():
-                return self._acknowledged(packet.block, now)
+                return self.acknowledged(packet.block, now)
             case Error():
                 done = self.acknowledged_bytes
                 self._state = _State.OVER
@@ -145,13 +157,16 @@ class Transfer:
         )  # fmt: skip
         return [self._packet(Error(code=ErrorCode.UNDEFINED, text="timed out")), note]
 
-    def _acknowledged(self, block: int, now: float) -> list[Command]:
+    def acknowledged(self, block: int, now: float) -> list[Command]:
+        """Take an ACK, as ``receive`` does."""
+        if self._state is _State.OVER:
+            return []
         if self._state is _State.NEGOTIATING:
             if block != 0:
                 return []
             self._state = _State.SENDING
             self._retried = 0
-            return [*self._send_window(), self._set_timer(now)]
+            return [*self._send_window(), self._set_timer(now), self._lock_step()]
         new = (block - self._acked) % _WRAP
         if new == 0:
             return self._repeated(now)
@@ -167,7 +182,11 @@ class Transfer:
                 duration_s=round(now - self._started_at, 6),
             )  # fmt: skip
             return [CancelTimer(name=self.timer_name), finished]
-        commands = [*self._send_window(), self._set_timer(now)]
+        return [*self._send_window(), *self._went_on(now), self._lock_step()]
+
+    def _went_on(self, now: float) -> list[Command]:
+        """Return what else there is to do when blocks were acknowledged and others sent."""
+        commands: list[Command] = [self._set_timer(now)]
         if now - self._progress_at >= _PROGRESS_EVERY_S:
             self._progress_at = now
             commands.append(
@@ -179,6 +198,28 @@ class Transfer:
                 )
             )
         return commands
+
+    def _lock_step(self) -> LockStep:
+        return LockStep(peer=self.peer, rounds=self._rounds(), over=self._rounds_over)
+
+    def _rounds_over(self, count: int, now: float) -> list[Command]:
+        self._acked = min(self._sent + (count - 1) * self._window, self._last)
+        self._sent = min(self._acked + self._window, self._last)
+        self._retried = 0
+        return self._went_on(now)
+
+    def _rounds(self) -> Iterator[Round]:
+        """Yield each ACK of a whole window, and the next window; all but the last.
+
+        A few at a time: what is warm in a processor's caches is quick.
+        """
+        window, last = self._window, self._last
+        few = max(1, _AHEAD_BYTES // (self._blksize * window)) * window
+        for start in range(self._sent, last, few):
+            yield from [
+                (tftp.ack_packet(acked % _WRAP), self._packets(acked, min(acked + window, last)))
+                for acked in range(start, min(start + few, last), window)
+            ]
 
     def _repeated(self, now: float) -> list[Command]:
         """Handle an ACK for what is acknowledged already.
@@ -204,21 +245,26 @@ class Transfer:
 
         A window starts anew at each ACK (RFC 7440 §4), also where the ACK is for its middle.
         """
-        size, content = self._blksize, self._content
         until = min(self._acked + self._window, self._last)
-        commands: list[Command] = []
-        for block in range(self._acked + 1, until + 1):
-            start = (block - 1) * size
-            payload = bytes(content[start : start + size])
-            commands.append(self._packet(Data(block=block % _WRAP, payload=payload)))
+        packets = self._packets(self._acked, until)
         self._sent = until
-        return commands
+        return [Send(data=data, destination=self.peer) for data in packets]
+
+    def _packets(self, acked: int, until: int) -> list[bytes]:
+        """Return the blocks after ``acked`` up to ``until``."""
+        size, content = self._blksize, self._content
+        packets = []
+        start = acked * size
+        for number in range(acked + 1, until + 1):
+            packets.append(tftp.data_packet(number % _WRAP, content[start : start + size]))
+            start += size
+        return packets
 
     def _packet(self, packet: Packet) -> Send:
         return Send(data=tftp.encode(packet), destination=self.peer)
 
     def _set_timer(self, now: float) -> SetTimer:
-        return SetTimer(name=self.timer_name, at=now + self._timeout_s)
+        return SetTimer(name=self._timer_name, at=now + self._timeout_s)
 
     def _note(self, event: str, /, **fields: Any) -> Note:
         return Note(name=event, fields={"id": self.id, **fields})

@@ -18,7 +18,7 @@ from harness.faults.deeds import (
     Truncate,
 )
 from harness.faults.tampering import REPLY, REQUEST, Tampering, nobody, tampered
-from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
+from harness.wire.commands import Address, CancelTimer, Command, LockStep, Note, Send, SetTimer
 
 PEER = ("192.168.77.10", 68)
 
@@ -102,6 +102,17 @@ class Bench:
             out += [(at, data) for data in self.sent]
         self.timers.clear()
         return out
+
+
+def test_no_datagram_goes_by_in_lock_step() -> None:
+    class Steps(Echo):
+        def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+            step = LockStep(peer=peer, rounds=iter([]), over=lambda count, now: [])
+            return [*super().receive(datagram, peer, now), step]
+
+    core = Tampering(Steps(), strike=lambda occasion, /, **facts: (), dialect=Plain())
+    kinds = [type(command) for command in core.receive(b"a", PEER, 0.0)]
+    assert kinds == [Send, Note]
 
 
 def test_without_a_fault_nothing_changes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,7 +13,7 @@ from harness.errors import DecodeError, ServiceCrashed, SetupFailed
 from harness.services.udp import UdpShell, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
-from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
+from harness.wire.commands import Address, CancelTimer, Command, LockStep, Note, Send, SetTimer
 
 
 @dataclass
@@ -38,7 +38,7 @@ def echo(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
 class Bench:
     """A shell around ``Echo``, and a client's socket."""
 
-    def __init__(self, core: Echo) -> None:
+    def __init__(self, core: Echo | Counting) -> None:
         self.timeline = Timeline(None)
         self.tasks = TaskKeeper()
         self.core = core
@@ -134,6 +134,85 @@ async def test_timers_end_once_and_can_be_replaced_and_cancelled(make: Make) -> 
     await bench.ask(b"x")
     await bench.event("dhcp.malformed")
     assert bench.core.timers == ["a"]
+
+
+async def test_a_timer_that_is_put_off_ends_once_and_no_earlier(make: Make) -> None:
+    def put_off(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        return [SetTimer(name="a", at=now + 0.2), Send(data=datagram, destination=peer)]
+
+    bench = make(Echo(put_off))
+    for _ in range(3):
+        await bench.ask(b"x")
+        asked = bench.timeline.clock.now()
+        await asyncio.wait([asyncio.ensure_future(bench.answer())], timeout=0.05)  # noqa: TID251
+    await bench.event("dhcp.malformed")
+    assert bench.timeline.clock.now() >= asked + 0.19
+    assert bench.core.timers == ["a"]
+
+
+@dataclass
+class Counting:
+    """Counts to ``last`` with its client, in lock step from the first "go" on."""
+
+    last: int
+    heard: list[bytes] = field(default_factory=list)
+    told: int = 0
+    timers: list[str] = field(default_factory=list)
+
+    def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        self.heard.append(datagram)
+        said = f"{datagram.decode()} after {self.told}".encode()
+        answer = Send(data=said, destination=peer)
+        if datagram != b"go":
+            return [answer]
+        rounds = ((b"%d" % n, [b"%d!" % n, b"%d?" % n]) for n in range(1, self.last + 1))
+        return [answer, LockStep(peer=peer, rounds=rounds, over=self._over)]
+
+    def _over(self, count: int, now: float) -> Sequence[Command]:
+        self.told += count
+        return [SetTimer(name="put off", at=now + 3600)]
+
+    def timer(self, name: str, now: float) -> Sequence[Command]:
+        self.timers.append(name)
+        return []
+
+
+async def test_a_core_in_lock_step_hears_of_its_rounds_before_anything_else(make: Make) -> None:
+    core = Counting(last=3)
+    bench = make(core)
+    assert await bench.ask(b"go") == b"go after 0"
+    for number in (b"1", b"2"):
+        assert await bench.ask(number) == number + b"!"
+        assert await bench.answer() == number + b"?"
+    assert await bench.ask(b"2") == b"2 after 2"  # not what was expected, and the end of it
+    assert await bench.ask(b"3") == b"3 after 2"
+    assert core.heard == [b"go", b"2", b"3"]
+
+
+async def test_lock_step_ends_with_its_last_round(make: Make) -> None:
+    core = Counting(last=1)
+    bench = make(core)
+    await bench.ask(b"go")
+    assert await bench.ask(b"1") == b"1!"
+    assert core.told == 1
+    assert await bench.answer() == b"1?"
+    assert await bench.ask(b"1") == b"1 after 1"
+
+
+async def test_a_bug_in_a_round_fails_the_lab(make: Make) -> None:
+    def rounds() -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        yield b"1", []
+        raise KeyError("bug")
+
+    def start(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        step = LockStep(peer=peer, rounds=rounds(), over=lambda count, now: [])
+        return [step, Send(data=b"go", destination=peer)]
+
+    bench = make(Echo(start))
+    await bench.ask(b"go")
+    bench.client.send(b"1")
+    with pytest.raises(ServiceCrashed, match="dhcp crashed: KeyError"):
+        await asyncio.wait_for(asyncio.shield(bench.tasks.failure), 5)
 
 
 async def test_a_refused_datagram_is_an_event_and_no_crash(make: Make) -> None:

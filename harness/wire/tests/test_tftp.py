@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.errors import DecodeError
 from harness.events import EVENTS
 from harness.wire import tftp
-from harness.wire.commands import Command, Note, Send, SetTimer
+from harness.wire.commands import Command, LockStep, Note, Send, SetTimer
 from harness.wire.tftp import Ack, Data, Error, Oack, Opcode, Packet, Request
 from harness.wire.tftp_server import Refusal, Solo, TftpServer, unknown_file
 from harness.wire.tftp_transfer import FAST, TftpPolicy, Transfer
@@ -201,6 +201,61 @@ def test_block_numbers_roll_over() -> None:
     client = ModelClient(source, window=64, blksize=8, loss=0.0, seed=1)
     client.run()
     assert client.received == content
+
+
+@given(
+    st.integers(0, 5000),
+    st.sampled_from([8, 100, 512]),
+    st.integers(1, 9),
+    st.lists(st.integers(1, 30), min_size=1, max_size=9),
+)
+def test_in_lock_step_the_same_is_sent_noted_and_known(
+    size: int, blksize: int, window: int, told: list[int]
+) -> None:
+    """Two transfers: one hears every ACK, the other is told of its rounds, a few at a time."""
+    content = random.Random(size).randbytes(size)
+    heard, counted = (
+        transfer(content, policy=FAST, blksize=blksize, windowsize=window) for _ in range(2)
+    )
+    for source in (heard, counted):
+        source.start(0.0)
+    commands = heard.receive(Ack(block=0), 0.0)
+    [step] = [c for c in counted.receive(Ack(block=0), 0.0) if isinstance(c, LockStep)]
+    now, pauses, rounds = 0.0, iter(told * 1000), list(step.rounds)
+    told_heard: list[str] = []
+    told_counted: list[str] = []
+    while rounds:
+        some, rounds = rounds[: (count := next(pauses))], rounds[count:]
+        for expected, answer in some:
+            now += 0.01
+            ack = tftp.decode(expected)
+            commands = heard.receive(ack, now)
+            assert [c.data for c in commands if isinstance(c, Send)] == answer
+            told_heard += notes(commands)
+        commands = list(step.over(len(some), now))
+        assert not packets(commands)
+        told_counted += notes(commands)
+        assert counted.acknowledged_bytes == heard.acknowledged_bytes
+        assert counted.timed_out(now)[:-1] == heard.timed_out(now)[:-1]
+    assert len(told_counted) <= len(told_heard)
+    if set(told) == {1}:
+        assert told_counted == told_heard
+    last = Ack(block=(size // blksize + 1) % 0x10000)
+    assert notes(heard.receive(last, now)) == ["tftp.transfer.finished"]
+    assert notes(counted.receive(last, now)) == ["tftp.transfer.finished"]
+
+
+def test_the_end_of_a_long_transfer_in_lock_step_wraps_as_ever() -> None:
+    content = random.Random(1).randbytes(8 * 70_000 + 3)
+    source = transfer(content, policy=FAST, blksize=8)
+    source.start(0.0)
+    commands = source.receive(Ack(block=0), 0.0)
+    [step] = [c for c in commands if isinstance(c, LockStep)]
+    got = packets(commands)
+    for block, (expected, answer) in enumerate(step.rounds, 1):
+        assert tftp.decode(expected) == Ack(block=block % 0x10000)
+        got += map(tftp.decode, answer)
+    assert b"".join(p.payload for p in got if isinstance(p, Data)) == content
 
 
 def test_smee_caps_blksize_at_512_and_ignores_windows_and_timeouts() -> None:
