@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.certificates import Kind
+from harness.handshake import USUAL, Manner
 
 
 class Silence(StrEnum):
@@ -41,6 +42,8 @@ class Conduct:
 
     certificate: Kind | None = None
     """None: the server's own."""
+    manner: Manner = USUAL
+    """How the TLS handshake is done."""
     tls: bool | None = None
     """Whether TLS is spoken; None: as the server is set up."""
     silent_from: Silence | None = None

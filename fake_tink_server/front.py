@@ -18,8 +18,9 @@ from fake_tink_server.conduct import FAITHFUL, Conduct, Decide, Silence
 from fake_tink_server.frames import PREFACE, SETTINGS
 from fake_tink_server.relay import Relay
 from harness.admission import TLS_HANDSHAKE, handshake_failure, peek, refuse, reset_on_close
-from harness.certificates import Certificate, Kind, server_context
+from harness.certificates import Certificate, KeyKind, Kind
 from harness.errors import SetupFailed
+from harness.handshake import USUAL, Manner, accept, context_for
 from harness.tasks import TaskKeeper
 
 ALPN: Final = ("h2",)
@@ -34,7 +35,7 @@ class Record(Protocol):
     def __call__(self, name: str, /, **fields: Any) -> object: ...
 
 
-Issue = Callable[[Kind], Certificate]
+Issue = Callable[[Kind, KeyKind | None], Certificate]
 """Issues the certificates that faults ask for. May block for 300 ms."""
 
 
@@ -63,8 +64,9 @@ class Front:
         self._client_ca = client_ca
         self._decide = decide
         self._issue = issue
+        self._certificate = certificate
         self._own = self._context(certificate) if certificate else None
-        self._others: dict[Kind, ssl.SSLContext] = {}
+        self._others: dict[tuple[Kind | None, Manner], ssl.SSLContext] = {}
         self._tasks: TaskKeeper | None = None
         self._sock: socket.socket | None = None
         self._count = 0
@@ -168,7 +170,6 @@ class Front:
 
         Neither: the peer connected and left without a word, as port checks do.
         """
-        loop = asyncio.get_running_loop()
         tls = await self._tls(conduct)
         first = await peek(connection)
         if first is None:
@@ -189,11 +190,12 @@ class Front:
             on_end=self._ended,
             on_ignored=self._ignored,
         )
-        await loop.connect_accepted_socket(
-            lambda: relay.outer,
+        await accept(
             connection,
-            ssl=tls,
-            ssl_handshake_timeout=2 * _OPENED_WITHIN_S if tls else None,  # the caller's is first
+            lambda: relay.outer,
+            tls,
+            manner=conduct.manner,
+            within_s=2 * _OPENED_WITHIN_S,  # the caller's is first
         )
         greeting = await relay.greeting
         if greeting != PREFACE:
@@ -242,20 +244,24 @@ class Front:
         wanted = self._own is not None if conduct.tls is None else conduct.tls
         if not wanted:
             return None
-        kind = conduct.certificate
-        if kind is None:
-            if self._own is not None:
-                return self._own
-            kind = Kind.RIGHT
-        if kind not in self._others:
-            if self._issue is None:
-                raise SetupFailed(f"there is nobody to issue a certificate of kind {kind}")
-            issued = await asyncio.to_thread(self._issue, kind)
-            self._others[kind] = self._context(issued)
-        return self._others[kind]
+        kind, manner = conduct.certificate, conduct.manner
+        if kind is None and self._own is not None and manner.plain:
+            return self._own
+        which = (kind, manner)
+        if which not in self._others:
+            certificate = self._certificate
+            if kind is not None or certificate is None or manner.keys is not None:
+                certificate = await self._issued(kind or Kind.RIGHT, manner.keys)
+            self._others[which] = self._context(certificate, manner)
+        return self._others[which]
 
-    def _context(self, certificate: Certificate) -> ssl.SSLContext:
-        return server_context(certificate, alpn=ALPN, client_ca=self._client_ca)
+    async def _issued(self, kind: Kind, keys: KeyKind | None) -> Certificate:
+        if self._issue is None:
+            raise SetupFailed(f"there is nobody to issue a certificate of kind {kind}")
+        return await asyncio.to_thread(self._issue, kind, keys)
+
+    def _context(self, certificate: Certificate, manner: Manner = USUAL) -> ssl.SSLContext:
+        return context_for(certificate, manner, alpn=ALPN, client_ca=self._client_ca)
 
 
 def _number(inner_peer: str) -> int:

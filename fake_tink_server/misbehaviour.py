@@ -315,6 +315,8 @@ def conduct_of(deeds: Iterable[do.Deed]) -> Conduct:
                 change = {"silent_from": Silence(since)}
             case do.Certificate(kind=kind):
                 change = {"certificate": Kind(kind)}
+            case do.Handshake():
+                change = {"manner": deed.manner}
             case do.Speak(what=what):
                 change = {"tls": what == "tls"}
             case do.Goaway():

@@ -13,7 +13,7 @@ from harness.errors import Position, ScenarioError
 if TYPE_CHECKING:
     from fake_tink_server.front import Issue
     from fake_tink_server.server import ServerTls
-    from harness.certificates import Authority, Certificate, Kind
+    from harness.certificates import Authority, Certificate, KeyKind, Kind
     from harness.faults.fault import Fault
 
 PLACE: Final = "tink"
@@ -132,12 +132,12 @@ class _Issuer:
         self._names = names
         self._authority = authority
 
-    def __call__(self, kind: Kind) -> Certificate:
+    def __call__(self, kind: Kind, keys: KeyKind | None = None) -> Certificate:
         from harness.certificates import Authority
 
         if self._authority is None:
             self._authority = Authority()
-        return self._authority.issue(*self._names, kind=kind)
+        return self._authority.issue(*self._names, kind=kind, keys=keys)
 
 
 def _throwaway(wish: Wish, names: list[str], faults: tuple[Fault, ...], seed: int) -> Trust:

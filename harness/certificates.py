@@ -94,8 +94,12 @@ class Authority:
         """The authority's own certificate, as PEM: what a client has to trust."""
         return self._root.pem
 
-    def issue(self, *identities: str, kind: Kind = Kind.RIGHT) -> Certificate:
+    def issue(
+        self, *identities: str, kind: Kind = Kind.RIGHT, keys: KeyKind | None = None
+    ) -> Certificate:
         """Return a certificate for the host names and addresses in ``identities``.
+
+        ``keys`` says what its own key is; None: what the authority's is.
 
         Raises ``ValueError`` when there are none.
         """
@@ -124,7 +128,7 @@ class Authority:
                 signer = _Signer.make("hooklab intermediate", self._keys, self._now, self._root)
             case _:
                 assert_never(kind)
-        key = _generate(self._keys)
+        key = _generate(keys or self._keys)
         issued = _sign(subject, key, signer, names, valid_from, valid_for)
         return Certificate(chain=_pem(issued), key=_key_pem(key))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from harness.certificates import Authority, Kind, server_context
-from harness.faults.plan import Strike
+from harness.certificates import Authority, Kind
+from harness.faults.plan import Strike, no_strike
+from harness.handshake import Manner, context_for
 from harness.net.neighbours import identify
 from harness.oci.content import Mount, has_image
 from harness.oci.derived import add_layer
@@ -36,11 +37,11 @@ def make_registries(
     zone: str,
     run_dir: Path,
     authority: Callable[[], Authority],
-    strike: Strike | None = None,
+    strike: Strike = no_strike,
 ) -> list[RegistryService]:
     """Return the registry that Hook pulls from, then the others.
 
-    ``authority`` is asked only when one speaks TLS. ``strike`` is the default registry's.
+    ``authority`` is asked only when one speaks TLS. ``strike`` is told a registry's name.
     """
 
     @cache
@@ -58,12 +59,13 @@ def make_registries(
         prefixes = (registry.prefix or "",)
         return [Mount(layout=built_upon(), reference=item.worker_image, prefixes=prefixes)]
 
-    def make(registry: RegistryItem, strike: Strike | None) -> RegistryService:
+    def make(registry: RegistryItem) -> RegistryService:
         host = f"{registry.name}.{zone}"
 
-        def context(kind: str) -> ssl.SSLContext:
-            issued = authority().issue(item.network.server, host, kind=Kind(kind))
-            return server_context(issued, alpn=("http/1.1",))
+        def context(kind: Kind | None, manner: Manner) -> ssl.SSLContext:
+            shown = kind or Kind(registry.certificate)
+            issued = authority().issue(item.network.server, host, kind=shown, keys=manner.keys)
+            return context_for(issued, manner, alpn=("http/1.1",))
 
         tls = None
         if registry.scheme == "https":
@@ -83,10 +85,10 @@ def make_registries(
             prefix=registry.prefix or "",
             push_to=run_dir / "pushed" / registry.name if registry.push else None,
             identify=identify,
-            strike=strike,
+            strike=strike if strike is no_strike else partial(strike, registry=registry.name),
         )
 
-    return [make(item.registry, strike), *(make(other, None) for other in item.registries)]
+    return [make(registry) for registry in (item.registry, *item.registries)]
 
 
 def _layout_of(item: Item, reference: str) -> Path:

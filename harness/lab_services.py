@@ -13,7 +13,7 @@ from fake_tink_server.desk import Profile
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
-from harness.certificates import Authority, Certificate, Kind
+from harness.certificates import Authority, Certificate, KeyKind, Kind
 from harness.faults.plan import FaultPlan
 from harness.lab_netboot import address_services, dhcp_services, http_services
 from harness.lab_parts import RegistryPart
@@ -242,8 +242,9 @@ class Surroundings:
             identify=identify,
         )
 
-    def _issue_tink(self, kind: Kind) -> Certificate:
-        return self._authority().issue(self.item.network.server, f"tink.{ZONE}", kind=kind)
+    def _issue_tink(self, kind: Kind, keys: KeyKind | None = None) -> Certificate:
+        names = (self.item.network.server, f"tink.{ZONE}")
+        return self._authority().issue(*names, kind=kind, keys=keys)
 
     def _authority(self) -> Authority:
         if self._ca is None:

@@ -21,6 +21,7 @@ from harness.faults.deeds import Deed
 from harness.faults.plan import FaultPlan
 from harness.timeline import Event
 
+NAMES: Final = ("localhost", "127.0.0.1")
 ACTION_S: Final = 1.2
 """How long an action runs, for what has to happen meanwhile."""
 DOWN_S: Final = 1.0
@@ -42,7 +43,7 @@ class Observation:
         self._plan = FaultPlan(case.faults, record=lambda *_, **__: None, now=time.monotonic)
         self._polls_unanswered = 0
         scene.strike = self._strike
-        scene.issue = lambda kind: authority.issue("localhost", "127.0.0.1", kind=kind)
+        scene.issue = lambda kind, keys: authority.issue(*NAMES, kind=kind, keys=keys)
 
     def _strike(self, occasion: str, /, **facts: Any) -> tuple[Deed, ...]:
         if occasion == "call" and facts.get("rpc") == REPORT:
@@ -74,7 +75,7 @@ class Observation:
     def _tls(self, stage: Stage) -> ServerTls | None:
         if stage.tls == "off":
             return None
-        own = self._authority.issue("localhost", "127.0.0.1")
+        own = self._authority.issue(*NAMES)
         return ServerTls(certificate_chain=own.chain, private_key=own.key)
 
     def _environment(self, stage: Stage) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Bench:
             port=0,
             tls=shown if tls else None,
             decide=self.decide,
-            issue=lambda kind: self.authority.issue(NAME, "127.0.0.1", kind=kind),
+            issue=lambda kind, keys: self.authority.issue(NAME, "127.0.0.1", kind=kind),
         )
         await self.server.start()
         self.port = self.server.port

@@ -53,8 +53,9 @@ async def mistakes(
             )
         head = f"{case.title}: {program}"
         same = seen.model_copy(update={"says": expected.says})
-        if expected.over is None:
-            same = same.model_copy(update={"over": None})
+        more = (seen.over or 0) >= (expected.over or 0) and expected.then != "waits"
+        if more:  # tink-agent gives an attempt a second, which a busy host may need
+            same = same.model_copy(update={"over": expected.over})
         wrong = [f"{head} {same} != {expected}"] if same != expected else []
         pattern = f"*{expected.says.replace('[', '[[]')}*"
         if expected.says and not any(fnmatchcase(line, pattern) for line in lines):

@@ -13,10 +13,12 @@ from harness.faults.deeds import (
     Corrupt,
     Delay,
     Drop,
+    Handshake,
     Redirect,
     Remove,
     Replace,
     Reset,
+    Speak,
     Stall,
     Status,
     Trickle,
@@ -139,9 +141,23 @@ def deeds(place: str, some: str) -> tuple[Takes, ...]:
     )
 
 
-CERTIFICATE: Final = Takes(
-    deed=Certificate,
-    meaning="the certificate that is shown is wrong (where the server speaks TLS)",
-    example="{at: registry, when: {first: 2}, do: {certificate: expired}}",
-    occasions=(CONNECTION,),
+TLS: Final = (
+    Takes(
+        deed=Certificate,
+        meaning="the certificate that is shown is wrong (where the server speaks TLS)",
+        example="{at: registry, when: {first: 2}, do: {certificate: expired}}",
+        occasions=(CONNECTION,),
+    ),
+    Takes(
+        deed=Handshake,
+        meaning="other TLS versions, another kind of key, smaller records or segments",
+        example="{at: registry, do: {handshake: {at_most: TLSv1.2, records: 100}}}",
+        occasions=(CONNECTION,),
+    ),
+    Takes(
+        deed=Speak,
+        meaning="plain HTTP where TLS is expected, or the reverse",
+        example="{at: registry, when: {nth: 1}, do: {speak: plaintext}}",
+        occasions=(CONNECTION,),
+    ),
 )

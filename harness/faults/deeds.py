@@ -13,9 +13,12 @@ import dataclasses
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.faults.forms import Form
+
+if TYPE_CHECKING:
+    from harness.handshake import Manner
 
 _KEY: Final = "parameter"
 _NEEDED: Final = "needed"
@@ -271,6 +274,36 @@ class Speak(Deed):
     what: str = parameter("choice", "what is spoken", primary=True, choices=("plaintext", "tls"))
 
 
+_VERSIONS: Final = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake(Deed):
+    """The server does its TLS handshake another way."""
+
+    at_least: str = parameter("choice", "the oldest version", default="", choices=_VERSIONS)
+    at_most: str = parameter("choice", "the newest version", default="", choices=_VERSIONS)
+    keys: str = parameter("choice", "the certificate's key", default="", choices=("rsa", "ecdsa"))
+    records: int = parameter(
+        "size", "octets a record has at most (TLS 1.3: the ServerHello's); 0 is as usual", default=0
+    )
+    segments: int = parameter("size", "octets sent at a time; 0 is as usual", default=0)
+
+    @property
+    def manner(self) -> Manner:
+        """What a server does then."""
+        from harness.certificates import KeyKind
+        from harness.handshake import Manner
+
+        return Manner(
+            least=self.at_least,
+            most=self.at_most,
+            keys=KeyKind(self.keys) if self.keys else None,
+            records=self.records,
+            segments=self.segments,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback(Deed):
     """What was known is forgotten."""
@@ -427,6 +460,7 @@ DEEDS: Final[Mapping[str, type[Deed]]] = {
     "source": Source,
     "second server": SecondServer,
     "certificate": Certificate,
+    "handshake": Handshake,
     "goaway": Goaway,
     "cut": Cut,
     "lifetime": Lifetime,

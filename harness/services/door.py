@@ -22,8 +22,20 @@ from harness.admission import (
     refuse,
     reset_on_close,
 )
-from harness.faults.deeds import Certificate, Close, Deed, Delay, Drop, Reset, Stall
+from harness.certificates import Kind
+from harness.faults.deeds import (
+    Certificate,
+    Close,
+    Deed,
+    Delay,
+    Drop,
+    Handshake,
+    Reset,
+    Speak,
+    Stall,
+)
 from harness.faults.plan import Strike, no_strike
+from harness.handshake import USUAL, Manner, accept
 from harness.services import Identify
 from harness.tasks import TaskKeeper
 
@@ -37,8 +49,9 @@ _ANSWER_TO_PLAIN: Final = (  # Go net/http, server.go: tlsRecordHeaderLooksLikeH
 
 OnFailure = Callable[[str, str], None]
 """Called with the peer (``address:port``) and the reason."""
-Contexts = Callable[[str], ssl.SSLContext]
-"""Gives the context of a certificate that is wrong in this way (``expired``, …)."""
+Contexts = Callable[[Kind | None, Manner], ssl.SSLContext]
+"""Gives the context of a certificate that is wrong in this way (None: the server's own), with a
+handshake of this manner. May block for 300 ms."""
 
 
 class Door:
@@ -100,17 +113,16 @@ class Door:
 
     async def _admit(self, connection: socket.socket, peer: str) -> None:
         """Hand ``connection`` to a protocol; closed here when that is not to be."""
-        loop = asyncio.get_running_loop()
+        tls, manner = self._tls, USUAL
         handed_on = False
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls = self._tls
             if self._strike is not no_strike:
                 address = peer.rpartition(":")[0]
                 deeds = self._strike("connection", mac=self._identify(address), peer=peer)
                 if await _ends(connection, deeds):
                     return
-                tls = self._shown(deeds)
+                tls, manner = await self._shown(deeds)
             first = await peek(connection)
             if first is None:  # a port check: connected and closed
                 return
@@ -122,25 +134,33 @@ class Door:
                 await refuse(connection, _ANSWER_TO_PLAIN)
             else:
                 handed_on = True
-                await loop.connect_accepted_socket(
-                    self._protocol,
-                    connection,
-                    ssl=tls,
-                    ssl_handshake_timeout=HANDSHAKE_WITHIN_S if tls else None,
+                await accept(
+                    connection, self._protocol, tls, manner=manner, within_s=HANDSHAKE_WITHIN_S
                 )
         except OSError as error:  # ssl.SSLError and ConnectionError are kinds of it
-            if self._tls:
+            if tls:
                 self._on_failure(peer, handshake_failure(error))
         finally:
             if not handed_on:
                 connection.close()
 
-    def _shown(self, deeds: Sequence[Deed]) -> ssl.SSLContext | None:
-        """Return the context with the certificate that is shown."""
-        kinds = [deed.kind for deed in deeds if isinstance(deed, Certificate)]
-        if kinds and self._tls and self._contexts:
-            return self._contexts(kinds[-1])
-        return self._tls
+    async def _shown(self, deeds: Sequence[Deed]) -> tuple[ssl.SSLContext | None, Manner]:
+        """Return the context that is shown, None for plain HTTP, and how the handshake is done."""
+        kind: Kind | None = None
+        tls, manner = self._tls is not None, USUAL
+        for deed in deeds:
+            match deed:
+                case Certificate():
+                    kind = Kind(deed.kind)
+                case Handshake():
+                    manner = deed.manner
+                case Speak():
+                    tls = deed.what == "tls"
+        if not tls:
+            return None, USUAL
+        if self._contexts is None or (self._tls and kind is None and manner.plain):
+            return self._tls, manner
+        return await asyncio.to_thread(self._contexts, kind, manner), manner
 
 
 async def _ends(connection: socket.socket, deeds: Sequence[Deed]) -> bool:

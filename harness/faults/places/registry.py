@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.faults.answers import CERTIFICATE, FACTS, FIELDS, OCCASIONS, REQUEST, deeds, header
+from harness.faults.answers import FACTS, FIELDS, OCCASIONS, REQUEST, TLS, deeds, header
 from harness.faults.vocabulary import Fact, Place
 
 PLACE: Final = Place(
@@ -13,6 +13,7 @@ PLACE: Final = Place(
     meaning="the OCI registry that Hook and the worker pull from",
     occasions=OCCASIONS,
     facts=(
+        Fact(name="registry", meaning="its name in `registries:`; Hook's own is `registry`"),
         Fact(
             name="object",
             meaning="what is asked for",
@@ -31,7 +32,7 @@ PLACE: Final = Place(
         ),
         *FACTS,
     ),
-    deeds=(*deeds("registry", "{object: blob}"), CERTIFICATE),
+    deeds=(*deeds("registry", "{object: blob}"), *TLS),
     fields=FIELDS,
     other_fields=header,
     other_fields_words="any header",

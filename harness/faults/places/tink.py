@@ -12,6 +12,7 @@ from harness.faults.deeds import (
     Drop,
     Duplicate,
     Goaway,
+    Handshake,
     Lifetime,
     Reorder,
     Reset,
@@ -141,6 +142,12 @@ PLACE: Final = Place(
             deed=Certificate,
             meaning="another certificate is shown",
             example="{at: tink, when: {nth: 1}, do: {certificate: unknown-ca}}",
+            occasions=("connection",),
+        ),
+        Takes(
+            deed=Handshake,
+            meaning="other TLS versions, another kind of key, smaller records or segments",
+            example="{at: tink, do: {handshake: {at_least: TLSv1.3, segments: 50}}}",
             occasions=("connection",),
         ),
         Takes(
