@@ -26,6 +26,7 @@ from fake_tink_server.seen import facts_of
 from fake_tink_server.workflow import Workflow
 from harness.certificates import Kind
 from harness.faults import deeds as do
+from harness.faults.codes import grpc_status
 from harness.faults.plan import Strike
 
 Unary = Callable[[bytes, Context], Awaitable[bytes]]
@@ -235,7 +236,7 @@ class _Moment:
                 case do.Drop():
                     heard = False
                 case do.Status(code=code, message=message):
-                    await self._refuse(status_of(code), message, unheard=True)
+                    await self._refuse(grpc_status(code), message, unheard=True)
                 case do.Stall():
                     if not deed.seconds:
                         self._unheard()
@@ -253,7 +254,7 @@ class _Moment:
                 case do.Delay(seconds=seconds):
                     await asyncio.sleep(seconds)
                 case do.Status(code=code, message=message):
-                    await self._refuse(status_of(code), message, unheard=False)
+                    await self._refuse(grpc_status(code), message, unheard=False)
                 case do.Stall():
                     await _wait(deed)
                 case _:
@@ -326,17 +327,6 @@ def conduct_of(deeds: Iterable[do.Deed]) -> Conduct:
                 change = {"goaway": asked}
         conduct = dataclasses.replace(conduct, **change)
     return conduct
-
-
-def status_of(code: str | int) -> grpc.StatusCode:
-    """Return the gRPC status called ``UNAVAILABLE`` or numbered 14; UNKNOWN for any other."""
-    for status in grpc.StatusCode:
-        number, _ = status.value
-        if code in (number, status.name) or str(code) == str(number):
-            return status
-        if isinstance(code, str) and code.upper() == status.name:
-            return status
-    return grpc.StatusCode.UNKNOWN
 
 
 async def _wait(deed: do.Stall) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fake_tink_server.conduct import Conduct, Goaway, Silence
 from fake_tink_server.engine import Engine
-from fake_tink_server.misbehaviour import conduct_of, status_of
+from fake_tink_server.misbehaviour import conduct_of
 from fake_tink_server.proto import workflow_pb2 as pb
 from fake_tink_server.seen import facts_of
 from fake_tink_server.server import TinkServer
@@ -252,11 +252,6 @@ def test_deeds_of_a_connection() -> None:
     assert conduct_of([do.Goaway(code=11, debug="x", seconds=2.0)]).goaway == Goaway(
         after_s=2.0, code=11, debug="x"
     )
-
-
-def test_status_codes() -> None:
-    assert status_of("unavailable") is status_of(14) is status_of("14")
-    assert status_of("NONSENSE") is grpc.StatusCode.UNKNOWN
 
 
 def test_facts() -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
 
+from harness.faults.codes import grpc_status, http_status
 from harness.faults.deeds import Arguments, Deed, Memory, Slow, Status, make_deed
 from harness.faults.fault import Fault
 from harness.wire import dhcp4, ntp, tftp
@@ -20,13 +20,6 @@ _LEAST_MEMORY: Final = 64 << 20
 """With less not even a firmware starts."""
 _HTTP: Final = ("http", "registry", "metadata")
 _QUESTION: Final = b"\0\1\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1"  # RFC 1035 §4.1: a. IN A
-_GRPC: Final = (
-    *("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
-    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
-    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
-    "UNAUTHENTICATED",
-)
-"""Status codes of gRPC from 1 on, in the order of their numbers."""
 
 
 def objection(fault: Fault) -> str | None:
@@ -95,25 +88,13 @@ def _hook(deed: Deed) -> None:
 
 
 def _http(deed: Deed) -> None:
-    if not isinstance(deed, Status):
-        return
-    text = str(deed.code).strip()
-    if text.isascii() and text.isdigit():
-        if not 100 <= int(text) <= 999:
-            raise ValueError(f"a status has three digits, found {text}")
-        return
-    HTTPStatus[text.upper().replace(" ", "_").replace("-", "_")]
+    if isinstance(deed, Status):
+        http_status(deed.code)
 
 
 def _grpc(deed: Deed) -> None:
-    if not isinstance(deed, Status):
-        return
-    text = str(deed.code).strip()
-    if text.isascii() and text.isdigit():
-        if not 1 <= int(text) <= len(_GRPC):
-            raise ValueError(f"a status that refuses is 1 to {len(_GRPC)}, found {text}")
-    elif text.upper() not in _GRPC:
-        raise KeyError(deed.code)
+    if isinstance(deed, Status) and not grpc_status(deed.code).value[0]:
+        raise ValueError(f"a status that refuses is none of {deed.code}")
 
 
 _TRIALS: Final[dict[str, Callable[[Deed], None]]] = {

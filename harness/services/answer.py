@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from http import HTTPStatus
 from typing import IO, Any, Final
 
+from harness.faults.codes import http_status
 from harness.faults.deeds import (
     Close,
     Corrupt,
@@ -103,20 +103,6 @@ def status_among(deeds: Sequence[Deed]) -> Status | None:
     return found[-1] if found else None
 
 
-def status_number(code: str | int) -> int:
-    """Return an HTTP status by number or name (``503``, ``Service Unavailable``).
-
-    Raises ``ValueError`` for what is neither.
-    """
-    text = str(code).strip()
-    if text.isascii() and text.isdigit() and 100 <= int(text) <= 999:
-        return int(text)
-    try:
-        return HTTPStatus[text.upper().replace(" ", "_").replace("-", "_")].value
-    except KeyError:
-        raise ValueError(f"{code!r} is no HTTP status") from None
-
-
 def treat(answer: Answer, deeds: Sequence[Deed]) -> tuple[Answer, Treatment]:
     """Return the answer as ``deeds`` change it, and how it travels.
 
@@ -166,7 +152,7 @@ def _replaced(answer: Answer, fields: Mapping[str, Any]) -> Answer:
     if "body" in fields:
         answer = answer.with_body(str(fields["body"]).encode())
     if "status" in fields:
-        answer = replace(answer, status=status_number(fields["status"]))
+        answer = replace(answer, status=http_status(fields["status"]))
     return answer.with_headers({k: v for k, v in fields.items() if k not in ("body", "status")})
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from harness.errors import SetupFailed
+from harness.faults.codes import http_status
 from harness.faults.deeds import Arguments, Deed, Source
 from harness.faults.dialects.script import bend_script
 from harness.faults.plan import Strike, no_strike
 from harness.services import Identify
-from harness.services.answer import Answer, FilePart, status_among, status_number, treat
+from harness.services.answer import Answer, FilePart, status_among, treat
 from harness.services.iso import IsoProxy, IsoSource
 from harness.services.udp import cannot_listen, crash
 from harness.tasks import TaskKeeper
@@ -171,7 +172,7 @@ class HttpService:
                 how = None
                 if deeds := self._struck(exchange, answer):
                     if refusal := status_among(deeds):
-                        number = status_number(refusal.code)
+                        number = http_status(refusal.code)
                         answer = _text(number, refusal.message or _reason(number))
                     answer, how = treat(answer, deeds)
                 exchange.started(answer.status, answer.length)

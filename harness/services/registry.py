@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.certificates import ServerCertificate, server_context
+from harness.faults.codes import http_status
 from harness.faults.deeds import Deed
 from harness.faults.plan import Strike, no_strike
 from harness.oci.content import Content, Mount, load_content
 from harness.services import Identify
-from harness.services.answer import Answer, FilePart, status_among, status_number, treat
+from harness.services.answer import Answer, FilePart, status_among, treat
 from harness.services.door import Contexts
 from harness.services.http import tcp_socket
 from harness.services.registry_store import PushStore
@@ -191,7 +192,7 @@ class RegistryService:
                     self._content.blobs[response.keep.digest] = path
             deeds = self._struck(asked, response, exchange)
             if refusal := status_among(deeds):
-                number = status_number(refusal.code)
+                number = http_status(refusal.code)
                 response = self._core.refuse(asked, number, refusal.message)
             with self._opened(response) as answer:
                 how = None

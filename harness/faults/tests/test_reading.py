@@ -132,7 +132,7 @@ def test_a_caller_that_serves_some_places_refuses_the_others(tmp_path: Path) -> 
         ("{at: dhcp, do: {replace: {message type: OFFERED}}}", "dhcp knows no 'OFFERED'"),
         (f"{{at: dhcp, do: {{replace: {{file: {'x' * 129}}}}}}}", "dhcp can't say that"),
         ("{at: ntp, do: {replace: {stratum: 256}}}", "ntp can't say that"),
-        ("{at: registry, do: {status: Unavailble}}", "registry knows no 'UNAVAILBLE'"),
+        ("{at: registry, do: {status: Unavailble}}", "registry knows no 'Unavailble'"),
         ("{at: http, do: {status: 42}}", "three digits"),
         ("{at: tink, do: {status: BUSY}}", "tink knows no 'BUSY'"),
     ],

@@ -30,7 +30,7 @@ from harness.faults.deeds import (
     Trickle,
     Truncate,
 )
-from harness.services.answer import Answer, status_number, treat
+from harness.services.answer import Answer, treat
 from harness.services.http import HttpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
@@ -272,12 +272,6 @@ async def test_a_connection_never_gets_to_speak(start: Start, deed: Deed, ended:
         assert (await site.get(quiet_s=QUIET_S)).ended == ended
         assert site.facts[0]["mac"] == MAC
         assert (await site.get()).body == site.content
-
-
-def test_names_of_statuses() -> None:
-    assert status_number("Service Unavailable") == status_number("503") == status_number(503) == 503
-    with pytest.raises(ValueError, match="no HTTP status"):
-        status_number("nothing")
 
 
 def test_deeds_compose() -> None:
