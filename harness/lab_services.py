@@ -115,7 +115,7 @@ class Surroundings:
         )
         return [
             *netboot,
-            RadvService(**self._common, interface=self._interface),
+            RadvService(**self._common, interface=self._interface, strike=self._faults.at("radv")),
             DnsService(
                 **self._common,
                 zone={**zone, "pool.ntp.org": server},

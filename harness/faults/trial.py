@@ -74,6 +74,12 @@ def _ntp(deed: Deed) -> None:
     NtpDialect(lambda _: None).bend(deed, ntp.encode(ntp.NtpPacket()), "reply")
 
 
+def _radv(deed: Deed) -> None:
+    from harness.faults.dialects.radv import advertisements
+
+    advertisements(bytes(6), [deed])
+
+
 def _machine(deed: Deed) -> None:
     match deed:
         case Memory(size=size) if size % (1 << 20) or size < _LEAST_MEMORY:
@@ -103,6 +109,7 @@ _TRIALS: Final[dict[str, Callable[[Deed], None]]] = {
     "dns": _dns,
     "ntp": _ntp,
     "tink": _grpc,
+    "radv": _radv,
     "machine": _machine,
     "hook": _hook,
     **dict.fromkeys(_HTTP, _http),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import DecodeError
 from harness.faults.dialects.dns import DnsDialect
-from harness.faults.plan import Strike
+from harness.faults.plan import Strike, no_strike
 from harness.faults.tampering import nobody, tampered
 from harness.services import Identify
+from harness.services.dns_tcp import Conversation
 from harness.services.http import tcp_socket
 from harness.services.udp import UdpShell, crash, udp_socket
 from harness.tasks import TaskKeeper
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 SERVER_PORT: Final = 53
 _TTL_S: Final = 60
-_TCP_PATIENCE_S: Final = 10.0
 
 
 class DnsServer:
@@ -193,28 +193,18 @@ class DnsService:
     async def _serve_tcp(
         self, core: DnsServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Answer one connection's queries, each with its length before it (RFC 1035 §4.2.2)."""
         self._writers.add(writer)
-        peer: Address = writer.get_extra_info("peername")[:2]
-        query = b""
         try:
-            while True:
-                async with asyncio.timeout(_TCP_PATIENCE_S):
-                    size = int.from_bytes(await reader.readexactly(2), "big")
-                    query = await reader.readexactly(size)
-                answer, notes = core.answer(query, peer, "tcp")
-                writer.write(len(answer).to_bytes(2, "big") + answer)
-                await writer.drain()
-                for note in notes:
-                    self._timeline.record(self.name, note.name, **note.fields)
-        except DecodeError as error:
-            self._timeline.record(
-                self.name,
-                "dns.malformed",
-                peer=f"{peer[0]}:{peer[1]}",
-                reason=str(error),
-                bytes=len(query),
+            address = writer.get_extra_info("peername")[0]
+            talk = Conversation(
+                reader=reader,
+                writer=writer,
+                core=tampered(_OverTcp(core), self._strike, DnsDialect(self._identify, "tcp")),
+                timeline=self._timeline,
+                source=self.name,
             )
+            strike = self._strike or no_strike
+            await talk.go_on(strike("connection", mac=self._identify(address), transport="tcp"))
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             pass  # the client is done
         except Exception as error:
@@ -224,3 +214,20 @@ class DnsService:
             writer.close()
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
+
+
+class _OverTcp:
+    """The same server, asked over TCP."""
+
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+
+    def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
+        """Answer a query."""
+        del now
+        answer, notes = self._server.answer(datagram, peer, "tcp")
+        return [notes[0], Send(data=answer, destination=peer), *notes[1:]]
+
+    def timer(self, name: str, now: float) -> list[Command]:
+        """Do nothing: this server sets no timers."""
+        return self._server.timer(name, now)

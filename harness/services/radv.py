@@ -11,6 +11,8 @@ import socket
 from typing import Final
 
 from harness.errors import DecodeError, HostUnfit, SetupFailed
+from harness.faults.dialects.radv import advertisements
+from harness.faults.plan import Strike, no_strike
 from harness.services.udp import crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -25,10 +27,18 @@ class RadvService:
 
     name = "radv"
 
-    def __init__(self, *, timeline: Timeline, tasks: TaskKeeper, interface: str) -> None:
+    def __init__(
+        self,
+        *,
+        timeline: Timeline,
+        tasks: TaskKeeper,
+        interface: str,
+        strike: Strike | None = None,
+    ) -> None:
         self._timeline = timeline
         self._tasks = tasks
         self._interface = interface
+        self._strike = strike or no_strike
         self._sock: socket.socket | None = None
 
     async def start(self) -> None:
@@ -98,8 +108,21 @@ class RadvService:
             mac=solicitation.mac,
             peer=solicitation.source,
         )
+        facts = {"mac": solicitation.mac, "source": solicitation.source}
+        if self._strike("request", **facts):  # there it can only be lost
+            return
+        loop = asyncio.get_running_loop()
+        for after_s, answer in advertisements(_mac(sock), self._strike("reply", **facts)):
+            if after_s:
+                loop.call_later(after_s, self._send, answer)
+            else:
+                self._send(answer)
+
+    def _send(self, frame: bytes) -> None:
+        if self._sock is None:  # stopped while this one waited
+            return
         try:
-            sock.send(radv.encode_advertisement(mac=_mac(sock)))
+            self._sock.send(frame)
         except OSError as error:  # the link went down: a fact of the run, and RS are repeated
             self._timeline.record(
                 self.name,

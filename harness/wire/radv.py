@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from harness.errors import DecodeError
@@ -21,6 +21,8 @@ _IPV6: Final = struct.Struct("!IHBB16s16s")
 _ICMPV6: Final = 58
 _SOLICITATION: Final = 133
 _ADVERTISEMENT: Final = 134
+_ON_LINK_AUTONOMOUS: Final = 0xC0
+_DAY: Final = 86_400
 _HOP_LIMIT: Final = 255
 """RFC 4861 §6.1: anything else came from another link."""
 
@@ -60,14 +62,41 @@ def decode_solicitation(frame: bytes) -> Solicitation | None:
     return Solicitation(mac=source_link.hex(":"), source=str(IPv6Address(source)))
 
 
-def encode_advertisement(*, mac: bytes) -> bytes:
-    """Return a frame to all nodes from the interface ``mac`` that offers no router at all.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advertisement:
+    """What a router says of itself (RFC 4861 §4.2). As it is: there is no router here."""
 
-    Lifetime 0, no flags, no prefix; its only option is the sender's link-layer address.
+    lifetime_s: int = 0
+    """How long it is a default router, up to 65535; 0: it is none."""
+    managed: bool = False
+    """Addresses come by DHCPv6."""
+    other: bool = False
+    """Other things come by DHCPv6."""
+    hop_limit: int = 64
+    prefix: str | None = None
+    """Machines make addresses of it (RFC 4862), as ``2001:db8::/64``."""
+    mtu: int | None = None
+
+
+def encode_advertisement(*, mac: bytes, said: Advertisement | None = None) -> bytes:
+    """Return a frame to all nodes from the interface ``mac``; without ``said``: no router.
+
+    Raises ``ValueError`` and ``struct.error`` for what fits into no advertisement.
     """
+    said = said or Advertisement()
     source = link_local(mac).packed
+    flags = said.managed << 7 | said.other << 6
     # type, code, checksum, hop limit, flags, lifetime, reachable and retransmission time
-    body = struct.pack("!BBHBBHII", _ADVERTISEMENT, 0, 0, 64, 0, 0, 0, 0) + b"\x01\x01" + mac
+    body = struct.pack(
+        "!BBHBBHII", _ADVERTISEMENT, 0, 0, said.hop_limit, flags, said.lifetime_s, 0, 0
+    )
+    body += b"\x01\x01" + mac
+    if said.mtu is not None:
+        body += struct.pack("!BBHI", 5, 1, 0, said.mtu)
+    if said.prefix is not None:
+        prefix = IPv6Network(said.prefix)
+        head = struct.pack("!BBBBIII", 3, 4, prefix.prefixlen, _ON_LINK_AUTONOMOUS, _DAY, _DAY, 0)
+        body += head + prefix.network_address.packed
     checksum = _checksum(source, ALL_NODES.packed, body)
     body = body[:2] + checksum.to_bytes(2, "big") + body[4:]
     header = _IPV6.pack(6 << 28, len(body), _ICMPV6, _HOP_LIMIT, source, ALL_NODES.packed)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class DnsDialect:
     """Reads and writes with dnspython, as the server does."""
 
-    def __init__(self, identify: Callable[[str], str | None]) -> None:
+    def __init__(self, identify: Callable[[str], str | None], transport: str = "udp") -> None:
         self._identify = identify
+        self._transport = transport
 
     def request(self, datagram: bytes, peer: Address) -> dict[str, Any]:
         """Return the facts of a question."""
@@ -42,7 +43,7 @@ class DnsDialect:
             if question is not None
             else None,
             "type": dns.rdatatype.to_text(question.rdtype) if question is not None else None,
-            "transport": "udp",
+            "transport": self._transport,
         }
 
     def bend(self, deed: Deed, datagram: bytes, occasion: str) -> bytes:

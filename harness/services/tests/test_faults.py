@@ -252,6 +252,52 @@ def question() -> bytes:
     return dns.message.make_query("registry.lab", "A", id=7).to_wire()
 
 
+async def over_tcp(bench: Bench, *queries: bytes) -> list[bytes]:
+    """Ask over one TCP connection; return the answers."""
+    reader, writer = await asyncio.open_connection(*bench.server)
+    try:
+        for query in queries:
+            writer.write(len(query).to_bytes(2, "big") + query)
+        answers = []
+        for _ in queries:
+            async with asyncio.timeout(PATIENCE_S):
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                answers.append(await reader.readexactly(size))
+        return answers
+    finally:
+        writer.close()
+
+
+async def test_dns_over_tcp_is_struck_too() -> None:
+    tcp = "{at: dns, when: {transport: tcp, nth: 1}, do: {status: REFUSED}}"
+    late = "{at: dns, when: {transport: tcp, nth: 2}, do: {delay: 200 ms}}"
+    async with serving(DNS, tcp, late) as bench:
+        udp = dns.message.from_wire(await bench.ask(question()))
+        assert udp.rcode() == dns.rcode.NOERROR
+        first, second = await over_tcp(bench, question(), question())
+        assert dns.message.from_wire(first).rcode() == dns.rcode.REFUSED
+        assert dns.message.from_wire(second).rcode() == dns.rcode.NOERROR
+        assert bench.plan.unfired() == []
+
+
+@pytest.mark.parametrize(
+    ("deed", "error"), [("reset", ConnectionResetError), ("close", asyncio.IncompleteReadError)]
+)
+async def test_a_dns_connection_is_ended_at_once(deed: str, error: type[Exception]) -> None:
+    async with serving(DNS, f"{{at: dns, when: {{first: 1}}, do: {deed}}}") as bench:
+        with pytest.raises(error):
+            await over_tcp(bench, question())
+        assert await over_tcp(bench, question())
+
+
+async def test_a_dns_server_accepts_and_says_nothing() -> None:
+    fault = "{at: dns, when: {occasion: connection, first: 1}, do: drop}"
+    async with serving(DNS, fault) as bench:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(over_tcp(bench, question()), QUIET_S)
+        assert await over_tcp(bench, question())
+
+
 async def test_dns_answers_something_else() -> None:
     async with serving(DNS, "{at: dns, when: {name: registry.*}, do: {status: SERVFAIL}}") as bench:
         answer = dns.message.from_wire(await bench.ask(question()))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import Any
 
 import pytest
 
+from harness.documents import load
 from harness.errors import SetupFailed
+from harness.faults.plan import FaultPlan
+from harness.faults.reading import FaultReader
 from harness.services.radv import RadvService
 from harness.services.tests.namespace import LAB, MAC, MACHINE, inside
 from harness.tasks import TaskKeeper
@@ -68,3 +72,58 @@ async def absent() -> str:
 @pytest.mark.service
 async def test_a_missing_interface_is_said_with_a_hint() -> None:
     assert "must be up first" in await inside(f"{__name__}:absent")
+
+
+async def struck() -> dict[str, Any]:
+    """Solicit twice under faults, and return what came back; runs inside the namespace."""
+    faults = [
+        "{at: radv, when: {nth: 1}, do: drop}",
+        "{at: radv, when: {nth: 2}, do: {replace: {managed: true, lifetime: 30 min,"
+        " prefix: '2001:db8::/64', mtu: 1400}}}",
+        "{at: radv, when: {nth: 2}, do: {delay: 100 ms}}",
+    ]
+    timeline = Timeline(None)
+    plan = FaultPlan(
+        [fault for text in faults if (fault := FaultReader(load(text).data).read())],
+        record=partial(timeline.record, "faults"),
+        now=timeline.clock.now,
+    )
+    strike = plan.at("radv")
+    service = RadvService(timeline=timeline, tasks=TaskKeeper(), interface=LAB, strike=strike)
+    await service.start()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(radv.ETHERTYPE)) as machine:
+        machine.bind((MACHINE, radv.ETHERTYPE))
+        machine.setblocking(False)
+        loop = asyncio.get_running_loop()
+        machine.send(solicitation())
+        machine.send(solicitation())
+        while True:
+            frame = await asyncio.wait_for(loop.sock_recv(machine, 2000), 5)
+            if frame[54] == 134:
+                break
+    await service.stop()
+    sent = [event.t for event in timeline if event.name == "radv.advertisement.sent"]
+    asked = [event.t for event in timeline if event.name == "radv.solicitation.received"]
+    return {"frame": frame.hex(), "late_s": sent[0] - asked[1], "unfired": len(plan.unfired())}
+
+
+@pytest.mark.service
+async def test_faults_lose_delay_and_change_advertisements() -> None:
+    from scapy.layers.inet6 import (
+        ICMPv6ND_RA,
+        ICMPv6NDOptMTU,
+        ICMPv6NDOptPrefixInfo,
+    )
+    from scapy.layers.l2 import Ether
+
+    seen = await inside(f"{__name__}:struck")
+    packet = Ether(bytes.fromhex(seen["frame"]))
+    said = packet[ICMPv6ND_RA]
+    assert (said.M, said.O, said.routerlifetime) == (1, 0, 1800)
+    assert packet[ICMPv6NDOptMTU].mtu == 1400
+    assert packet[ICMPv6NDOptPrefixInfo].prefix == "2001:db8::"
+    checksum = said.cksum
+    del said.cksum
+    assert Ether(bytes(packet))[ICMPv6ND_RA].cksum == checksum
+    assert seen["late_s"] >= 0.1
+    assert seen["unfired"] == 0
