@@ -160,6 +160,7 @@ class Hands:
     async def _power(self, machine: Machine, deed: Power) -> None:
         match deed.what:
             case "cut":
+                self._timeline.record(machine.name, "machine.power.lost", machine=machine.name)
                 await machine.power_off()
             case "reset":
                 await machine.reset()

@@ -42,6 +42,16 @@ def _shut_down(case: Case) -> Finding | None:
     return None
 
 
+def _power_lost(case: Case) -> Finding | None:
+    for event in case.seen("machine.power.lost"):
+        return Finding(
+            blame=Party.MACHINE,
+            because=f"the machine lost its power in {case.phase.words}",
+            evidence=[event],
+        )
+    return None
+
+
 def _console_error(case: Case) -> Finding | None:
     errors = case.in_phase("guest.error.seen")
     if not errors:
@@ -53,7 +63,7 @@ def _console_error(case: Case) -> Finding | None:
     )
 
 
-FIRST: Final[tuple[Rule, ...]] = (_panicked, _qemu_exited, _shut_down)
+FIRST: Final[tuple[Rule, ...]] = (_panicked, _power_lost, _qemu_exited, _shut_down)
 """Asked before the phase's own rules."""
 LAST: Final[tuple[Rule, ...]] = (_console_error,)
 """Asked when no other rule proves anything."""

@@ -225,6 +225,13 @@ def switched_off() -> Tape:
     return tape
 
 
+@case("hook-boot", "machine", "the machine lost its power in hook boot")
+def power_lost() -> Tape:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "machine", "machine.power.lost", machine="machine")
+    return tape
+
+
 @case("hook-boot", "lab", "QEMU ended with status 1: cannot allocate memory")
 def qemu_died() -> Tape:
     tape = good_boot().until("guest.kernel.started")

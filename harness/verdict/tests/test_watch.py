@@ -130,6 +130,13 @@ def test_a_machine_that_switched_itself_off() -> None:
     assert ended(tape, "switched-off", by=20)
 
 
+def test_a_machine_that_lost_its_power() -> None:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(20, "machine", "machine.power.lost", machine="machine")
+    tape.add(21, "machine", "machine.exited", machine="machine", status=0)
+    assert ended(tape, "switched-off", by=20)
+
+
 def test_a_machine_that_boots_its_disk_instead() -> None:
     tape = firmware()
     tape.add(20, "machine", "guest.disk.booted", disk="vda", console="ttyS0")

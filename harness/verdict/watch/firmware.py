@@ -182,7 +182,7 @@ class BootedFromDisk(Rule):
 
 
 class SwitchedOff(Rule):
-    """The guest switched its machine off; nothing switches it on again."""
+    """The guest switched its machine off, or its power went; nothing switches it on again."""
 
     name: ClassVar = "switched-off"
     source: ClassVar = "QEMU's -no-shutdown keeps a machine that was powered off stopped"
@@ -193,7 +193,9 @@ class SwitchedOff(Rule):
         self._off: Event | None = None
 
     def feed(self, event: Event, sight: Sight) -> None:
-        if event.name == "machine.shutdown" and event.get("guest"):
+        if (
+            event.name == "machine.shutdown" and event.get("guest")
+        ) or event.name == "machine.power.lost":
             self._off = event
         elif event.name in ("machine.reset", "machine.powered_on"):
             self._off = None
@@ -201,9 +203,9 @@ class SwitchedOff(Rule):
     def ending(self, sight: Sight) -> Ending | None:
         if self._off is None:
             return None
-        return Ending(
-            rule=self.name, because="the machine switched itself off", evidence=(self._off,)
-        )
+        lost = self._off.name == "machine.power.lost"
+        because = "the machine lost its power" if lost else "the machine switched itself off"
+        return Ending(rule=self.name, because=because, evidence=(self._off,))
 
     def forget(self, sight: Sight) -> None:
         """Nothing: what happened stays true."""
