@@ -5,8 +5,18 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fake_tink_server.objects import API_VERSION, Hardware, Template, Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherInterface:
+    """One more interface of a machine."""
+
+    mac: str
+    address: str
+    allow_pxe: bool = False
 
 
 def object_name(name: str) -> str:
@@ -33,12 +43,34 @@ def hardware_for(
     allow_pxe: bool = True,
     allow_workflow: bool = True,
     namespace: str = "default",
+    others: Sequence[OtherInterface] = (),
 ) -> Hardware:
-    """Return the Hardware of a machine with one interface; ``disks`` are paths as ``/dev/vda``.
+    """Return the Hardware of a machine; ``disks`` are paths as ``/dev/vda``.
 
+    ``others`` are interfaces beside the one with ``mac``, which is its first.
     Raises pydantic's ``ValidationError`` for a MAC or an address that is none.
     """
-    ip = {"address": address, "netmask": netmask, "gateway": gateway} if address else None
+    interfaces = [
+        {
+            "dhcp": {
+                "mac": one.mac,
+                "arch": arch,
+                "uefi": uefi,
+                "hostname": hostname or object_name(name),
+                "ip": (
+                    {"address": one.address, "netmask": netmask, "gateway": gateway}
+                    if one.address
+                    else None
+                ),
+                "lease_time": lease_s,
+                "name_servers": list(name_servers),
+                "time_servers": list(time_servers),
+                "vlan_id": vlan_id,
+            },
+            "netboot": {"allowPXE": one.allow_pxe, "allowWorkflow": allow_workflow},
+        }
+        for one in (OtherInterface(mac=mac, address=address, allow_pxe=allow_pxe), *others)
+    ]
     return Hardware.model_validate(
         {
             "apiVersion": API_VERSION,
@@ -50,22 +82,7 @@ def hardware_for(
                     "facility": {"facility_code": facility},
                     "instance": {"id": mac, "hostname": hostname or object_name(name)},
                 },
-                "interfaces": [
-                    {
-                        "dhcp": {
-                            "mac": mac,
-                            "arch": arch,
-                            "uefi": uefi,
-                            "hostname": hostname or object_name(name),
-                            "ip": ip,
-                            "lease_time": lease_s,
-                            "name_servers": list(name_servers),
-                            "time_servers": list(time_servers),
-                            "vlan_id": vlan_id,
-                        },
-                        "netboot": {"allowPXE": allow_pxe, "allowWorkflow": allow_workflow},
-                    }
-                ],
+                "interfaces": interfaces,
             },
         }
     )
@@ -75,23 +92,25 @@ def workflow_for(
     *,
     name: str,
     template: Template,
-    hardware: Hardware,
+    hardware: Hardware | None = None,
     devices: Mapping[str, str] | None = None,
 ) -> Workflow:
-    """Return the Workflow that runs ``template`` on ``hardware``.
+    """Return the Workflow that runs ``template`` on ``hardware``, or on whom ``devices`` names.
 
     ``devices`` is the hardwareMap; without it ``device_1`` is the first interface's MAC, in lower
     case as Hook has it.
     """
-    macs = [item.dhcp.mac.lower() for item in hardware.spec.interfaces if item.dhcp]
+    interfaces = hardware.spec.interfaces if hardware else []
+    macs = [item.dhcp.mac.lower() for item in interfaces if item.dhcp]
+    namespace = (hardware or template).metadata.namespace
     return Workflow.model_validate(
         {
             "apiVersion": API_VERSION,
             "kind": "Workflow",
-            "metadata": {"name": object_name(name), "namespace": hardware.metadata.namespace},
+            "metadata": {"name": object_name(name), "namespace": namespace},
             "spec": {
                 "templateRef": template.metadata.name,
-                "hardwareRef": hardware.metadata.name,
+                **({"hardwareRef": hardware.metadata.name} if hardware else {}),
                 "hardwareMap": dict(devices) if devices else {"device_1": macs[0]} if macs else {},
             },
         }

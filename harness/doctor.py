@@ -69,6 +69,8 @@ class Needs:
     """Room for one: capture, consoles, disks."""
     cache_bytes: int = 3 << 30
     """For the first build; asked for only when ``builds`` and nothing has been built yet."""
+    devices: frozenset[str] = frozenset()
+    """Names of devices that QEMU must know, as its ``-device help`` lists them."""
     builds: bool = True
     """Whether the embedded Hook is built here."""
 
@@ -187,8 +189,8 @@ def check_tun(needs: Needs) -> Finding:
     return _warn("tun", reason, hint)
 
 
-def check_qemu(_: Needs) -> Finding:
-    """QEMU, and whether it is new enough."""
+def check_qemu(needs: Needs) -> Finding:
+    """QEMU, whether it is new enough, and has what the machines are made of."""
     from harness.machine.qemu import QEMU
 
     program = shutil.which(QEMU)
@@ -201,6 +203,10 @@ def check_qemu(_: Needs) -> Finding:
     if (int(version[1]), int(version[2])) < OLDEST_QEMU:
         oldest = ".".join(map(str, OLDEST_QEMU))
         return _fail("qemu", words, f"QEMU {oldest} or newer is needed; Debian 12 has it")
+    if needs.devices and (absent := needs.devices - _devices(program)):
+        names = ", ".join(sorted(absent))
+        hint = "take another model in the scenario, or install a newer QEMU"
+        return _fail("qemu", f"{words} has no {names}", hint)
     return _ok("qemu", f"{words.removeprefix('QEMU emulator ')}: {program}")
 
 
@@ -343,6 +349,19 @@ def _first_line(argv: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return next(iter((done.stdout or done.stderr).splitlines()), "")
+
+
+def _devices(program: str) -> frozenset[str]:
+    """Return the names of the devices that a QEMU has."""
+    done = subprocess.run(
+        [program, "-device", "help"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return frozenset(re.findall(r'^name "([^"]+)"', done.stdout, re.MULTILINE))
 
 
 def _some_kernel() -> Path | None:

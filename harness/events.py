@@ -50,7 +50,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "capture.stopped": _kind("The capture file is complete", "frames dropped bytes"),
     # -- the machine
     "machine.powered_on": _kind(
-        "The CPU was let go", "machine mac firmware accel cpus memory_mib pid"
+        "The CPU was let go", "machine mac nics firmware accel cpus memory_mib pid"
     ),
     "machine.reset": _kind("The machine reset itself", "machine reason guest"),
     "machine.shutdown": _kind("The guest powered the machine off", "machine reason guest"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from harness.timeline import Event
 
@@ -17,8 +17,10 @@ def split_reference(reference: str) -> tuple[str, str]:
     return (repository, tag) if colon and "/" not in tag else (reference, "latest")
 
 
-def pulls(events: Iterable[Event], reference: str, *, mac: str | None = None) -> list[Event]:
-    """Return the events that each began one pull of ``reference``, by ``mac`` when given.
+def pulls(
+    events: Iterable[Event], reference: str, *, macs: Collection[str] | None = None
+) -> list[Event]:
+    """Return the events that each began one pull of ``reference``, by one of ``macs`` when given.
 
     An engine resolves the tag once a pull, by HEAD, by GET or by HEAD and then GET; what it asks
     for by digest afterwards belongs to the same pull. A reference by digest counts its GETs.
@@ -30,7 +32,7 @@ def pulls(events: Iterable[Event], reference: str, *, mac: str | None = None) ->
         if event.name == "registry.manifest.served"
         and event.get("repository") == repository
         and event.get("reference") == wanted
-        and (mac is None or event.get("mac") == mac)
+        and (macs is None or event.get("mac") in macs)
     ]
     by_get = [event for event in served if event.get("method", "GET") == "GET"]
     by_head = [event for event in served if event.get("method") == "HEAD"]

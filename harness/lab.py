@@ -26,15 +26,16 @@ from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
 from harness.lookout import until_decided
 from harness.machine.bootable import make_bootable
+from harness.machine.devices import Disk, Nic
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, find_uefi, make_variables
 from harness.machine.machine import Machine
-from harness.machine.qemu import Disk, MachineSpec, Nic
+from harness.machine.qemu import MachineSpec
 from harness.net.capture import Capture
 from harness.net.segment import Port, Segment, SegmentKind, choose
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
-from harness.scenario.item import Item
+from harness.scenario.item import Item, NicItem
 from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.tasks import TaskKeeper
@@ -57,7 +58,7 @@ class Lab:
     tink: TinkPart
     registry: RegistryPart
     segment: Segment
-    _port: Port
+    _ports: list[Port]
 
     def __init__(self, brief: Brief, *, run_dir: Path, timeline: Timeline) -> None:
         self._brief = brief
@@ -153,7 +154,8 @@ class Lab:
         await asyncio.gather(*starting)
         # A bridge drops what is sent before the kernel told it of the new carrier.
         deadline = Deadline.after(_PORT_READY)
-        await self.tasks.race(self._port.ready(), deadline, waiting_for="the machine's port")
+        for port in self._ports:
+            await self.tasks.race(port.ready(), deadline, waiting_for="the machine's port")
 
     async def _start(self, name: str, part: Service | Segment | Capture | TinkPart) -> None:
         self._stack.push_async_callback(self._bounded, name, part.stop)
@@ -172,11 +174,17 @@ class Lab:
     async def _make_machine(self) -> Machine:
         item = self.item
         firmware = Firmware(item.firmware)
-        tamperer = self._hands.cable(item.mac)
-        port = self._port = await self.segment.plug_in("machine", tamperer=tamperer)
+        self._ports = []
+        nics = [await self._make_nic(number, nic) for number, nic in enumerate(item.nics)]
         for disk in item.disks:
             path = self.run_dir / f"{disk.name}.img"
-            self.disks[disk.name] = create_disk(path, disk.size_bytes, serial=disk.serial)
+            self.disks[disk.name] = create_disk(
+                path,
+                disk.size_bytes,
+                serial=disk.serial,
+                model=disk.model,
+                bootindex=disk.place,
+            )
             if disk.boots:
                 make_bootable(path, disk.name)
         flash = None
@@ -188,7 +196,7 @@ class Lab:
             name="machine",
             firmware=firmware,
             accel=item.accel,
-            nics=[Nic(mac=item.mac, netdev=port.netdev("net0"), model=item.nic_model)],
+            nics=nics,
             disks=list(self.disks.values()),
             cpus=item.cpus or (1 if item.accel == "tcg" else 2),
             memory_mib=item.memory_mib,
@@ -202,6 +210,16 @@ class Lab:
             timeline=self.timeline,
             tasks=self.tasks,
         )
+
+    async def _make_nic(self, number: int, nic: NicItem) -> Nic:
+        if nic.network == "lab":
+            tamperer = self._hands.cable(nic.mac)
+            port = await self.segment.plug_in("machine", tamperer=tamperer)
+            self._ports.append(port)
+            netdev = port.netdev(f"net{number}")
+        else:
+            netdev = f"hubport,id=net{number},hubid={number}"  # a hub of QEMU's with one port
+        return Nic(mac=nic.mac, netdev=netdev, model=nic.model, bootindex=nic.place, link=nic.link)
 
     # -- what a run does
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,16 +22,16 @@ from harness.timeline import Event, Timeline
 class RegistryPart:
     """The lab's registry."""
 
-    def __init__(self, service: RegistryService, timeline: Timeline, mac: str) -> None:
+    def __init__(self, service: RegistryService, timeline: Timeline, macs: Collection[str]) -> None:
         self.service = service
         self._timeline = timeline
-        self._mac = mac
+        self._macs = macs
 
     def pulls(self, reference: str) -> int:
         """Return how often the machine began to pull ``repository[:tag]``; any tag without one."""
         tags = [""] if ":" in reference else self.service.repositories.get(reference, [])
         names = [f"{reference}:{tag}" if tag else reference for tag in tags]
-        return sum(len(pulls(self._timeline.events, name, mac=self._mac)) for name in names)
+        return sum(len(pulls(self._timeline.events, name, macs=self._macs)) for name in names)
 
 
 class TinkPart:

@@ -210,7 +210,7 @@ class Surroundings:
             authority=self._authority,
             strike=self._faults.at("registry"),
         )
-        self.registry = RegistryPart(made[0], self.timeline, self.item.mac)
+        self.registry = RegistryPart(made[0], self.timeline, self.item.macs)
         return made
 
     def make_tink(self) -> TinkServer:

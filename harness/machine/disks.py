@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import SetupFailed
-from harness.machine.qemu import Disk
+from harness.machine.devices import Disk
 
 _SECTOR: Final = 512
 _SHOWN: Final = 64
 
 
-def create_disk(path: Path, size_bytes: int, *, serial: str | None = None) -> Disk:
+def create_disk(
+    path: Path,
+    size_bytes: int,
+    *,
+    serial: str | None = None,
+    model: str = "virtio-blk",
+    bootindex: int | None = None,
+) -> Disk:
     """Make an empty disk that takes no room until it is written to.
 
     ``size_bytes`` is a multiple of 512. Raises ``SetupFailed``.
@@ -25,7 +32,7 @@ def create_disk(path: Path, size_bytes: int, *, serial: str | None = None) -> Di
             file.truncate(size_bytes)
     except OSError as error:
         raise SetupFailed(f"the disk {path} can't be made: {error.strerror}") from error
-    return Disk(path=path, size_bytes=size_bytes, serial=serial)
+    return Disk(path=path, size_bytes=size_bytes, serial=serial, model=model, bootindex=bootindex)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,13 +164,20 @@ class Machine:
             self.name,
             "machine.powered_on",
             machine=self.name,
-            mac=self.spec.nics[0].mac if self.spec.nics else None,
+            mac=self.spec.mac,
+            nics=[
+                {"mac": nic.mac, "model": nic.model, "boots": nic.bootindex, "link": nic.link}
+                for nic in self.spec.nics
+            ],
             firmware=str(self.spec.firmware),
             accel=self.spec.accel,
             cpus=self.spec.cpus,
             memory_mib=self.spec.memory_mib,
             pid=self._process.pid,
         )
+        for nic in self.spec.nics:
+            if not nic.link:
+                await self.set_link(nic.mac, up=False)
         await self.monitor.execute("cont")
 
     async def reset(self) -> None:

@@ -7,36 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from harness.machine.devices import (
+    Cdrom,
+    Disk,
+    Nic,
+    cdrom_words,
+    disk_words,
+    escaped,
+    nic_device,
+    usb_words,
+)
 from harness.machine.firmware import Firmware, FlashFiles
 
 QEMU: Final = "qemu-system-x86_64"
 CONSOLES: Final = ("ttyS0", "ttyS1")
 MIN_MEMORY_MIB: Final = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """A virtio disk: ``vda``, ``vdb``… in the guest, in the order of the machine's list."""
-
-    path: Path
-    size_bytes: int
-    serial: str | None = None
-    """What the guest sees in /sys/block/vda/serial; at most 20 characters."""
-    errors: tuple[str, ...] = ()
-    """Rules of QEMU's blkdebug: what the disk refuses."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nic:
-    """A network card."""
-
-    mac: str
-    """Lower case, with colons."""
-    netdev: str
-    """The value of ``-netdev``, with the id ``net0``, ``net1``… in the order of the list."""
-    model: str | None = "virtio-net-pci"
-    """None: there is a cable and no card."""
-    bootable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +43,7 @@ class MachineSpec:
     """``kvm`` or ``tcg``."""
     nics: Sequence[Nic]
     disks: Sequence[Disk] = ()
+    cdrom: Cdrom | None = None
     machine: str = "q35"
     cpus: int = 1
     """More than one under TCG can hang for ever in a kernel text patch; see DESIGN.md."""
@@ -72,6 +58,13 @@ class MachineSpec:
     direct: DirectKernel | None = None
     extra: Sequence[str] = field(default=())
     """Words put at the end of the command line as they are."""
+
+    @property
+    def mac(self) -> str | None:
+        """The MAC of the NIC that is first in the firmware's order; else of the first NIC."""
+        if not self.nics:
+            return None
+        return min(self.nics, key=lambda nic: nic.bootindex or 1_000).mac
 
 
 def cpu_model(accel: str) -> str:
@@ -110,7 +103,7 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
     # fmt: off
     words = [
         QEMU,
-        "-name", f"{_escaped(spec.name)},debug-threads=on",
+        "-name", f"{escaped(spec.name)},debug-threads=on",
         "-machine", f"{spec.machine},usb=off,vmport=off,graphics=off,dump-guest-core=off",
         "-accel", spec.accel if spec.accel != "tcg" else "tcg,tb-size=512",
         "-cpu", cpu_model(spec.accel),
@@ -136,57 +129,24 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
         ):
             words += [
                 "-drive",
-                f"if=pflash,unit={unit},format=raw,readonly={readonly},file={_escaped(path)}",
+                f"if=pflash,unit={unit},format=raw,readonly={readonly},file={escaped(path)}",
             ]
     if spec.direct is not None:
         words += ["-kernel", str(spec.direct.kernel), "-append", spec.direct.cmdline]
         if spec.direct.initrd is not None:
             words += ["-initrd", str(spec.direct.initrd)]
+    words += usb_words(spec.nics, spec.disks)
     for number, nic in enumerate(spec.nics):
         netdev = f"user,id=net{number}" if channels is None else nic.netdev
         words += ["-netdev", netdev]
         if nic.model is not None:
-            words += ["-device", _nic_device(spec, nic, number)]
-    for number, disk in enumerate(spec.disks):
-        words += _disk_words(disk, number, len(spec.nics))
+            uefi, boots = spec.firmware.is_uefi, spec.direct is None
+            words += ["-device", nic_device(nic, number, uefi=uefi, boots=boots)]
+    words += disk_words(spec.disks)
+    if spec.cdrom is not None:
+        words += cdrom_words(spec.cdrom)
     words += _standalone_words() if channels is None else _channel_words(channels)
     return [*words, *spec.extra]
-
-
-def _nic_device(spec: MachineSpec, nic: Nic, number: int) -> str:
-    device = f"{nic.model},netdev=net{number},mac={nic.mac}"
-    if nic.bootable and spec.direct is None:
-        device += f",bootindex={number + 1}"
-    if spec.firmware.is_uefi or not nic.bootable:
-        device += ",romfile="
-    return device
-
-
-def _disk_words(disk: Disk, number: int, after: int) -> list[str]:
-    serial = f",serial={_escaped(disk.serial)}" if disk.serial else ""
-    # cache=unsafe ignores the guest's flushes: the file is read through the same page cache, and
-    # nobody needs it to survive a crash of the host.
-    return [
-        "-drive",
-        f"if=none,id=disk{number},{_image(disk)}",
-        "-device",
-        f"virtio-blk-pci,drive=disk{number},bootindex={after + number + 1}{serial}",
-    ]
-
-
-def _image(disk: Disk) -> str:
-    """Return which file is the disk; one with errors reports them instead of stopping QEMU."""
-    common = "cache=unsafe,discard=unmap"
-    if not disk.errors:
-        return f"format=raw,{common},file={_escaped(disk.path)}"
-    rules = (
-        f"file.inject-error.{number}.{part}"
-        for number, rule in enumerate(disk.errors)
-        for part in rule.split(",")
-    )
-    file = f"file.image.driver=file,file.image.filename={_escaped(disk.path)}"
-    head = f"driver=raw,{common},werror=report,rerror=report,file.driver=blkdebug"
-    return ",".join((head, *rules, file))
 
 
 def _channel_words(channels: Channels) -> list[str]:
@@ -201,7 +161,7 @@ def _channel_words(channels: Channels) -> list[str]:
     words += ["-chardev", f"socket,id=qmp,fd={channels.monitor}"]
     words += ["-mon", "chardev=qmp,mode=control"]
     if channels.attach is not None:
-        words += ["-qmp", f"unix:{_escaped(channels.attach)},server=on,wait=off"]
+        words += ["-qmp", f"unix:{escaped(channels.attach)},server=on,wait=off"]
     return [*words, "-S"]
 
 
@@ -217,8 +177,3 @@ def _standalone_words() -> list[str]:
         "-snapshot",
     ]
     # fmt: on
-
-
-def _escaped(value: str | Path) -> str:
-    """Return ``value`` for use in an option list, where a comma ends a value unless doubled."""
-    return str(value).replace(",", ",,")

@@ -12,6 +12,7 @@ from harness.net.captured import CapturedFrames
 from harness.report.packets import run_began_ns
 from harness.report.record import Console, RunRecord
 from harness.report.touched import Peers, asked_by, find_frames
+from harness.scenario.item import DiskItem, NicItem
 from harness.timeline import Event, named
 
 MOST_EVENTS: Final = 3000
@@ -142,8 +143,9 @@ def environment(run: RunRecord) -> list[tuple[str, str]]:
     started = next(iter(named(run.events, "run.started")), None)
     powered = run.tracker.machine
     rows = [
-        ("machine", f"{item.mac}, {item.firmware}, {item.memory_mib} MiB, {item.nic_model}"),
-        ("disks", ", ".join(f"{d.name} {d.size_bytes >> 20} MiB" for d in item.disks) or "none"),
+        ("machine", f"{item.mac}, {item.firmware}, {item.memory_mib} MiB"),
+        ("NICs", "; ".join(map(_card, item.nics))),
+        ("disks", ", ".join(map(_disk, item.disks)) or "none"),
         ("hook", item.hook.origin),
         ("worker", item.worker_image),
         ("registry", f"{item.registry.scheme}://{item.registry.address}, {item.registry.auth}"),
@@ -161,6 +163,19 @@ def environment(run: RunRecord) -> list[tuple[str, str]]:
     if started:
         rows.append(("started", str(started.get("wall", ""))))
     return [(name, value) for name, value in rows if value]
+
+
+def _card(nic: NicItem) -> str:
+    words = [nic.mac, nic.model]
+    if nic.network != "lab":
+        words.append("not in the lab's network")
+    if not nic.link:
+        words.append("no cable at power-on")
+    return ", ".join(words)
+
+
+def _disk(disk: DiskItem) -> str:
+    return f"{disk.name} {disk.size_bytes >> 20} MiB {disk.model}"
 
 
 _AGENT: Final = re.compile(r"[^\s]+/[^\s]+")

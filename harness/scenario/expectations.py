@@ -125,7 +125,7 @@ def _check(expectation: ExpectationItem, events: Sequence[Event], item: Item) ->
 
 
 def _worker_pulled(value: int, events: Sequence[Event], item: Item) -> _Answer:
-    found = pulls(events, item.pulled_worker, mac=item.mac)
+    found = pulls(events, item.pulled_worker, macs=item.macs)
     others = len(pulls(events, item.pulled_worker)) - len(found)
     beside = f" (and {_times(others)} by others)" if others else ""
     return _Answer(

@@ -14,18 +14,36 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from harness.faults.fault import Fault
 
-LOCK_FORMAT: Final = 1
+LOCK_FORMAT: Final = 2
 LOCK_NAME: Final = "scenario.lock.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskItem:
-    """A virtio disk, empty at power-on unless it boots."""
+    """A disk, empty at power-on unless it boots."""
 
     name: str
     size_bytes: int
     serial: str | None = None
+    model: str = "virtio-blk"
     boots: bool = False
+    """Whether a system is installed on it."""
+    place: int | None = None
+    """Its place in the firmware's order, from 1; None: the firmware does not try it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NicItem:
+    """A network card."""
+
+    mac: str
+    model: str
+    network: Literal["lab", "empty"] = "lab"
+    link: bool = True
+    place: int | None = None
+    """Its place in the firmware's order, from 1; None: the firmware does not try it."""
+    address: str = ""
+    """What DHCP gives it; empty when no derived Hardware has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +199,8 @@ class Item:
     accel: Literal["auto", "kvm", "tcg"]
     accel_because: str = ""
     """Why this accelerator was chosen, for people."""
-    nic_model: str
+    nics: tuple[NicItem, ...]
+    """In the order of their PCI slots; one of them has ``mac``."""
     disks: tuple[DiskItem, ...]
     hook: HookItem
     worker: WorkerItem
@@ -226,6 +245,11 @@ class Item:
     """Decides what chance does in ``faults``."""
     nightly: bool = False
     python: PythonItem | None = None
+
+    @property
+    def macs(self) -> frozenset[str]:
+        """The MAC addresses of all its NICs."""
+        return frozenset(nic.mac for nic in self.nics)
 
     @property
     def pulled_worker(self) -> str:

@@ -24,6 +24,7 @@ from harness.hook.store import digest_of_file
 from harness.hook.tools import ensure_ipxe_binaries, ensure_tool
 from harness.hook.workers import worker_layout
 from harness.machine.accelerator import choose_accelerator
+from harness.machine.devices import device_names
 from harness.machine.firmware import Firmware
 from harness.oci.content import Mount, load_content
 from harness.paths import cache_root
@@ -47,6 +48,7 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             memory_mib=max(item.memory_mib for item in items),
             runs=runs,
             segments=frozenset(item.segment for item in items),
+            devices=_devices(items),
             builds=any(item.hook.origin == _EMBEDDED for item in items),
         )
     )
@@ -102,6 +104,15 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             progress.say(f"note: {item.id}: {change}")
         prepared.append(ready)
     return prepared
+
+
+def _devices(items: Sequence[Item]) -> frozenset[str]:
+    """Return the devices that not every QEMU may have."""
+    names = device_names(
+        (nic.model for item in items for nic in item.nics),
+        (disk.model for item in items for disk in item.disks),
+    )
+    return names - {"virtio-net-pci", "virtio-blk-pci"}
 
 
 async def _worker(worker: WorkerItem, cache: Path, progress: Progress) -> Path:

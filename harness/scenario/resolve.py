@@ -16,8 +16,8 @@ from harness.faults.fault import Fault
 from harness.faults.model import placed
 from harness.hook.images import image_kind
 from harness.paths import cache_root
+from harness.scenario.devices import resolve_devices
 from harness.scenario.item import (
-    DiskItem,
     ExpectationItem,
     HookItem,
     ImageItem,
@@ -77,6 +77,7 @@ def _boots(
     scenario = loaded.scenario
     machine = scenario.machine
     network = _network(loaded)
+    nics, disks = resolve_devices(loaded, network)
     registry, registries = resolve_registries(loaded, network)
     tink = TinkItem(
         address=f"{network.server}:42113",
@@ -96,7 +97,12 @@ def _boots(
     items = []
     for firmware in machine.firmware:
         files = resolve_tinkerbell(
-            loaded, name=name, firmware=firmware, network=network, known_images=available
+            loaded,
+            name=name,
+            firmware=firmware,
+            network=network,
+            nics=nics,
+            known_images=available,
         )
         item = Item(
             name=name,
@@ -109,11 +115,8 @@ def _boots(
             memory_mib=machine.memory >> 20,
             cpus=machine.cpus,
             accel=machine.accel,
-            nic_model=machine.nic,
-            disks=tuple(
-                DiskItem(name=disk.name, size_bytes=disk.size, serial=disk.serial, boots=disk.boots)
-                for disk in machine.disks
-            ),
+            nics=nics,
+            disks=disks,
             hook=hook,
             worker=worker.item,
             kernel_args=resolve_kernel_args(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fake_tink_server.catalog import Catalog, Job
-from fake_tink_server.derive import as_yaml, hardware_for, workflow_for
+from fake_tink_server.derive import OtherInterface, as_yaml, hardware_for, workflow_for
 from fake_tink_server.objects import Hardware, Template
 from harness.documents import suggest
-from harness.scenario.item import NetworkItem
+from harness.scenario.item import NetworkItem, NicItem
 from harness.scenario.loader import LoadedScenario
+
+NO_HARDWARE: Final = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,7 @@ class TinkerbellFiles:
     """YAML text of the three objects, and what the lab must know of them beforehand."""
 
     hardware: str
+    """Empty when there is none."""
     template: str
     workflow: str
     """Empty, as ``template`` is, when the scenario runs no workflow."""
@@ -33,6 +37,7 @@ def resolve_tinkerbell(
     name: str,
     firmware: str,
     network: NetworkItem,
+    nics: Sequence[NicItem],
     known_images: Collection[str],
 ) -> TinkerbellFiles:
     """Return the scenario's Hardware, Template and Workflow.
@@ -44,10 +49,14 @@ def resolve_tinkerbell(
     texts = {
         key: _read(loaded, key, catalog)
         for key in ("hardware", "template", "workflow")
-        if getattr(loaded.scenario, key)
+        if getattr(loaded.scenario, key) and getattr(loaded.scenario, key) != NO_HARDWARE
     }
-    if "hardware" not in texts:
-        derived = _derived_hardware(loaded, name=name, firmware=firmware, network=network)
+    if loaded.scenario.hardware == NO_HARDWARE:
+        texts["hardware"] = ""
+    elif "hardware" not in texts:
+        derived = _derived_hardware(
+            loaded, name=name, firmware=firmware, network=network, nics=nics
+        )
         catalog.add_object(derived)
         texts["hardware"] = as_yaml(derived)
     hardware = _machine_hardware(loaded, catalog)
@@ -57,7 +66,12 @@ def resolve_tinkerbell(
         )
     template = _one_template(loaded, catalog)
     if "workflow" not in texts:
-        workflow = workflow_for(name=name, template=template, hardware=hardware)
+        workflow = workflow_for(
+            name=name,
+            template=template,
+            hardware=hardware,
+            devices=None if hardware else {"device_1": loaded.scenario.machine.mac},
+        )
         catalog.add_object(workflow)
         texts["workflow"] = as_yaml(workflow)
     jobs = catalog.jobs()
@@ -101,13 +115,23 @@ def _one_template(loaded: LoadedScenario, catalog: Catalog) -> Template:
 
 
 def _derived_hardware(
-    loaded: LoadedScenario, *, name: str, firmware: str, network: NetworkItem
+    loaded: LoadedScenario,
+    *,
+    name: str,
+    firmware: str,
+    network: NetworkItem,
+    nics: Sequence[NicItem],
 ) -> Hardware:
     machine = loaded.scenario.machine
     return hardware_for(
         name=name,
         mac=machine.mac,
-        address=network.machine,
+        address=next(nic.address for nic in nics if nic.mac == machine.mac),
+        others=[
+            OtherInterface(mac=nic.mac, address=nic.address, allow_pxe=nic.place is not None)
+            for nic in nics
+            if nic.address and nic.mac != machine.mac
+        ],
         netmask=network.netmask,
         gateway=network.server,
         disks=[f"/dev/{disk.name}" for disk in machine.disks],
@@ -117,9 +141,14 @@ def _derived_hardware(
     )
 
 
-def _machine_hardware(loaded: LoadedScenario, catalog: Catalog) -> Hardware:
-    """Return the Hardware of the machine. It is in no file: nothing would answer its DISCOVER."""
-    mac = loaded.scenario.machine.mac
+def _machine_hardware(loaded: LoadedScenario, catalog: Catalog) -> Hardware | None:
+    """Return the Hardware of the machine.
+
+    Without one nothing answers its DISCOVER, unless smee is an auto-proxy: that is refused, but
+    for a boot that is to fail.
+    """
+    scenario = loaded.scenario
+    mac = scenario.machine.mac
     macs = {
         interface.dhcp.mac.lower(): entry.object
         for entry in catalog.hardware.values()
@@ -128,6 +157,14 @@ def _machine_hardware(loaded: LoadedScenario, catalog: Catalog) -> Hardware:
     }
     if mac in macs:
         return macs[mac]
+    if scenario.dhcp.mode == "auto-proxy" or scenario.verdict != "passed":
+        return None
+    if scenario.hardware == NO_HARDWARE:
+        raise loaded.error(
+            f"hardware: without one nobody answers {mac}",
+            ("hardware",),
+            hint="with 'dhcp: {mode: auto-proxy}' a machine can boot so",
+        )
     raise loaded.error(
         f"machine.mac: there is no Hardware with {mac} in {loaded.path(('hardware',))}",
         ("machine", "mac"),

@@ -18,10 +18,11 @@ from harness.documents import load
 from harness.faults.plan import FaultPlan
 from harness.faults.reading import FaultReader
 from harness.lab_faults import Hands
+from harness.machine.devices import Nic
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware
 from harness.machine.machine import Machine
-from harness.machine.qemu import MachineSpec, Nic
+from harness.machine.qemu import MachineSpec
 from harness.net.segment import Segment, SegmentKind
 from harness.net.tests.namespace import in_own_network
 from harness.tasks import TaskKeeper
@@ -87,7 +88,7 @@ async def bench(folder: Path, *texts: str) -> AsyncIterator[Bench]:
         name="m1",
         firmware=Firmware.BIOS,
         accel="tcg",
-        nics=[Nic(mac=MAC, netdev=port.netdev("net0"))],
+        nics=[Nic(mac=MAC, netdev=port.netdev("net0"), bootindex=1)],
         disks=[create_disk(folder / "vda.img", 4 << 20)],
         memory_mib=256,
     )

@@ -20,10 +20,11 @@ import pytest
 
 from harness.clock import Deadline
 from harness.errors import GuestPanic, MonitorLost, QemuExited, SetupFailed
+from harness.machine.devices import Nic
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, FlashFiles, find_uefi, make_variables
 from harness.machine.machine import Machine, check
-from harness.machine.qemu import MachineSpec, Nic
+from harness.machine.qemu import MachineSpec
 from harness.net.capture import Capture
 from harness.net.segment import Segment, SegmentKind, probe_tun
 from harness.net.tests.namespace import in_own_network
@@ -101,7 +102,7 @@ async def test_the_command_in_the_run_folder_can_be_run_by_hand(tmp_path: Path) 
     disk = create_disk(tmp_path / "vda.img", 1 << 20)
     files = find_uefi()
     flash = FlashFiles(code=files.code, variables=make_variables(files, tmp_path / "vars.fd"))
-    nics = [Nic(mac=MAC, netdev="user,id=net0")]
+    nics = [Nic(mac=MAC, netdev="user,id=net0", bootindex=1)]
     async with bench(tmp_path, disks=[disk], nics=nics, flash=flash) as made:
         await made.machine.start()
     script = (tmp_path / "qemu.cmd").read_text()
@@ -241,7 +242,7 @@ asyncio.run(main())
 
 async def sealed_lab(run_dir: Path) -> None:
     """Run a segment, a capture and a machine until somebody ends it."""
-    nics = [Nic(mac=MAC, netdev="user,id=net0")]
+    nics = [Nic(mac=MAC, netdev="user,id=net0", bootindex=1)]
     disks = [create_disk(run_dir / "vda.img", 1 << 20)]
     made = Bench(run_dir, private_dir=PRIVATE_DIR, nics=nics, disks=disks)
     lan = Segment(timeline=made.timeline, tasks=made.tasks, private_dir=PRIVATE_DIR)
@@ -319,7 +320,7 @@ async def test_the_firmwares_discover_is_on_the_segment_and_in_the_capture(
             name="m1",
             firmware=firmware,
             accel="tcg",
-            nics=[Nic(mac=MAC, netdev=port.netdev("net0"))],
+            nics=[Nic(mac=MAC, netdev=port.netdev("net0"), bootindex=1)],
             flash=flash,
             memory_mib=256,
         ),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
+from typing import get_args
 
+from harness.machine.devices import BOOTABLE_NICS, Cdrom, Disk, Nic, device_names
 from harness.machine.firmware import Firmware, FlashFiles
-from harness.machine.qemu import Channels, DirectKernel, Disk, MachineSpec, Nic, qemu_command
+from harness.machine.qemu import Channels, DirectKernel, MachineSpec, qemu_command
+from harness.scenario.models.machine import DiskModel, NicModel
 
 SPEC = MachineSpec(
     name="m1",
     firmware=Firmware.BIOS,
     accel="tcg",
-    nics=[Nic(mac="52:54:00:00:00:01", netdev="tap,id=net0,ifname=port0")],
-    disks=[Disk(path=Path("/run,dir/vda.img"), size_bytes=1 << 30, serial="s1")],
+    nics=[Nic(mac="52:54:00:00:00:01", netdev="tap,id=net0,ifname=port0", bootindex=1)],
+    disks=[Disk(path=Path("/run,dir/vda.img"), size_bytes=1 << 30, serial="s1", bootindex=2)],
     uuid="2b6c1f0e-8d7a-4a53-9d5e-0123456789ab",
 )
 CHANNELS = Channels(monitor=7, consoles={"ttyS0": 8, "ttyS1": 9}, attach=Path("/dev/shm/m1-qmp"))
@@ -86,7 +90,7 @@ def test_a_direct_kernel_needs_no_network_boot() -> None:
 
 
 def test_only_bootable_nics_come_before_the_disks() -> None:
-    second = Nic(mac="52:54:00:00:00:02", netdev="user,id=net1", bootable=False)
+    second = Nic(mac="52:54:00:00:00:02", netdev="user,id=net1")
     words = qemu_command(dataclasses.replace(SPEC, nics=[*SPEC.nics, second]), CHANNELS)
     one, other = (word for word in words if word.startswith("virtio-net"))
     assert one.endswith(",bootindex=1")
@@ -100,3 +104,42 @@ def test_the_command_for_people_starts_at_once_on_their_terminal() -> None:
     assert "-snapshot" in words
     assert words[words.index("-netdev") + 1] == "user,id=net0"
     assert not any(",fd=" in word for word in words)
+
+
+def test_every_model_is_one_that_this_qemu_starts(tmp_path: Path) -> None:
+    nics = [model for model in get_args(NicModel) if model != "igb"]  # QEMU 8 has that
+    disks = sorted(get_args(DiskModel))
+    images = [tmp_path / f"{model}.img" for model in disks]
+    for image in images:
+        image.write_bytes(bytes(1 << 20))
+    spec = dataclasses.replace(
+        SPEC,
+        memory_mib=64,
+        nics=[
+            Nic(
+                mac=f"52:54:00:00:00:{number:02x}",
+                netdev=f"hubport,id=net{number},hubid={number}",
+                model=model,
+                bootindex=number + 1 if model in BOOTABLE_NICS else None,
+            )
+            for number, model in enumerate(nics)
+        ],
+        disks=[
+            Disk(path=image, size_bytes=1 << 20, model=model, bootindex=len(nics) + number + 1)
+            for number, (model, image) in enumerate(zip(disks, images, strict=True))
+        ],
+        cdrom=Cdrom(bootindex=99),
+    )
+    argv = qemu_command(spec, None)
+    argv[argv.index("-snapshot") :] = ["-S"]
+    argv = [word.replace(",mux=on,signal=off", "") for word in argv]
+    argv = ["null,id=ttyS0" if word.startswith("stdio,id=ttyS0") else word for word in argv]
+    at = argv.index("-mon")
+    argv[at : at + 2] = ["-monitor", "stdio"]
+    done = subprocess.run(
+        argv, input="info qtree\nquit\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    names = device_names(nics, disks)
+    for name in names:
+        assert f'dev: {name}, id "' in done.stdout, name

@@ -46,7 +46,8 @@ class Scenario(Model):
     """File with a Tinkerbell Template. Left out: no workflow; the run ends once all that
     ``expect`` says of events and consoles holds."""
     hardware: str | None = None
-    """File with Tinkerbell Hardware; left out: derived from ``machine``."""
+    """File with Tinkerbell Hardware, or ``none``; left out: derived from ``machine``. Without it
+    a machine boots in DHCP mode ``auto-proxy`` only."""
     workflow: str | None = None
     """File with a Tinkerbell Workflow; left out: this template on this machine."""
     registry: Registry = Registry()

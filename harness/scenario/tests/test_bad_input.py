@@ -68,7 +68,8 @@ EDITS = {
         "firmware: uefi",
         "firmwares: uefi",
         "mine.yaml:4:3: unknown key 'firmwares' in machine\n"
-        "    did you mean 'firmware'? known here: mac, firmware, memory, cpus, accel, nic, disks",
+        "    did you mean 'firmware'? known here: mac, firmware, memory, cpus, accel, nic, nics, "
+        "disks, boot",
     ),
     "unknown key at the top": (
         "template:",
@@ -106,7 +107,8 @@ EDITS = {
         "  mac: 52:54:00:12:34:56\n",
         "",
         "mine.yaml:2:1: 'mac' is missing in machine\n"
-        "    known here: mac, firmware, memory, cpus, accel, nic, disks",
+        "    known here: mac, firmware, memory, cpus, accel, nic, nics, "
+        "disks, boot",
     ),
     "unknown firmware": (
         "firmware: uefi",
@@ -125,6 +127,46 @@ EDITS = {
         "64 bananas",
         "mine.yaml:5:29: machine.disks[0].size: expected a size such as '2 GiB' or '64 MiB', "
         "found '64 bananas'",
+    ),
+    "none of the NICs is the machine's": (
+        "  firmware: uefi\n",
+        "  firmware: uefi\n  nics: [{mac: 52:54:00:00:00:01}]\n",
+        "mine.yaml:3:3: machine: none of 'nics' has the machine's MAC address 52:54:00:12:34:56\n"
+        "    MAC addresses there: 52:54:00:00:00:01",
+    ),
+    "two NICs with one address": (
+        "  firmware: uefi\n",
+        "  nics: [{mac: 52:54:00:12:34:56}, {mac: 52:54:00:12:34:56}]\n",
+        "mine.yaml:3:3: machine: two of 'nics' have the same MAC address",
+    ),
+    "a NIC that can't netboot": (
+        "  firmware: uefi\n",
+        "  nic: usb-net\n",
+        "mine.yaml:4:8: no firmware here can boot from a NIC of model usb-net\n"
+        "    these can: e1000, e1000e, i82551, ne2k_pci, pcnet, rtl8139, virtio-net-pci, vmxnet3; "
+        "or say by machine.boot what the machine boots from",
+    ),
+    "a boot device that is not there": (
+        "  firmware: uefi\n",
+        "  boot: [nic, vdb]\n",
+        "mine.yaml:4:15: machine.boot: the machine has no 'vdb'\n"
+        "    did you mean 'vda'? known here: nic, 52:54:00:12:34:56, vda",
+    ),
+    "a boot device that is listed twice": (
+        "  firmware: uefi\n",
+        "  boot: [nic, 52-54-00-12-34-56]\n",
+        "mine.yaml:4:15: machine.boot: 52:54:00:12:34:56 is listed twice",
+    ),
+    "a disk that the guest calls otherwise": (
+        "{name: vda, size: 64 MiB}",
+        "{name: vda, size: 64 MiB, model: nvme}",
+        "mine.yaml:5:11: machine.disks[0]: the guest calls a disk of model nvme such as 'nvme0n1'",
+    ),
+    "disks whose order is chance": (
+        "{name: vda, size: 64 MiB}",
+        "{name: sda, size: 1 MiB}, {name: sdb, size: 1 MiB, model: pvscsi}",
+        "mine.yaml:5:10: machine.disks: which of ahci and pvscsi the guest calls sda is chance: "
+        "give all sd disks one model",
     ),
     "disks out of order": (
         "name: vda",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from harness.errors import ScenarioError
-from harness.scenario.item import Item
+from harness.scenario.item import LOCK_FORMAT, Item
 from harness.scenario.lock import is_lock, read_lock, write_lock
 from harness.scenario.tests.samples import HELLO, hello
 
@@ -62,7 +62,7 @@ def test_what_is_no_lock_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"lock.yaml:1:9: this lock is of another hooklab"):
         read_lock(future)
     short = tmp_path / "short.lock.yaml"
-    short.write_text("locked: 1\nname: x\n")
+    short.write_text(f"locked: {LOCK_FORMAT}\nname: x\n")
     with pytest.raises(ScenarioError, match=r"short.lock.yaml:1:1: item: .*missing"):
         read_lock(short)
 

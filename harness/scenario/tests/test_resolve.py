@@ -183,3 +183,54 @@ def test_a_fault_of_a_disk_names_one_that_is_there() -> None:
     with pytest.raises(ScenarioError, match="faults: the machine has no disk 'vdb'") as caught:
         resolved(faults=[{"at": "machine", "do": {"slow": {"octets_per_s": 1, "disk": "vdb"}}}])
     assert caught.value.hint == "did you mean 'vda'? known here: vda"
+
+
+FIRST, SECOND = "52:54:00:00:00:01", "52:54:00:00:00:02"
+
+
+def test_a_machine_with_several_nics() -> None:
+    nics = [
+        {"mac": FIRST, "model": "usb-net", "link": False},
+        {"mac": SECOND, "address": "192.168.77.99"},
+        {"mac": MAC, "model": "e1000"},
+        {"mac": "52:54:00:00:00:03", "network": "empty"},
+        {"mac": "52:54:00:00:00:04", "address": "none"},
+    ]
+    item = resolved(machine={"nics": nics})
+    assert [(nic.mac, nic.place, nic.address) for nic in item.nics] == [
+        (FIRST, None, "192.168.77.11"),
+        (SECOND, None, "192.168.77.99"),
+        (MAC, 1, "192.168.77.10"),
+        ("52:54:00:00:00:03", None, ""),
+        ("52:54:00:00:00:04", None, ""),
+    ]
+    assert [(disk.name, disk.model, disk.place) for disk in item.disks] == [
+        ("vda", "virtio-blk", 2)
+    ]
+    catalog = Catalog()
+    catalog.add(item.hardware_yaml, file=Path("hardware.yaml"))
+    [hardware] = catalog.hardware.values()
+    found = [
+        (each.dhcp.mac, each.dhcp.ip.address, each.netboot.allow_pxe)
+        for each in hardware.object.spec.interfaces
+        if each.dhcp and each.dhcp.ip and each.netboot
+    ]
+    assert found == [
+        (MAC, "192.168.77.10", True),
+        (FIRST, "192.168.77.11", False),
+        (SECOND, "192.168.77.99", False),
+    ]
+
+
+def test_what_the_firmware_tries() -> None:
+    nics = [{"mac": FIRST}, {"mac": MAC}]
+    disks = [{"name": "sda", "size": "1 MiB"}, {"name": "nvme0n1", "size": "1 MiB"}]
+    item = resolved(
+        machine={"nics": nics, "disks": disks, "boot": ["nvme0n1", FIRST.upper(), "nic"]},
+        expect=[{"workflow": "SUCCESS"}],
+    )
+    assert {nic.mac: nic.place for nic in item.nics} == {FIRST: 2, MAC: 3}
+    assert [(d.name, d.model, d.place) for d in item.disks] == [
+        ("sda", "ahci", None),
+        ("nvme0n1", "nvme", 1),
+    ]
