@@ -18,9 +18,10 @@ from harness.faults.codes import http_status
 from harness.faults.deeds import Arguments, Deed, Source
 from harness.faults.dialects.script import bend_script
 from harness.faults.plan import Strike, no_strike
-from harness.services import Identify
+from harness.services import Identify, pxe_http
 from harness.services.answer import Answer, FilePart, status_among, treat
 from harness.services.iso import IsoProxy, IsoSource
+from harness.services.pxe_http import PxeHttp
 from harness.services.udp import cannot_listen, crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -49,7 +50,7 @@ ISO_PREFIX: Final = "/iso/"
 
 
 class HttpService:
-    """Serves what it is given: scripts, binaries, artifacts, an ISO, metadata.
+    """Serves what it is given: scripts, binaries, artifacts, an ISO, TFTP's files, metadata.
 
     ``artifacts`` maps a file's name to its place; it is served as ``/hook/<name>``. Paths of
     Tinkerbell since 2026 and of smee and boots before are both understood. Of the ``trusted``
@@ -68,6 +69,7 @@ class HttpService:
         artifacts: Mapping[str, Path] | None = None,
         metadata: MetadataServer | None = None,
         iso: IsoSource | None = None,
+        pxe: PxeHttp | None = None,
         bind: str = "0.0.0.0",
         port: int = PORT,
         identify: Identify | None = None,
@@ -86,6 +88,7 @@ class HttpService:
         self._binaries = binaries or {}
         self._artifacts = artifacts or {}
         self._metadata = metadata
+        self._pxe = pxe
         self._iso = IsoProxy(iso, scripts) if iso and scripts else None
         self._bind = bind
         self._port = port
@@ -103,6 +106,7 @@ class HttpService:
             *((SCRIPT_PREFIX,) if scripts else ()),
             *((BINARY_PREFIX,) if self._binaries else ()),
             *((ISO_PREFIX,) if self._iso else ()),
+            *((pxe_http.PREFIX,) if pxe else ()),
             *(metadata.folders() if metadata else ()),
         )
 
@@ -245,6 +249,8 @@ class HttpService:
             return self._health()
         if path == "/metrics":
             return self._metrics()
+        if self._pxe and path.startswith(pxe_http.PREFIX):
+            return self._pxe.answer(method, path)
         caller = self._caller(request)
         if self._metadata and self._metadata.owns(path):
             return self._metadata.answer(method, path, self._seen_as(exchange, caller))

@@ -48,16 +48,22 @@ class TftpFiles:
         base = path.rstrip("/").rpartition("/")[2] or ("/" if path.startswith("/") else ".")
         if found := self._binaries.get(base):
             return self._mapped(found)
+        if config := self.pxelinux(path):
+            return config
+        if (pi := self._for_pi(path, peer)) is not None:
+            return pi
+        if asset := self.asset(path):
+            return self._mapped(asset)
+        return unknown_file(base)
+
+    def pxelinux(self, path: str) -> bytes | None:
+        """Return the configuration that Hardware has for ``pxelinux.cfg/01-<MAC>``."""
         dashed = path.removeprefix(_PXELINUX)
         if path.startswith(_PXELINUX) and len(dashed) == _MAC_LENGTH and (mac := parse_mac(dashed)):
             reservation = self._reservations.by_mac(mac)
             if reservation and reservation.pxelinux_config:
                 return reservation.pxelinux_config.encode()
-        if (pi := self._for_pi(path, peer)) is not None:
-            return pi
-        if asset := self._asset(path):
-            return self._mapped(asset)
-        return unknown_file(base)
+        return None
 
     def _for_pi(self, path: str, peer: Address) -> bytes | memoryview | Refusal | None:
         """Return what a Raspberry Pi finds in the folder of its serial number, or None.
@@ -74,10 +80,10 @@ class TftpFiles:
         if name in ("config.txt", "cmdline.txt"):
             text = pi.pi_config if name == "config.txt" else " ".join(pi.kernel_params)
             return text.encode() if text else None
-        asset = self._asset(f"{pi.pi_firmware_path}/{name}")
+        asset = self.asset(f"{pi.pi_firmware_path}/{name}")
         return self._mapped(asset) if asset else None
 
-    def _asset(self, path: str) -> Path | None:
+    def asset(self, path: str) -> Path | None:
         """Return the file below the asset folder, never one outside of it."""
         if self._assets is None or "\0" in path:
             return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 
@@ -20,9 +21,12 @@ from harness.paths import cache_root
 from harness.progress import SilentProgress
 from harness.reservations import reservations_of
 from harness.services.http import HttpService
+from harness.services.pxe_http import PxeHttp
 from harness.services.smee import SmeeService, smee_settings
 from harness.tasks import TaskKeeper
 from harness.tests.smee.objects import Object, hardware, interface
+from harness.tests.smee.test_tftp_against_smee import KNOWN, make_assets
+from harness.tests.smee.test_tftp_against_smee import requests as tftp_requests
 from harness.timeline import Timeline
 from harness.wire.ipxe import ScriptConfig
 from harness.wire.netboot import NetbootConfig, Reservations
@@ -148,7 +152,12 @@ def exchange(port: int, asked: Asked) -> dict[str, Any]:
 
 @asynccontextmanager
 async def both(
-    folder: Path, known: list[Object], scripts: ScriptConfig, *, mode: str = "reservation"
+    folder: Path,
+    known: list[Object],
+    scripts: ScriptConfig,
+    *,
+    mode: str = "reservation",
+    assets: Path | None = None,
 ) -> AsyncIterator[tuple[int, int]]:
     """Run the real smee and the lab's service; yield their ports."""
     async with AsyncExitStack() as stack:
@@ -162,18 +171,22 @@ async def both(
         )
         off = {"enabled": False}
         settings = smee_settings(
-            config=config, scripts=scripts, dhcp={**off, "mode": mode}, tftp=off, syslog=off
-        )
+            config=config, scripts=scripts, dhcp={**off, "mode": mode}, syslog=off,
+            tftp={**off, **({"assets": str(assets)} if assets else {})},
+            http={"assets": assets is not None},
+        )  # fmt: skip
         binaries = await ensure_ipxe_binaries(cache_root(), SilentProgress())
         real = SmeeService(
             timeline=timeline, tasks=tasks, hardware=known, settings=settings, folder=folder,
             program=await ensure_tool("smee", cache_root(), SilentProgress()),
         )  # fmt: skip
+        reservations = Reservations(
+            r for each in known for r in reservations_of(Hardware.model_validate(each))
+        )
         ours = HttpService(
             timeline=timeline, tasks=tasks, scripts=scripts, bind="127.0.0.1", port=0,
-            reservations=Reservations(
-                r for each in known for r in reservations_of(Hardware.model_validate(each))
-            ),
+            reservations=reservations,
+            pxe=PxeHttp(reservations=reservations, assets=assets) if assets else None,
             binaries={path.name: path for path in binaries.iterdir()},
             static_scripts=mode == "auto-proxy",
         )  # fmt: skip
@@ -218,4 +231,21 @@ async def test_binaries(tmp_path: Path) -> None:
     async with both(tmp_path, [], scripts) as ports:
         found = await compared(ports, everything)
     print(f"binaries: {len(everything)} requests, {len(found)} differences")
+    assert not found, "\n".join(found[:20])
+
+
+async def test_what_tftp_serves_over_http(tmp_path: Path) -> None:
+    scripts = ScriptConfig(osie_url="http://127.0.0.1:7173", syslog_host="127.0.0.1")
+    names = dict.fromkeys(quote(asked.file) for asked in tftp_requests())
+    small, first = "/tftp/small.txt", "/tftp/pxelinux.cfg/01-52-54-00-00-00-01"
+    everything = [
+        *(Asked(path=f"/tftp/{name}") for name in names),
+        *(Asked(path=path) for path in ("/tftp", "/tftp/", "/tftp/folder", "/tftp/folder/")),
+        *(Asked(path=path, method=m) for path in (small, first) for m in ("HEAD", "POST", "PUT")),
+        Asked(path="/tftp/empty", method="HEAD"),
+        Asked(path=small, headers=(("Range", "bytes=0-1"),)),
+    ]
+    async with both(tmp_path, KNOWN, scripts, assets=make_assets(tmp_path)) as ports:
+        found = await compared(ports, everything)
+    print(f"TFTP's files over HTTP: {len(everything)} requests, {len(found)} differences")
     assert not found, "\n".join(found[:20])

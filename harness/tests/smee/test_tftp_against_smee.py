@@ -171,8 +171,8 @@ async def both(folder: Path, assets: Path, *, single_port: bool) -> AsyncIterato
         yield port, ours.port
 
 
-@pytest.mark.parametrize("single_port", [True, False])
-async def test_every_conversation_is_the_same(tmp_path: Path, single_port: bool) -> None:
+def make_assets(tmp_path: Path) -> Path:
+    """Return a folder of assets, with a link that leads out of it."""
     assets = tmp_path / "assets"
     (assets / "folder").mkdir(parents=True)
     (assets / "small.txt").write_text("small")
@@ -181,6 +181,12 @@ async def test_every_conversation_is_the_same(tmp_path: Path, single_port: bool)
     (assets / "exact.bin").write_bytes(bytes(range(256)) * 4)
     (tmp_path / "outside").write_text("not yours")
     (assets / "link").symlink_to("../outside")
+    return assets
+
+
+@pytest.mark.parametrize("single_port", [True, False])
+async def test_every_conversation_is_the_same(tmp_path: Path, single_port: bool) -> None:
+    assets = make_assets(tmp_path)
     everything = requests()
     found: list[str] = []
     async with both(tmp_path, assets, single_port=single_port) as ports:
