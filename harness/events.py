@@ -52,6 +52,12 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "machine.powered_on": _kind(
         "The CPU was let go", "machine mac nics firmware accel cpus memory_mib pid"
     ),
+    "machine.medium.inserted": _kind(
+        "The BMC has an ISO for the CD drive", "machine url bytes requests duration_s"
+    ),
+    "machine.medium.refused": _kind(
+        "The BMC got no ISO: the CD drive is empty", "machine url reason"
+    ),
     "machine.reset": _kind("The machine reset itself", "machine reason guest"),
     "machine.shutdown": _kind("The guest powered the machine off", "machine reason guest"),
     "machine.power.lost": _kind("The machine has no power any more, for good", "machine"),

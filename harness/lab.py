@@ -26,23 +26,26 @@ from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
 from harness.lookout import until_decided
 from harness.machine.bootable import make_bootable
-from harness.machine.devices import Disk, Nic
+from harness.machine.devices import Cdrom, Disk, Nic
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, find_uefi, make_variables
 from harness.machine.machine import Machine
+from harness.machine.media import MediumRefused, read_medium
 from harness.machine.qemu import MachineSpec
 from harness.net.capture import Capture
 from harness.net.segment import Port, Segment, SegmentKind, choose
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
-from harness.scenario.item import Item, NicItem
+from harness.scenario.item import IsoItem, Item, NicItem
 from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
 from harness.verdict import Watch
+from harness.wire.generation import GENERATIONS
 
 _PORT_READY: Final = timedelta(seconds=20)
+_MEDIUM_READ: Final = timedelta(minutes=2)
 _STOP_STEP: Final = timedelta(seconds=5)
 """How long one part of the lab may take to stop."""
 
@@ -156,6 +159,34 @@ class Lab:
         deadline = Deadline.after(_PORT_READY)
         for port in self._ports:
             await self.tasks.race(port.ready(), deadline, waiting_for="the machine's port")
+        if self.item.iso is not None:
+            await self._insert(self.item.iso)
+
+    async def _insert(self, iso: IsoItem) -> None:
+        """Do what a BMC does: get the ISO from smee, put it into the machine's CD drive."""
+        port = GENERATIONS[self.item.generation].http
+        url = f"http://{self.item.network.server}:{port}{iso.path}"
+        began_s = self.clock.now()
+        file = PRIVATE_DIR / "medium.iso"
+        try:
+            medium = await self.tasks.race(
+                read_medium(url, file), Deadline.after(_MEDIUM_READ), waiting_for="the ISO"
+            )
+        except MediumRefused as error:
+            self.timeline.record(
+                "machine", "machine.medium.refused", machine="machine", url=url, reason=str(error)
+            )
+            return
+        await self.machine.insert(file)
+        self.timeline.record(
+            "machine",
+            "machine.medium.inserted",
+            machine="machine",
+            url=url,
+            bytes=medium.size_bytes,
+            requests=medium.requests,
+            duration_s=round(self.clock.now() - began_s, 3),
+        )
 
     async def _start(self, name: str, part: Service | Segment | Capture | TinkPart) -> None:
         self._stack.push_async_callback(self._bounded, name, part.stop)
@@ -198,6 +229,7 @@ class Lab:
             accel=item.accel,
             nics=nics,
             disks=list(self.disks.values()),
+            cdrom=Cdrom(bootindex=item.iso.place) if item.iso else None,
             cpus=item.cpus or (1 if item.accel == "tcg" else 2),
             memory_mib=item.memory_mib,
             uuid=str(uuid5(NAMESPACE_OID, item.mac)),

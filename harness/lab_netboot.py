@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from harness.brief import Brief
 from harness.faults.plan import FaultPlan, Strike
 from harness.net.neighbours import identify
+from harness.scenario.item import Item
 from harness.services import Service
 from harness.services.dhcp import AddressService, DhcpService
-from harness.services.http import HttpService
+from harness.services.http import HOOK_PREFIX, HttpService
+from harness.services.iso import IsoSource
+from harness.services.pxe_http import PxeHttp
 from harness.wire.generation import GENERATIONS
 from harness.wire.ipxe import ScriptConfig
+from harness.wire.iso import MAGIC
 from harness.wire.metadata import MetadataServer
 from harness.wire.netboot import NetbootConfig, Reservation, Reservations
 from harness.wire.proxy_dhcp import Mode
+
+ARTIFACTS_PORT: Final = 7173
+"""Where Tinkerbell's charts put the web server of Hook's files."""
+ISO_NAME: Final = "hook-x86_64-efi-initrd.iso"
+"""As Hook's releases call their ISO."""
 
 
 def address_services(brief: Brief, *, common: Mapping[str, Any], interface: str) -> list[Service]:
@@ -56,6 +65,20 @@ def dhcp_services(
     ]
 
 
+def iso_url(item: Item) -> str:
+    """Return where the unpatched ISO is."""
+    port = ARTIFACTS_PORT if item.stack == "smee" else GENERATIONS[item.generation].artifacts
+    return f"http://{item.network.server}:{port}{HOOK_PREFIX}/{ISO_NAME}"
+
+
+def iso_source(item: Item) -> IsoSource | None:
+    """Return what the ISO endpoint is told, None when there is none."""
+    if item.iso is None:
+        return None
+    magic = item.iso.magic.encode() if item.iso.magic else MAGIC
+    return IsoSource(url=iso_url(item), magic=magic, static_ipam=item.iso.static_ipam)
+
+
 def _addresses(brief: Brief) -> Reservations:
     """Return who gets an address: every Hardware's interface, and the machine if it has none."""
     item = brief.item
@@ -90,7 +113,13 @@ def http_services(
     static = brief.item.dhcp_mode == "auto-proxy"
     parts: dict[int, dict[str, Any]] = {}
     parts.setdefault(generation.http, {}).update(
-        scripts=scripts, binaries=binaries, static_scripts=static
+        scripts=scripts,
+        binaries=binaries,
+        static_scripts=static,
+        iso=iso_source(brief.item),
+        pxe=PxeHttp(reservations=Reservations(brief.reservations), assets=brief.item.tftp_assets)
+        if brief.item.tftp_over_http
+        else None,
     )
     parts.setdefault(generation.artifacts, {}).update(artifacts=artifacts)
     parts.setdefault(generation.metadata, {}).update(metadata=MetadataServer(brief.instances))
@@ -103,6 +132,7 @@ def http_services(
             identify=identify,
             port=port,
             name=names[port],
+            trusted=brief.item.trusted_proxies,
             strike=faults.at("http"),
             metadata_strike=faults.at("metadata"),
             hook_strike=faults.at("hook"),

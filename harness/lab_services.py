@@ -15,7 +15,14 @@ from fake_tink_server.server import ServerTls, TinkServer
 from harness.brief import Brief
 from harness.certificates import Authority, Certificate, KeyKind, Kind
 from harness.faults.plan import FaultPlan
-from harness.lab_netboot import address_services, dhcp_services, http_services
+from harness.lab_netboot import (
+    ARTIFACTS_PORT,
+    ISO_NAME,
+    address_services,
+    dhcp_services,
+    http_services,
+    iso_source,
+)
 from harness.lab_parts import RegistryPart
 from harness.lab_registries import make_registries
 from harness.net.neighbours import identify
@@ -28,7 +35,7 @@ from harness.services.ntp import NtpService
 from harness.services.observer import ObserverService
 from harness.services.radv import RadvService
 from harness.services.registry import RegistryService
-from harness.services.smee import SmeeService, smee_settings
+from harness.services.smee import SmeeService, smee_iso, smee_settings
 from harness.services.syslog import SyslogService
 from harness.services.tftp import TftpService
 from harness.tasks import TaskKeeper
@@ -39,8 +46,6 @@ from harness.wire.netboot import NetbootConfig, Reservations
 from harness.wire.ntp import NtpPolicy
 from harness.wire.tftp_transfer import FAST
 
-ARTIFACTS_PORT: Final = 7173
-"""Where Tinkerbell's charts put the web server of Hook's files."""
 ZONE: Final = "tinkerbell.lab"
 _REGISTRY: Final = "docker_registry="
 
@@ -104,6 +109,9 @@ class Surroundings:
             "vmlinuz-x86_64": item.hook.kernel,
             "initramfs-x86_64": _initramfs(item.hook),
         }
+        if item.iso is not None:
+            assert item.iso.file is not None
+            artifacts[ISO_NAME] = item.iso.file
         assert item.ipxe is not None
         binaries = {path.name: path for path in sorted(item.ipxe.iterdir())}
         names = ["registry", "tink", "smee", *(one.name for one in item.registries)]
@@ -151,6 +159,7 @@ class Surroundings:
                 **self._common,
                 reservations=reservations,
                 binaries=binaries,
+                assets=self.item.tftp_assets,
                 single_port=self.item.tftp_single_port,
                 policy=FAST if self.item.profile == "fast" else None,
                 identify=identify,
@@ -188,7 +197,16 @@ class Surroundings:
                     scripts=replace(scripts, osie_url=hook),
                     dhcp={"interface": self._interface, "mode": item.dhcp_mode},
                     metadata=metadata,
-                    tftp={"single_port": item.tftp_single_port},
+                    tftp={
+                        "single_port": item.tftp_single_port,
+                        **({"assets": str(item.tftp_assets)} if item.tftp_assets else {}),
+                    },
+                    http={
+                        "port": port,
+                        "assets": item.tftp_over_http,
+                        "trusted_proxies": list(item.trusted_proxies),
+                    },
+                    **smee_iso(iso_source(item)),
                 ),
                 folder=PRIVATE_DIR,
             ),

@@ -19,7 +19,6 @@ from harness.hook.store import digest_of, exclusive, mark_used, remove_unused
 from harness.progress import Progress
 from harness.wire.iso import MAGIC
 
-NAME: Final = "hook-x86_64-efi-initrd.iso"
 _FORMAT: Final = 1
 """Changes when the same inputs are to give another image."""
 _PACKAGE: Final = "grub-efi-amd64-bin"

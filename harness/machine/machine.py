@@ -180,6 +180,16 @@ class Machine:
                 await self.set_link(nic.mac, up=False)
         await self.monitor.execute("cont")
 
+    async def insert(self, medium: Path) -> None:
+        """Put ``medium``, an ISO, into the CD drive. Raises ``MonitorLost``."""
+        await self.monitor.execute(
+            "blockdev-change-medium",
+            id="cdrom",
+            filename=str(medium),
+            format="raw",
+            **{"read-only-mode": "read-only"},
+        )
+
     async def reset(self) -> None:
         """Press the reset button."""
         await self.monitor.execute("system_reset")

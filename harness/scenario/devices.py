@@ -6,17 +6,18 @@ from ipaddress import IPv4Address, IPv4Network
 
 from harness.documents import KeyPath, suggest
 from harness.machine.devices import BOOTABLE_NICS
-from harness.scenario.item import DiskItem, NetworkItem, NicItem
+from harness.scenario.item import DiskItem, IsoItem, NetworkItem, NicItem
 from harness.scenario.loader import LoadedScenario
 from harness.scenario.models.machine import Nic
 
-_NIC = "nic"
+_NIC, _ISO = "nic", "iso"
+_EMBEDDED = "embedded"
 
 
 def resolve_devices(
     loaded: LoadedScenario, network: NetworkItem
-) -> tuple[tuple[NicItem, ...], tuple[DiskItem, ...]]:
-    """Return the machine's NICs and disks.
+) -> tuple[tuple[NicItem, ...], tuple[DiskItem, ...], IsoItem | None]:
+    """Return the machine's NICs and disks, and what is in its CD drive if it has one.
 
     Raises ``ScenarioError`` for an address that can't be, and for an order of devices that are
     not there or can't boot.
@@ -46,7 +47,34 @@ def resolve_devices(
         )
         for disk in machine.disks
     )
-    return nics, disks
+    return nics, disks, _iso(loaded, order.get(_ISO))
+
+
+def _iso(loaded: LoadedScenario, place: int | None) -> IsoItem | None:
+    scenario = loaded.scenario
+    if scenario.iso is None:
+        return None
+    file = None
+    if scenario.iso.source == _EMBEDDED:
+        if place and "bios" in scenario.machine.firmware:
+            raise loaded.error(
+                "iso: like Tinkerbell's own, an ISO made here boots under UEFI only",
+                ("iso",),
+                key=True,
+                hint="machine: {firmware: uefi}, or name an ISO of your own in iso.source",
+            )
+    else:
+        file = loaded.path(("iso", "source")).absolute()
+        if not file.is_file():
+            raise loaded.error(f"iso.source: there is no file {file}", ("iso", "source"))
+    return IsoItem(
+        origin=_EMBEDDED if file is None else str(file),
+        file=file,
+        path=scenario.iso.path or f"/iso/{scenario.machine.mac}/hook.iso",
+        static_ipam=scenario.iso.static_ipam,
+        magic=scenario.iso.magic,
+        place=place,
+    )
 
 
 def _order(loaded: LoadedScenario) -> dict[str, int]:
@@ -56,20 +84,23 @@ def _order(loaded: LoadedScenario) -> dict[str, int]:
     disks = [disk.name for disk in machine.disks]
     if machine.boot is None:
         _check_boots(loaded, cards[machine.mac], ("machine", "nic" if machine.nic else "nics"))
-        return {name: place for place, name in enumerate((machine.mac, *disks), 1)}
+        tried = (*([_ISO] if loaded.scenario.iso else []), machine.mac, *disks)
+        return {name: place for place, name in enumerate(tried, 1)}
     order: dict[str, int] = {}
     for number, word in enumerate(machine.boot):
         at: KeyPath = ("machine", "boot", number)
         name = machine.mac if word == _NIC else word.lower().replace("-", ":")
         if name in cards:
             _check_boots(loaded, cards[name], at)
-        elif word in disks:
+        elif word in disks or (word == _ISO and loaded.scenario.iso):
             name = word
         else:
             raise loaded.error(
                 f"machine.boot: the machine has no {word!r}",
                 at,
-                hint=suggest(word, (_NIC, *cards, *disks)),
+                hint="say by the key iso what is in its CD drive"
+                if word == _ISO
+                else suggest(word, (_NIC, *cards, *disks)),
             )
         if name in order:
             raise loaded.error(f"machine.boot: {name} is listed twice", at)

@@ -61,6 +61,23 @@ class HookItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IsoItem:
+    """smee's ISO endpoint, and the CD drive that is fed from it."""
+
+    origin: str
+    """``embedded``, or the file."""
+    file: Path | None = None
+    """The ISO; None until an embedded one is made."""
+    path: str
+    """What the machine's BMC asks the HTTP server for."""
+    static_ipam: bool = False
+    magic: str | None = None
+    """The placeholder; None: Tinkerbell's own."""
+    place: int | None = None
+    """Its place in the firmware's order, from 1; None: the firmware does not try it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkItem:
     """Addresses, as text."""
 
@@ -212,6 +229,11 @@ class Item:
     """Beside the one that Hook pulls from."""
     tink: TinkItem
     tftp_single_port: bool
+    tftp_assets: Path | None = None
+    tftp_over_http: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of whose proxies the HTTP server believes X-Forwarded-For."""
+    iso: IsoItem | None = None
     profile: Literal["faithful", "fast"]
     stack: Literal["lab", "smee"] = "lab"
     """Who serves DHCP, TFTP, HTTP and syslog."""

@@ -16,6 +16,7 @@ from typing import Final
 from harness.doctor import Needs, require
 from harness.errors import BuildFailed, HostUnfit
 from harness.faults.fault import Fault
+from harness.hook.boot_iso import ensure_boot_iso
 from harness.hook.build import build_hook
 from harness.hook.files import HookFiles
 from harness.hook.images import build_images, ensure_image
@@ -29,7 +30,7 @@ from harness.machine.firmware import Firmware
 from harness.oci.content import Mount, load_content
 from harness.paths import cache_root
 from harness.progress import Progress
-from harness.scenario.item import HookItem, ImageItem, Item, PinItem, WorkerItem
+from harness.scenario.item import HookItem, ImageItem, IsoItem, Item, PinItem, WorkerItem
 
 _EMBEDDED: Final = "embedded"
 
@@ -93,6 +94,7 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             hook=hook,
             ipxe=ipxe,
             smee=smee if item.stack == "smee" else None,
+            iso=await _iso(item, hook, cache, progress),
             layouts=layouts,
             images=tuple(own),
             pins=_pins([*(Mount(layout=layout) for layout in layouts), *map(_mount, own)]),
@@ -104,6 +106,22 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             progress.say(f"note: {item.id}: {change}")
         prepared.append(ready)
     return prepared
+
+
+async def _iso(item: Item, hook: HookItem, cache: Path, progress: Progress) -> IsoItem | None:
+    """Return the item's ISO with its file; one of the Hook that boots is made when it is absent."""
+    if item.iso is None or item.iso.file is not None:
+        return item.iso
+    assert hook.kernel and hook.initramfs and hook.kernel_sha256 and hook.initramfs_sha256
+    file = await ensure_boot_iso(
+        kernel=hook.kernel,
+        initramfs=hook.initramfs,
+        kernel_sha256=hook.kernel_sha256,
+        initramfs_sha256=hook.initramfs_sha256,
+        cache=cache,
+        progress=progress,
+    )
+    return replace(item.iso, file=file)
 
 
 def _devices(items: Sequence[Item]) -> frozenset[str]:

@@ -77,7 +77,7 @@ def _boots(
     scenario = loaded.scenario
     machine = scenario.machine
     network = _network(loaded)
-    nics, disks = resolve_devices(loaded, network)
+    nics, disks, iso = resolve_devices(loaded, network)
     registry, registries = resolve_registries(loaded, network)
     tink = TinkItem(
         address=f"{network.server}:42113",
@@ -132,6 +132,10 @@ def _boots(
             registries=registries,
             tink=tink,
             tftp_single_port=scenario.tftp.ports == "single",
+            tftp_assets=_assets(loaded),
+            tftp_over_http=scenario.tftp.over_http,
+            trusted_proxies=tuple(map(str, scenario.http.trusted_proxies)),
+            iso=iso,
             profile=scenario.profile,
             stack=_stack(loaded),
             dhcp_mode=scenario.dhcp.mode,
@@ -207,6 +211,15 @@ def _hook(loaded: LoadedScenario) -> HookItem:
     return HookItem(
         origin=str(place), kernel=found.kernel.absolute(), initramfs=found.initramfs.absolute()
     )
+
+
+def _assets(loaded: LoadedScenario) -> Path | None:
+    if loaded.scenario.tftp.assets is None:
+        return None
+    folder = loaded.path(("tftp", "assets"))
+    if not folder.is_dir():
+        raise loaded.error(f"tftp.assets: there is no folder {folder}", ("tftp", "assets"))
+    return folder.absolute()
 
 
 def _images(loaded: LoadedScenario) -> tuple[ImageItem, ...]:

@@ -19,9 +19,11 @@ from typing import Any, Final
 from harness.clock import Deadline
 from harness.errors import SetupFailed
 from harness.process import minimal_environment
+from harness.services.iso import IsoSource
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire.ipxe import ScriptConfig
+from harness.wire.iso import MAGIC
 from harness.wire.netboot import NetbootConfig
 
 _START: Final = timedelta(seconds=20)
@@ -76,6 +78,21 @@ def smee_settings(
     for name, part in parts.items():
         settings[name] = {**settings.get(name, {}), **part}
     return settings
+
+
+def smee_iso(source: IsoSource | None) -> dict[str, Mapping[str, Any]]:
+    """Return the section of the settings that says what ``source`` says here."""
+    if source is None:
+        return {}
+    magic = {"magic": source.magic.decode()} if source.magic != MAGIC else {}
+    return {
+        "iso": {
+            "enabled": True,
+            "upstream": source.url,
+            "static_ipam": source.static_ipam,
+            **magic,
+        }
+    }
 
 
 class SmeeService:

@@ -15,6 +15,7 @@ from harness.scenario.models.machine import Disk as Disk
 from harness.scenario.models.machine import Firmware as Firmware
 from harness.scenario.models.machine import Machine as Machine
 from harness.scenario.models.machine import Nic as Nic
+from harness.scenario.models.network import Iso as Iso
 from harness.scenario.models.network import Network as Network
 from harness.scenario.models.network import Ntp as Ntp
 from harness.scenario.models.network import Tftp as Tftp

@@ -138,7 +138,7 @@ class Machine(Model):
     """Disks in the guest's order."""
     boot: list[str] | None = None
     """What the firmware tries, in this order: ``nic`` (the one with ``mac``), other NICs by their
-    MAC address, disks by name. Default: ``nic``, then the disks."""
+    MAC address, disks by name, ``iso``. Default: ``iso`` where there is one, ``nic``, disks."""
 
     @property
     def cards(self) -> list[Nic]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.documents import Mistake
 from harness.scenario.models.forms import Model, Offset
@@ -65,6 +65,30 @@ class Tftp(Model):
 
     ports: Literal["single", "multi"] = "single"
     """``single``: data leaves from port 69, as smee's default; ``multi``: RFC 1350's way."""
+    assets: str | None = None
+    """Folder with more files for it, such as a Raspberry Pi's firmware."""
+    over_http: bool = Field(default=False, alias="over http")
+    """Whether pxelinux.cfg and the assets are also served over HTTP, below ``/tftp/``."""
+
+
+class Http(Model):
+    """smee's HTTP server."""
+
+    trusted_proxies: list[IPv4Network] = Field(default=[], alias="trusted proxies")
+    """Networks of whose proxies ``X-Forwarded-For`` is believed."""
+
+
+class Iso(Model):
+    """smee's ISO endpoint, and the machine's virtual CD drive that its BMC feeds from there."""
+
+    source: str = "embedded"
+    """``embedded``: made from the Hook that boots (UEFI only), or a file."""
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = None
+    """What the BMC asks the server for; default: ``/iso/<MAC>/hook.iso``."""
+    static_ipam: bool = Field(default=False, alias="static ipam")
+    """Whether ``ipam=`` is written into it, too: the guest then needs no DHCP."""
+    magic: Annotated[str, Field(pattern=r"^[!-~]{16,}$")] | None = None
+    """The placeholder that is written over; default: Tinkerbell's own of 1024 characters."""
 
 
 class Ntp(Model):

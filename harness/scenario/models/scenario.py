@@ -20,7 +20,7 @@ from harness.scenario.models.expect import Expect, Verdict
 from harness.scenario.models.forms import Duration, Model, form_of
 from harness.scenario.models.kernel_args import KernelArg, KernelValue
 from harness.scenario.models.machine import Machine
-from harness.scenario.models.network import Dhcp, Network, Ntp, Tftp, Tink
+from harness.scenario.models.network import Dhcp, Http, Iso, Network, Ntp, Tftp, Tink
 from harness.scenario.models.registry import OtherRegistry, Registry
 
 
@@ -67,6 +67,10 @@ class Scenario(Model):
     boot programs, 7172 for metadata, 7173 for Hook; ``boots`` 80, 50061 (Hegel) and 8080."""
     tftp: Tftp = Tftp()
     """The TFTP server."""
+    http: Http = Http()
+    """smee's HTTP server."""
+    iso: Iso | None = None
+    """smee's ISO endpoint; the machine then has a CD drive with what it gives."""
     network: Network = Network()
     """Addresses."""
     ntp: Ntp = Ntp()
