@@ -19,10 +19,13 @@ class Firmware(StrEnum):
     UEFI = "uefi"
     """OVMF with its own PXE driver and no option ROM: DHCP vendor class ``PXEClient``."""
 
+    UEFI_HTTP = "uefi-http"
+    """The same OVMF told not to try PXE, so that it boots over HTTP: ``HTTPClient``."""
+
     @property
     def is_uefi(self) -> bool:
         """Whether it is any kind of UEFI."""
-        return self is Firmware.UEFI
+        return self is not Firmware.BIOS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ from harness.machine.firmware import Firmware, FlashFiles
 
 QEMU: Final = "qemu-system-x86_64"
 CONSOLES: Final = ("ttyS0", "ttyS1")
+_PXE_SWITCHES: Final = ("IPv4PXESupport", "IPv6PXESupport", "IPv6Support")
+"""What OVMF tries before HTTP."""
 MIN_MEMORY_MIB: Final = 256
 
 
@@ -131,6 +133,9 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
                 "-drive",
                 f"if=pflash,unit={unit},format=raw,readonly={readonly},file={escaped(path)}",
             ]
+    if spec.firmware is Firmware.UEFI_HTTP:
+        for switch in _PXE_SWITCHES:
+            words += ["-fw_cfg", f"name=opt/org.tianocore/{switch},string=n"]
     if spec.direct is not None:
         words += ["-kernel", str(spec.direct.kernel), "-append", spec.direct.cmdline]
         if spec.direct.initrd is not None:

@@ -209,7 +209,7 @@ class Item:
     """The scenario file."""
     report: str | None = None
     mac: str
-    firmware: Literal["bios", "uefi"]
+    firmware: Literal["bios", "uefi", "uefi-http"]
     memory_mib: int
     cpus: int | None
     """None: as the accelerator likes it."""

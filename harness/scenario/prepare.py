@@ -112,7 +112,10 @@ async def _iso(item: Item, hook: HookItem, cache: Path, progress: Progress) -> I
     """Return the item's ISO with its file; one of the Hook that boots is made when it is absent."""
     if item.iso is None or item.iso.file is not None:
         return item.iso
-    assert hook.kernel and hook.initramfs and hook.kernel_sha256 and hook.initramfs_sha256
+    assert hook.kernel
+    assert hook.initramfs
+    assert hook.kernel_sha256
+    assert hook.initramfs_sha256
     file = await ensure_boot_iso(
         kernel=hook.kernel,
         initramfs=hook.initramfs,

@@ -135,7 +135,7 @@ def _derived_hardware(
         netmask=network.netmask,
         gateway=network.server,
         disks=[f"/dev/{disk.name}" for disk in machine.disks],
-        uefi=firmware == "uefi",
+        uefi=firmware != "bios",
         name_servers=[network.server],
         time_servers=[network.server],
     )

@@ -11,7 +11,7 @@ from harness.documents import Mistake
 from harness.machine.bootable import MIN_BYTES
 from harness.scenario.models.forms import Mac, Model, Size, as_list
 
-Firmware = Literal["bios", "uefi"]
+Firmware = Literal["bios", "uefi", "uefi-http"]
 NicModel = Literal[
     "virtio-net-pci",
     "e1000",
@@ -112,10 +112,10 @@ class Machine(Model):
         WithJsonSchema(
             {
                 "anyOf": [
-                    {"enum": ["bios", "uefi"]},
+                    {"enum": ["bios", "uefi", "uefi-http"]},
                     {
                         "type": "array",
-                        "items": {"enum": ["bios", "uefi"]},
+                        "items": {"enum": ["bios", "uefi", "uefi-http"]},
                         "minItems": 1,
                         "uniqueItems": True,
                     },
@@ -123,7 +123,8 @@ class Machine(Model):
             }
         ),
     ] = ["uefi"]
-    """``bios`` (SeaBIOS) or ``uefi`` (OVMF); a list makes one test item each."""
+    """``bios`` (SeaBIOS), ``uefi`` (OVMF, by PXE) or ``uefi-http`` (OVMF, its boot program over
+    HTTP instead of TFTP); a list makes one test item each."""
     memory: Size = 2 << 30
     """Such as ``2 GiB``; whole MiB, at least 512 MiB."""
     cpus: Annotated[int, Field(ge=1, le=16)] | None = None

@@ -77,8 +77,8 @@ EDITS = {
         "mine.yaml:6:1: unknown key 'templates' in the document\n"
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
         "stack, template, hardware, workflow, registry, registries, tink, dhcp, generation, tftp, "
-        "network, ntp, profile, kernel args, images, faults, seed, absent images, segment, "
-        "deadline, nightly, expect, verdict, twin",
+        "http, iso, network, ntp, profile, kernel args, images, faults, seed, absent images, "
+        "segment, deadline, nightly, expect, verdict, twin",
     ),
     "duplicate key": (
         "  firmware: uefi\n",
@@ -114,13 +114,13 @@ EDITS = {
         "firmware: uefi",
         "firmware: [bios, uefy]",
         "mine.yaml:4:20: machine.firmware[1]: 'uefy' is not known\n"
-        "    did you mean 'uefi'? known here: bios, uefi",
+        "    did you mean 'uefi'? known here: bios, uefi, uefi-http",
     ),
     "one unknown firmware": (
         "firmware: uefi",
         "firmware: uefy",
         "mine.yaml:4:13: machine.firmware: 'uefy' is not known\n"
-        "    did you mean 'uefi'? known here: bios, uefi",
+        "    did you mean 'uefi'? known here: bios, uefi, uefi-http",
     ),
     "size without a meaning": (
         "64 MiB",
