@@ -345,7 +345,11 @@ async def test_the_firmwares_discover_is_on_the_segment_and_in_the_capture(
     await capture.stop()
     await lan.stop()
     await tasks.close()
-    wanted = "PXEClient:Arch:00007" if firmware.is_uefi else "PXEClient:Arch:00000"
+    wanted = {
+        Firmware.BIOS: "PXEClient:Arch:00000",
+        Firmware.UEFI: "PXEClient:Arch:00007",
+        Firmware.UEFI_HTTP: "HTTPClient:Arch:00016",
+    }[firmware]
     argv = ["tshark", "-r", str(path), "-Y", "dhcp.option.dhcp == 1", "-T", "fields"]
     argv += ["-e", "dhcp.hw.mac_addr", "-e", "dhcp.option.vendor_class_id", "-e", "udp.checksum"]
     done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=True)
