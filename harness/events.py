@@ -126,6 +126,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "The server ended the connection in mid-answer", "id mac path bytes length how"
     ),
     "http.malformed": _kind("Bytes on the HTTP port that are no HTTP", "peer reason"),
+    "http.tls.failed": _kind("No TLS connection came about", "peer reason"),
     "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
     # -- the real smee, where it stands in for the lab's own servers
     "smee.line.logged": _kind("smee said something in its log", "level message details"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from harness.brief import Brief
+from harness.certificates import Certificate, KeyKind, Kind, ServerCertificate
 from harness.faults.plan import FaultPlan, Strike
+from harness.handshake import Manner, context_for
 from harness.net.neighbours import identify
 from harness.scenario.item import Item
+from harness.seal import PRIVATE_DIR
 from harness.services import Service
 from harness.services.dhcp import AddressService, DhcpService
 from harness.services.http import HOOK_PREFIX, HttpService
@@ -27,6 +32,10 @@ ARTIFACTS_PORT: Final = 7173
 """Where Tinkerbell's charts put the web server of Hook's files."""
 ISO_NAME: Final = "hook-x86_64-efi-initrd.iso"
 """As Hook's releases call their ISO."""
+HTTPS_PORT: Final = 7443
+"""Tinkerbell's, beside 7080."""
+Issue = Callable[[Kind, KeyKind | None], Certificate]
+"""Issues certificates for this server's names and addresses."""
 
 
 def address_services(brief: Brief, *, common: Mapping[str, Any], interface: str) -> list[Service]:
@@ -107,8 +116,12 @@ def http_services(
     binaries: Mapping[str, Path],
     artifacts: Mapping[str, Path],
     faults: FaultPlan,
+    issue: Issue,
 ) -> list[Service]:
-    """Return the HTTP servers of the scenario's generation: one for each port."""
+    """Return the HTTP servers of the scenario's generation: one for each port.
+
+    ``issue`` makes the certificates of HTTPS, which stands beside HTTP and has the same files.
+    """
     generation = GENERATIONS[brief.item.generation]
     static = brief.item.dhcp_mode == "auto-proxy"
     parts: dict[int, dict[str, Any]] = {}
@@ -125,6 +138,17 @@ def http_services(
     parts.setdefault(generation.metadata, {}).update(metadata=MetadataServer(brief.instances))
     names = {generation.metadata: "metadata", generation.artifacts: "artifacts"}
     names[generation.http] = "http"
+    own: ServerCertificate | None = None
+    right: Kind = Kind.RIGHT
+    if brief.item.https:
+        right = Kind(brief.item.https)
+        own = issue(right, None).write(PRIVATE_DIR, "http")
+        parts[HTTPS_PORT] = {"certificate": own} | parts[generation.http]
+        names[HTTPS_PORT] = "https"
+
+    def context(kind: Kind | None, manner: Manner) -> ssl.SSLContext:
+        return context_for(issue(kind or right, manner.keys), manner, alpn=("http/1.1",))
+
     return [
         HttpService(
             **common,
@@ -136,6 +160,7 @@ def http_services(
             strike=faults.at("http"),
             metadata_strike=faults.at("metadata"),
             hook_strike=faults.at("hook"),
+            contexts=cache(context),
             **given,
         )
         for port, given in parts.items()

@@ -17,6 +17,7 @@ from harness.certificates import Authority, Certificate, KeyKind, Kind
 from harness.faults.plan import FaultPlan
 from harness.lab_netboot import (
     ARTIFACTS_PORT,
+    HTTPS_PORT,
     ISO_NAME,
     address_services,
     dhcp_services,
@@ -84,6 +85,9 @@ class Surroundings:
         fast = item.profile == "fast"
         generation = GENERATIONS[item.generation]
         http = f"http://{server}:{generation.http}"
+        hook = f"http://{server}:{generation.artifacts}"
+        if item.https:
+            http = hook = f"https://{server}:{HTTPS_PORT}"
         # Fast: no wait for a ProxyDHCP offer, and a NIC ROM's iPXE gets the script at once
         # instead of Tinkerbell's iPXE first.
         config = NetbootConfig(
@@ -96,7 +100,7 @@ class Surroundings:
             user_class="iPXE" if fast else "",
         )
         scripts = ScriptConfig(
-            osie_url=f"http://{server}:{generation.artifacts}{HOOK_PREFIX}",
+            osie_url=f"{hook}{HOOK_PREFIX}",
             syslog_host=server,
             grpc_authority=item.tink.address,
             tls=item.tink.tls,
@@ -172,6 +176,7 @@ class Surroundings:
                 binaries=binaries,
                 artifacts=artifacts,
                 faults=self._faults,
+                issue=self._issue_http,
             ),
             SyslogService(**self._common, identify=identify, strike=self._faults.at("syslog")),
         ]
@@ -263,6 +268,11 @@ class Surroundings:
     def _issue_tink(self, kind: Kind, keys: KeyKind | None = None) -> Certificate:
         names = (self.item.network.server, f"tink.{ZONE}")
         return self._authority().issue(*names, kind=kind, keys=keys)
+
+    def _issue_http(self, kind: Kind, keys: KeyKind | None) -> Certificate:
+        return self._authority().issue(
+            self.item.network.server, f"smee.{ZONE}", kind=kind, keys=keys
+        )
 
     def _authority(self) -> Authority:
         if self._ca is None:

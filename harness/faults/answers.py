@@ -141,23 +141,25 @@ def deeds(place: str, some: str) -> tuple[Takes, ...]:
     )
 
 
-TLS: Final = (
-    Takes(
-        deed=Certificate,
-        meaning="the certificate that is shown is wrong (where the server speaks TLS)",
-        example="{at: registry, when: {first: 2}, do: {certificate: expired}}",
-        occasions=(CONNECTION,),
-    ),
-    Takes(
-        deed=Handshake,
-        meaning="other TLS versions, another kind of key, smaller records or segments",
-        example="{at: registry, do: {handshake: {at_most: TLSv1.2, records: 100}}}",
-        occasions=(CONNECTION,),
-    ),
-    Takes(
-        deed=Speak,
-        meaning="plain HTTP where TLS is expected, or the reverse",
-        example="{at: registry, when: {nth: 1}, do: {speak: plaintext}}",
-        occasions=(CONNECTION,),
-    ),
-)
+def tls(place: str) -> tuple[Takes, ...]:
+    """Return what can be done to the TLS of a server."""
+    return (
+        Takes(
+            deed=Certificate,
+            meaning="the certificate that is shown is wrong (where the server speaks TLS)",
+            example=f"{{at: {place}, when: {{first: 2}}, do: {{certificate: expired}}}}",
+            occasions=(CONNECTION,),
+        ),
+        Takes(
+            deed=Handshake,
+            meaning="other TLS versions, another kind of key, smaller records or segments",
+            example=f"{{at: {place}, do: {{handshake: {{at_most: TLSv1.2, records: 100}}}}}}",
+            occasions=(CONNECTION,),
+        ),
+        Takes(
+            deed=Speak,
+            meaning="plain HTTP where TLS is expected, or the reverse",
+            example=f"{{at: {place}, when: {{nth: 1}}, do: {{speak: plaintext}}}}",
+            occasions=(CONNECTION,),
+        ),
+    )

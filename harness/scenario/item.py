@@ -228,6 +228,8 @@ class Item:
     registries: tuple[RegistryItem, ...] = ()
     """Beside the one that Hook pulls from."""
     tink: TinkItem
+    https: str | None
+    """What is wrong with the certificate of the HTTPS that iPXE is sent to; None: plain HTTP."""
     tftp_single_port: bool
     tftp_assets: Path | None = None
     tftp_over_http: bool = False

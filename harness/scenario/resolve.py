@@ -131,6 +131,7 @@ def _boots(
             registry=registry,
             registries=registries,
             tink=tink,
+            https=_https(loaded),
             tftp_single_port=scenario.tftp.ports == "single",
             tftp_assets=_assets(loaded),
             tftp_over_http=scenario.tftp.over_http,
@@ -246,6 +247,20 @@ def _generation(loaded: LoadedScenario) -> Literal["2026", "2025", "boots"]:
             hint="with 'stack: smee' say 2026 or 2025",
         )
     return scenario.generation
+
+
+def _https(loaded: LoadedScenario) -> str | None:
+    """Return the kind of certificate of the HTTPS server; None when there is none."""
+    scenario = loaded.scenario
+    if scenario.http.scheme == "http":
+        return None
+    if scenario.generation != "2026" or scenario.stack == "smee":
+        raise loaded.error(
+            "http.scheme: HTTPS is there in generation 2026 only, and not with 'stack: smee'",
+            ("http", "scheme"),
+            hint="leave it out",
+        )
+    return scenario.http.certificate
 
 
 def _stack(loaded: LoadedScenario) -> Literal["lab", "smee"]:

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from harness.certificates import ServerCertificate, server_context
 from harness.errors import SetupFailed
 from harness.faults.codes import http_status
 from harness.faults.deeds import Arguments, Deed, Source
@@ -20,6 +21,7 @@ from harness.faults.dialects.script import bend_script
 from harness.faults.plan import Strike, no_strike
 from harness.services import Identify, pxe_http
 from harness.services.answer import Answer, FilePart, status_among, treat
+from harness.services.door import Contexts
 from harness.services.iso import IsoProxy, IsoSource
 from harness.services.pxe_http import PxeHttp
 from harness.services.udp import cannot_listen, crash
@@ -79,7 +81,10 @@ class HttpService:
         metadata_strike: Strike | None = None,
         hook_strike: Strike | None = None,
         name: str = "http",
+        certificate: ServerCertificate | None = None,
+        contexts: Contexts | None = None,
     ) -> None:
+        """``certificate`` None: plain HTTP. ``contexts`` is for the TLS that faults ask for."""
         self.name = name
         self._timeline = timeline
         self._tasks = tasks
@@ -98,6 +103,8 @@ class HttpService:
         self._strike = strike or no_strike
         self._metadata_strike = metadata_strike or no_strike
         self._hook_strike = hook_strike or no_strike
+        self._certificate = certificate
+        self._contexts = contexts
         self._server: HttpServer | None = None
         self._requests = 0
         self._began = timeline.clock.now()
@@ -119,6 +126,7 @@ class HttpService:
         """Listen. Raises ``SetupFailed``."""
         from harness.services.http_server import HttpServer  # aiohttp: 0.5 s, not for --help
 
+        tls = server_context(self._certificate, alpn=("http/1.1",)) if self._certificate else None
         sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
         self._port = int(sock.getsockname()[1])
         self._server = HttpServer(
@@ -126,7 +134,9 @@ class HttpService:
             service=self.name,
             tasks=self._tasks,
             handle=self._handle,
-            on_refused=lambda peer, why: self._malformed(peer.rpartition(":")[0], why),
+            tls=tls,
+            contexts=self._contexts,
+            on_refused=self._refused,
             on_malformed=self._malformed,
             on_bug=self._crashed,
             strike=self._strike,
@@ -139,7 +149,7 @@ class HttpService:
             service=self.name,
             address=self._bind,
             port=self._port,
-            transport="tcp",
+            transport="tls" if tls else "tcp",
         )
 
     async def stop(self) -> None:
@@ -202,6 +212,12 @@ class HttpService:
         if not metadata:
             facts["file"] = _kind(path)
         return strike("request", **facts, status=answer.status)
+
+    def _refused(self, peer: str, reason: str) -> None:
+        if self._certificate:
+            self._timeline.record(self.name, "http.tls.failed", peer=peer, reason=reason)
+        else:
+            self._malformed(peer.rpartition(":")[0], reason)
 
     def _malformed(self, address: str, reason: str) -> None:
         self._timeline.record(self.name, "http.malformed", peer=address, reason=reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.faults.answers import FACTS, FIELDS, OCCASIONS, REQUEST, deeds, header
+from harness.faults.answers import FACTS, FIELDS, OCCASIONS, REQUEST, deeds, header, tls
 from harness.faults.vocabulary import Fact, Place
 
 PLACE: Final = Place(
@@ -21,7 +21,7 @@ PLACE: Final = Place(
         ),
         *FACTS,
     ),
-    deeds=deeds("http", "{file: initramfs}"),
+    deeds=(*deeds("http", "{file: initramfs}"), *tls("http")),
     fields=FIELDS,
     other_fields=header,
     other_fields_words="any header",

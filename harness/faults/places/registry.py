@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.faults.answers import FACTS, FIELDS, OCCASIONS, REQUEST, TLS, deeds, header
+from harness.faults.answers import FACTS, FIELDS, OCCASIONS, REQUEST, deeds, header, tls
 from harness.faults.vocabulary import Fact, Place
 
 PLACE: Final = Place(
@@ -32,7 +32,7 @@ PLACE: Final = Place(
         ),
         *FACTS,
     ),
-    deeds=(*deeds("registry", "{object: blob}"), *TLS),
+    deeds=(*deeds("registry", "{object: blob}"), *tls("registry")),
     fields=FIELDS,
     other_fields=header,
     other_fields_words="any header",

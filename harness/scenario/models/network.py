@@ -60,6 +60,33 @@ class Dhcp(Model):
     a DHCP server that has the addresses. ``auto-proxy``: the same for every netboot client."""
 
 
+class Http(Model):
+    """The HTTP server of scripts, boot programs, kernel and initramfs."""
+
+    scheme: Literal["http", "https"] = "http"
+    """``https``: iPXE is sent to port 7443, beside which 7080 stays. Tinkerbell's iPXE knows public
+    CAs only, through ca.ipxe.org: it refuses the lab's, so that no such boot goes further."""
+    certificate: Literal[
+        "right",
+        "unknown-ca",
+        "self-signed",
+        "expired",
+        "not-yet-valid",
+        "wrong-name",
+        "no-san",
+        "incomplete-chain",
+    ] = "right"
+    """What is wrong with its certificate. ``right`` is of the lab's CA."""
+    trusted_proxies: list[IPv4Network] = Field(default=[], alias="trusted proxies")
+    """Networks of whose proxies ``X-Forwarded-For`` is believed."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Http:
+        if self.certificate != "right" and self.scheme != "https":
+            raise Mistake("a certificate needs TLS", hint="scheme: https")
+        return self
+
+
 class Tftp(Model):
     """The TFTP server."""
 
@@ -69,13 +96,6 @@ class Tftp(Model):
     """Folder with more files for it, such as a Raspberry Pi's firmware."""
     over_http: bool = Field(default=False, alias="over http")
     """Whether pxelinux.cfg and the assets are also served over HTTP, below ``/tftp/``."""
-
-
-class Http(Model):
-    """smee's HTTP server."""
-
-    trusted_proxies: list[IPv4Network] = Field(default=[], alias="trusted proxies")
-    """Networks of whose proxies ``X-Forwarded-For`` is believed."""
 
 
 class Iso(Model):

@@ -68,7 +68,7 @@ class Scenario(Model):
     tftp: Tftp = Tftp()
     """The TFTP server."""
     http: Http = Http()
-    """smee's HTTP server."""
+    """smee's HTTP server: scripts, boot programs, kernel and initramfs."""
     iso: Iso | None = None
     """smee's ISO endpoint; the machine then has a CD drive with what it gives."""
     network: Network = Network()

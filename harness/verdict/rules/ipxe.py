@@ -7,7 +7,7 @@ from typing import Final
 from harness.facts import is_artifact, is_script
 from harness.phases import Party, Phase
 from harness.verdict.phases import megabytes
-from harness.verdict.rules.case import Case, Finding, Rule
+from harness.verdict.rules.case import Case, Finding, Rule, times
 from harness.verdict.rules.dhcp import dhcp_exchange
 from harness.verdict.rules.http import http_errors
 
@@ -73,7 +73,25 @@ def _artifacts(case: Case) -> Finding | None:
     return None
 
 
+def _https(case: Case) -> Finding | None:
+    """Judge TLS that never came about between iPXE and the HTTP server."""
+    failed = case.seen("http.tls.failed")
+    asked = case.seen("http.request.received")
+    if not failed or (asked and asked[-1].seq > failed[-1].seq):
+        return None
+    return Finding(
+        blame=Party.HTTP,
+        because=(
+            f"iPXE and the HTTPS server don't come to terms, {times(len(failed))}:"
+            f" {failed[-1].get('reason')}"
+        ),
+        evidence=failed[-5:],
+        hint="Tinkerbell's iPXE trusts public CAs only, by ca.ipxe.org: another CA needs an iPXE"
+        " built with TRUST=",
+    )
+
+
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
-    Phase.IPXE: (_ipxe,),
-    Phase.KERNEL_INITRAMFS: (_artifacts,),
+    Phase.IPXE: (_https, _ipxe),
+    Phase.KERNEL_INITRAMFS: (_https, _artifacts),
 }
