@@ -64,12 +64,12 @@ def _iso(loaded: LoadedScenario, place: int | None) -> IsoItem | None:
                 hint="machine: {firmware: uefi}, or name an ISO of your own in iso.source",
             )
     else:
-        file = loaded.path(("iso", "source")).absolute()
+        file = loaded.path(("iso", "source"))
         if not file.is_file():
             raise loaded.error(f"iso.source: there is no file {file}", ("iso", "source"))
     return IsoItem(
-        origin=_EMBEDDED if file is None else str(file),
-        file=file,
+        origin=_EMBEDDED if file is None else str(file.absolute()),
+        file=file.absolute() if file else None,
         path=scenario.iso.path or f"/iso/{scenario.machine.mac}/hook.iso",
         static_ipam=scenario.iso.static_ipam,
         magic=scenario.iso.magic,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import CHECKS, Finding, Needs, Status, examine, require
+from harness.doctor import CHECKS, Finding, Needs, Status, check_qemu, examine, require
 from harness.errors import HostUnfit
 from harness.paths import source_root
 
@@ -208,3 +208,10 @@ def test_the_command_names_the_check_and_exits_3(tmp_path: Path, bare_path: dict
     assert list(found) == list(CHECKS)
     assert found["qemu"] == "fail"
     assert "Traceback" not in done.stderr
+
+
+def test_a_device_that_this_qemu_lacks_makes_the_host_unfit() -> None:
+    assert check_qemu(Needs(devices=frozenset({"e1000e", "nvme"}))).status is Status.OK
+    found = check_qemu(Needs(devices=frozenset({"e1000e", "warp-net"})))
+    assert found.status is Status.FAIL
+    assert found.found.endswith("has no warp-net")

@@ -152,6 +152,22 @@ EDITS = {
         "mine.yaml:4:15: machine.boot: the machine has no 'vdb'\n"
         "    did you mean 'vda'? known here: nic, 52:54:00:12:34:56, vda",
     ),
+    "an ISO that nobody spoke of": (
+        "  firmware: uefi\n",
+        "  boot: [iso]\n",
+        "mine.yaml:4:10: machine.boot: the machine has no 'iso'\n"
+        "    say by the key iso what is in its CD drive",
+    ),
+    "an ISO that is not there": (
+        "template:",
+        "iso: {source: no.iso}\ntemplate:",
+        "mine.yaml:6:15: iso.source: there is no file no.iso",
+    ),
+    "assets that are not there": (
+        "template:",
+        "tftp: {assets: none}\ntemplate:",
+        "mine.yaml:6:16: tftp.assets: there is no folder none",
+    ),
     "a boot device that is listed twice": (
         "  firmware: uefi\n",
         "  boot: [nic, 52-54-00-12-34-56]\n",

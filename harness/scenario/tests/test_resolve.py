@@ -234,3 +234,40 @@ def test_what_the_firmware_tries() -> None:
         ("sda", "ahci", None),
         ("nvme0n1", "nvme", 1),
     ]
+
+
+def test_an_iso_is_what_the_firmware_tries_first(tmp_path: Path) -> None:
+    item = resolved(iso={"static ipam": True})
+    assert item.iso
+    assert (item.iso.origin, item.iso.file, item.iso.place) == ("embedded", None, 1)
+    assert (item.iso.path, item.iso.static_ipam) == (f"/iso/{MAC}/hook.iso", True)
+    assert [nic.place for nic in item.nics] == [2]
+    own = tmp_path / "own.iso"
+    own.touch()
+    item = resolved(machine={"firmware": "bios", "boot": ["nic"]}, iso={"source": str(own)})
+    assert item.iso
+    assert (item.iso.file, item.iso.place) == (own, None)
+    assert resolved().iso is None
+
+
+def test_assets_and_proxies(tmp_path: Path) -> None:
+    item = resolved(
+        tftp={"assets": str(tmp_path), "over http": True},
+        http={"trusted proxies": ["10.0.0.0/8", "192.168.77.9/32"]},
+    )
+    assert (item.tftp_assets, item.tftp_over_http) == (tmp_path, True)
+    assert item.trusted_proxies == ("10.0.0.0/8", "192.168.77.9/32")
+
+
+def test_a_machine_without_hardware_needs_an_auto_proxy() -> None:
+    item = resolved(hardware="none", dhcp={"mode": "auto-proxy"})
+    assert item.hardware_yaml == ""
+    catalog = Catalog()
+    for text in (item.template_yaml, item.workflow_yaml):
+        catalog.add(text, file=Path("x.yaml"))
+    [job] = catalog.jobs()
+    assert ([task.worker for task in job.run.tasks], job.run.hardware) == ([MAC], "")
+    with pytest.raises(ScenarioError, match=f"hardware: without one nobody answers {MAC}"):
+        resolved(hardware="none")
+    failing = {"failed in": "firmware-dhcp"}
+    assert resolved(hardware="none", verdict=failing).hardware_yaml == ""
