@@ -24,6 +24,9 @@ _OPT_ISB_RECEIVED: Final = 4
 _OPT_ISB_DROPPED: Final = 5
 _NANOSECONDS: Final = b"\x09"
 
+_LONGEST_COMMENT: Final = 60_000
+"""An option's length has 16 bits."""
+
 _PACKET_HEAD: Final = struct.Struct("<IIIIIII")
 _SIZE: Final = struct.Struct("<I")
 _PADDING: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
@@ -73,8 +76,13 @@ def packet(
 
     ``time_ns`` counts from 1970; ``length`` is the frame's size on the wire when it was cut.
     """
-    options = _options([(_OPT_COMMENT, comment.encode())]) if comment else b""
+    options = comment_option(comment) if comment else b""
     return b"".join(packet_parts(time_ns, frame, length or len(frame), interface_number, options))
+
+
+def comment_option(comment: str) -> bytes:
+    """Return the options of a block that has a comment and nothing else."""
+    return _options([(_OPT_COMMENT, comment.encode()[:_LONGEST_COMMENT])])
 
 
 def packet_parts(

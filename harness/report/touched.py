@@ -9,9 +9,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+from harness.net.annotation import annotate
 from harness.net.captured import CapturedFrames, Frame
+from harness.report.packets import run_began_ns
 from harness.timeline import Event
 
 _BEFORE_S: Final = 0.5
@@ -29,6 +32,10 @@ _PORTS: Final[Mapping[str, frozenset[int]]] = {
     "syslog": frozenset({514}),
 }
 _TCP, _UDP = 6, 17
+_CLIENT: Final = 68
+"""DHCP's clients have a port of their own."""
+_EPHEMERAL: Final = 1024
+_MOST_COMMENTS: Final = 1000
 _SILENT: Final = ("drop", "never answer", "ignore", "stall")
 """Deeds after which nothing is sent."""
 
@@ -43,6 +50,12 @@ class Question:
     """The end of what is looked at."""
     ports: frozenset[int]
     """One end of the frame has one of these."""
+    client: bool = True
+    """Whether ``ports`` are the client's, not the service's."""
+    strict: bool = False
+    """Whether what came before came from the client: a fault strikes what somebody asked."""
+    needle: bytes = b""
+    """What the frame before has in it, if any has."""
     mac: bytes = b""
     """DHCP only: whose it is (chaddr)."""
     xid: bytes = b""
@@ -51,6 +64,8 @@ class Question:
     """The last one up to the event."""
     after: list[Frame] = field(default_factory=list)
     """The first ones after it."""
+    exact: bool = False
+    """Whether ``before`` has the needle in it."""
 
     @property
     def numbers(self) -> list[int]:
@@ -91,6 +106,33 @@ class Peers:
         return best[1] if best else None
 
 
+def comment_on_faults(path: Path, events: Sequence[Event]) -> int:
+    """Write onto the frames of the capture at ``path`` which faults struck them; return how many.
+
+    A capture without such frames is not touched. Raises ``OSError`` and ``ValueError``.
+    """
+    fired = [event for event in events if event.name == "fault.fired"][:_MOST_COMMENTS]
+    began_ns = run_began_ns(events)
+    if not fired or began_ns is None or not path.is_file():
+        return 0
+    peers = Peers(events)
+    asked = [(event, question) for event in fired if (question := asked_by(event, peers))]
+    with CapturedFrames(path) as capture:
+        find_frames(capture, [question for _, question in asked], began_ns=began_ns)
+    comments: dict[int, list[str]] = {}
+    for event, question in asked:
+        name = f"hooklab fault {event.get('fault')} ({event.get('text')})"
+        if question.before:
+            said = comments.setdefault(question.before.number, [])
+            said.append(f"{name}: struck here, event {event.seq}")
+        for frame in question.after:
+            said = comments.setdefault(frame.number, [])
+            said.append(f"{name}: after it struck, event {event.seq}")
+    if comments:
+        annotate(path, {number: "\n".join(said[:4]) for number, said in comments.items()})
+    return len(comments)
+
+
 def asked_by(event: Event, peers: Peers) -> Question | None:
     """Return the question for the frames of an event; None when it is about none."""
     family = _family(event)
@@ -110,7 +152,10 @@ def _struck(event: Event, peers: Peers) -> Question | None:
     place = str(event.get("place"))
     facts = event.get("facts") or {}
     ports = _PORTS.get(place)
-    if ports is None:
+    if place == "wire":
+        ends = [facts.get("source port"), facts.get("destination port")]
+        ports = frozenset(end for end in ends if isinstance(end, int) and end >= _EPHEMERAL)
+    elif ports is None:
         port = _port(facts.get("peer")) or peers.near(event, place, facts)
         ports = frozenset({port} if port else ())
     if not ports:
@@ -120,7 +165,11 @@ def _struck(event: Event, peers: Peers) -> Question | None:
         mac = bytes.fromhex(str(event.get("mac")).replace(":", ""))
     deed = str(event.get("deed"))
     after = 0.0 if deed in _SILENT else _LATE_S if deed in ("delay", "reorder") else _AFTER_S
-    return _question(event, ports, mac=mac, after_s=after)
+    question = _question(event, ports, mac=mac, after_s=after)
+    question.strict = place != "wire"
+    question.client = place not in _PORTS
+    question.needle = str(facts.get("path") or facts.get("file") or "").encode()
+    return question
 
 
 def _question(
@@ -153,14 +202,39 @@ def find_frames(capture: CapturedFrames, questions: Iterable[Question], *, began
             continue
         if data[at + 23] not in (_TCP, _UDP):
             continue
+        if data[at + 23] == _TCP and not _says_something(data, frame):
+            continue
         ends = (int.from_bytes(data[at + 34 : at + 36]), int.from_bytes(data[at + 36 : at + 38]))
         for question in open_now:
             if question.ports.isdisjoint(ends) or not _is_of(question, data, at):
                 continue
-            if t <= question.at_s + _SLACK_S:
-                question.before = frame
-            elif len(question.after) < _MOST:
+            if t <= question.at_s + _SLACK_S and _asks(question, *ends):
+                _offer(question, frame, data)
+            elif t > question.at_s and len(question.after) < _MOST:
                 question.after.append(frame)
+
+
+def _says_something(data: mmap.mmap, frame: Frame) -> bool:
+    """Whether a TCP segment carries octets, or opens, ends or resets a connection."""
+    total = int.from_bytes(data[frame.at + 16 : frame.at + 18])
+    head = 20 + (data[frame.at + 46] >> 4) * 4
+    return total > head or bool(data[frame.at + 47] & 7)
+
+
+def _asks(question: Question, sport: int, dport: int) -> bool:
+    """Whether a frame with these ports can be what came before the event."""
+    if not question.strict:
+        return True
+    return sport in question.ports if question.client else dport in question.ports - {_CLIENT}
+
+
+def _offer(question: Question, frame: Frame, data: mmap.mmap) -> None:
+    """Take ``frame`` as the one before, unless a better one was found."""
+    exact = bool(question.needle) and (
+        data.find(question.needle, frame.at, frame.at + frame.bytes) >= 0
+    )
+    if exact or not question.exact:
+        question.before, question.exact = frame, exact
 
 
 def _is_of(question: Question, data: mmap.mmap, at: int) -> bool:

@@ -8,6 +8,7 @@ which was cut off still gets both.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from harness.brief import brief_of, write_brief
 from harness.clock import Deadline
 from harness.errors import LabError
 from harness.report.html import write_report
+from harness.report.touched import comment_on_faults
 from harness.scenario.expectations import Outcome as Finding
 from harness.scenario.expectations import check_expectations, check_verdict
 from harness.scenario.item import LOCK_NAME, Item
@@ -202,6 +204,8 @@ def conclude(
     )
     try:
         verdict.write(run_dir / "verdict.json")
+        with contextlib.suppress(ValueError):  # cut off before its first block
+            comment_on_faults(run_dir / "capture.pcapng", events)
         write_report(run_dir)
     except (LabError, OSError, ValueError) as problem:
         if result.outcome in (Outcome.INTERRUPTED, Outcome.ERROR):

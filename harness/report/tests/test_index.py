@@ -55,7 +55,8 @@ def test_two_runs_are_compared(runs: Path, tmp_path: Path) -> None:
     body = Page(file.read_text()).text()
     assert "What tells the two apart" in body
     assert "workflow 25.4 s 19.0 s -6.4 s" in body
-    assert "action=write state=STATE_FAILED" in body
+    assert "a-0001 #53 52.000 s registry.request.received" in body
+    assert "b-0001 nothing more" in body
 
 
 def record(folder: Path, tape: Tape) -> RunRecord:

@@ -10,7 +10,7 @@ from harness.report.record import read_run
 from harness.report.tests.captures import BEGAN, CLIENT, SERVER, Frame, tcp, udp, write_capture
 from harness.report.tests.folders import make_run
 from harness.report.tests.test_packets import DISCOVER, OFFER
-from harness.report.touched import Peers, asked_by, find_frames
+from harness.report.touched import Peers, asked_by, comment_on_faults, find_frames
 from harness.scenario.tests.samples import MAC, Tape
 from harness.timeline import Event
 
@@ -87,3 +87,36 @@ def test_the_proof_names_console_lines_and_frames(tmp_path: Path) -> None:
     write_capture(folder / "capture.pcapng", frames)
     told = {proof.event.t: proof.frames for proof in proofs(read_run(folder))}
     assert told.items() >= {20.0: (1,), 22.0: (2,)}.items()
+
+
+def test_the_capture_says_which_frames_a_fault_touched(tmp_path: Path) -> None:
+    frames = [
+        (1.0, udp(ASK, TELL, DISCOVER)),
+        (2.0, udp(ASK, TELL, DISCOVER)),
+        (2.01, ANSWER),
+    ]
+    path = write_capture(tmp_path / "capture.pcapng", frames)
+    tape = Tape()
+    tape.add(0.0, "run", "run.started", wall=BEGAN.isoformat())
+    fields = {"fault": 1, "place": "dhcp", "deed": "drop", "text": "at dhcp do drop", "mac": MAC}
+    tape.add(1.001, "faults", "fault.fired", facts={}, **fields)
+    assert comment_on_faults(path, tape.events) == 1
+    with CapturedFrames(path) as capture:
+        texts = [
+            capture.data[frame.options_at : frame.options_at + frame.options_bytes]
+            for frame in capture
+        ]
+    assert b"hooklab fault 1 (at dhcp do drop): struck here, event 2" in texts[0]
+    assert texts[1:] == [b"", b""]
+
+
+def test_a_capture_no_fault_touched_is_left_alone(tmp_path: Path) -> None:
+    path = write_capture(tmp_path / "capture.pcapng", [(1.0, ANSWER)])
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    tape = Tape()
+    tape.add(0.0, "run", "run.started", wall=BEGAN.isoformat())
+    assert comment_on_faults(path, tape.events) == 0
+    tape.add(9.0, "faults", "fault.fired", place="link", deed="down", facts={})
+    assert comment_on_faults(path, tape.events) == 0
+    assert comment_on_faults(tmp_path / "none.pcapng", tape.events) == 0
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
