@@ -141,6 +141,7 @@ class Discovered:
 
     agent: str
     hardware: str
+    """``namespace/name``"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,4 +154,14 @@ class Enrolled:
     rule_set: str
 
 
-Note = Change | Removed | AllowPxe | BmcWanted | Discovered | Enrolled
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotEnrolled:
+    """Auto-enrolment made a Workflow that its Template can't be rendered for."""
+
+    agent: str
+    workflow_id: str
+    rule_set: str
+    reason: str
+
+
+Note = Change | Removed | AllowPxe | BmcWanted | Discovered | Enrolled | NotEnrolled

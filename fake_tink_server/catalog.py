@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from fake_tink_server.goview import template_data
-from fake_tink_server.objects import API_VERSION, KINDS, Hardware, Template, Workflow
+from fake_tink_server.objects import (
+    API_VERSION,
+    KINDS,
+    Hardware,
+    Template,
+    Workflow,
+    WorkflowRuleSet,
+)
 from fake_tink_server.template import Compiled, compile_template
 from fake_tink_server.workflow import BootOptions
 from fake_tink_server.workflow import Workflow as Run
 from harness.documents import Document, KeyPath, load, load_all, suggest, validate
 from harness.errors import Position, ScenarioError, ScenarioErrors
 
-T = TypeVar("T", Hardware, Template, Workflow)
+T = TypeVar("T", Hardware, Template, Workflow, WorkflowRuleSet)
 _TEMPLATE_HEAD: Final = f"apiVersion: {API_VERSION}\nkind: Template"
 Key = tuple[str, str]
 """Namespace and name."""
@@ -48,6 +55,7 @@ class Catalog:
     hardware: dict[Key, Loaded[Hardware]] = field(default_factory=dict)
     templates: dict[Key, Loaded[Template]] = field(default_factory=dict)
     workflows: dict[Key, Loaded[Workflow]] = field(default_factory=dict)
+    rule_sets: dict[Key, Loaded[WorkflowRuleSet]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     """Kinds that were read and mean nothing to this server (Machine, Secret, …)."""
 
@@ -85,12 +93,25 @@ class Catalog:
 
         self.add(as_yaml(item), file=Path(f"<{item.kind} {item.metadata.name}>"))
 
+    def put_hardware(self, hardware: Hardware) -> None:
+        """Take a Hardware that was made, whatever there is; two may have one MAC address then."""
+        self.hardware[hardware.key] = self.loaded(hardware)
+
+    @staticmethod
+    def loaded(item: T) -> Loaded[T]:
+        """Return an object that was made, as if it had been read."""
+        from fake_tink_server.derive import as_yaml
+
+        file = Path(f"<{item.kind} {item.metadata.name}>")
+        return Loaded(object=item, document=load(as_yaml(item), file=file))
+
     def overlaid(self, other: Catalog) -> Catalog:
         """Return a catalog with the objects of both; of two with one name that of ``other``."""
         return Catalog(
             hardware={**self.hardware, **other.hardware},
             templates={**self.templates, **other.templates},
             workflows={**self.workflows, **other.workflows},
+            rule_sets={**self.rule_sets, **other.rule_sets},
             ignored=[*self.ignored, *other.ignored],
         )
 
@@ -105,7 +126,7 @@ class Catalog:
             if loaded.object.spec.disabled and not disabled:
                 continue
             try:
-                found.append(self._job(loaded))
+                found.append(self.job(loaded))
             except ScenarioErrors as several:
                 errors += several.errors
             except ScenarioError as error:
@@ -141,6 +162,9 @@ class Catalog:
             case Workflow() as workflow:
                 self._put(self.workflows, workflow, document)
                 return workflow
+            case WorkflowRuleSet() as rule_set:
+                self._put(self.rule_sets, rule_set, document)
+                return rule_set
         raise AssertionError(kind)
 
     def _put(self, place: dict[Key, Loaded[T]], item: T, document: Document) -> None:
@@ -170,7 +194,8 @@ class Catalog:
             if mac:
                 known[mac] = document.position(_mac_path(number))
 
-    def _job(self, loaded: Loaded[Workflow]) -> Job:
+    def job(self, loaded: Loaded[Workflow]) -> Job:
+        """Render a Workflow, which need not be one of the catalog. Raises ``ScenarioError``."""
         spec, (namespace, name) = loaded.object.spec, loaded.object.key
         template = _find(self.templates, loaded, spec.template_ref, "templateRef")
         hardware = (

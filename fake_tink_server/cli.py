@@ -155,6 +155,22 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
         "--bmc", action="store_true", help="have done at once what bootMode asks of a BMC"
     )
     group.add_argument(
+        "--auto-discovery",
+        action="store_true",
+        help="make a Hardware for each v2 agent that has none",
+    )
+    group.add_argument(
+        "--auto-discovery-namespace",
+        metavar="NAME",
+        default="default",
+        help="where (%(default)s)",
+    )
+    group.add_argument(
+        "--auto-discovery-enroll",
+        action="store_true",
+        help="let such an agent be enrolled more than once",
+    )
+    group.add_argument(
         "--faults",
         metavar="FILE",
         type=Path,
@@ -228,12 +244,15 @@ def _make_server(options: argparse.Namespace, timeline: Timeline) -> Server:
             profile=options.profile,
             state_file=options.state,
             bmc=options.bmc,
+            discovery=options.auto_discovery,
+            discovery_namespace=options.auto_discovery_namespace,
+            enroll_discovered=options.auto_discovery_enroll,
         ),
         wish=wish_of(options),
         timeline=timeline,
         watch=options.watch,
     )
-    if not server.workflows and not options.watch:
+    if not server.has_work and not options.watch:
         raise ScenarioError(
             "there is no Workflow to serve",
             hint="give one with --workflow FILE, or --worker ID to have one made; see --help",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fake_tink_server.objects import API_VERSION, Hardware, Template, Workflow
+from fake_tink_server.objects import API_VERSION, Hardware, Template, Workflow, WorkflowRuleSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def workflow_for(
     )
 
 
-def as_yaml(item: Hardware | Template | Workflow) -> str:
+def as_yaml(item: Hardware | Template | Workflow | WorkflowRuleSet) -> str:
     """Return an object as the YAML a user would have written; what is at its default is absent."""
     from ruamel.yaml import YAML
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from fake_tink_server import agent_calls, controller, worker_calls
 from fake_tink_server.answers import (
@@ -26,6 +27,9 @@ from fake_tink_server.answers import (
 from fake_tink_server.ids import Ulids
 from fake_tink_server.workflow import State, Workflow
 
+if TYPE_CHECKING:
+    from fake_tink_server.auto import Auto
+
 
 class Engine:
     """Holds workflows and answers for them."""
@@ -36,14 +40,16 @@ class Engine:
         *,
         seed: int | None = None,
         new_id: Callable[[float], str] | None = None,
+        auto: Auto | None = None,
     ) -> None:
         """Take ``workflows`` as they are; ``start`` brings the new ones to PENDING.
 
         With ``seed`` an agent's workflows are looked through in random order at each GetAction, as
         the real server does; without, the oldest comes first. ``new_id`` draws the ids of tasks
-        and actions from a wall-clock time.
+        and actions from a wall-clock time. ``auto`` makes what agents lack.
         """
         self._order = random.Random(seed) if seed is not None else None
+        self._auto = auto
         self._new_id = new_id or Ulids().new
         self._workflows: dict[str, Workflow] = {}
         for workflow in workflows:
@@ -133,6 +139,22 @@ class Engine:
         return notes + controller.reconcile(workflow, now_s) if workflow else notes
 
     # -- v2
+
+    def discover(self, agent_id: str, attributes: Mapping[str, Any] | None) -> list[Note]:
+        """Make a Hardware for an agent of GetAction, if that is wanted and there is none."""
+        return self._auto.discover(agent_id, attributes) if self._auto else []
+
+    def enroll(
+        self, agent_id: str, attributes: Mapping[str, Any] | None, now_s: float
+    ) -> list[Note]:
+        """Make a workflow for an agent of GetAction, if that is wanted and it has none.
+
+        Raises ``Refused``.
+        """
+        if self._auto is None or any(w.agent == agent_id for w in self._workflows.values()):
+            return []
+        workflow, notes = self._auto.enroll(agent_id, attributes, self._workflows)
+        return [*notes, *self.apply(workflow, now_s)] if workflow else notes
 
     def next_action(self, agent_id: str) -> AgentOrder:
         """Answer GetAction, once: the server tries again. Raises ``Refused``."""

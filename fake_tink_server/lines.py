@@ -64,6 +64,9 @@ def _of_worker(event: Event) -> str | None:
         case "tink.agent.enrolled":
             made = f"Workflow {get('workflow_id')} made from {get('template')}"
             return f"agent {get('worker_id')} matches {get('rule_set')}: {made}"
+        case "tink.enrollment.failed":
+            about = f"{get('workflow_id')}, made for agent {get('worker_id')}"
+            return f"workflow {about} by {get('rule_set')}, can't be rendered:\n{get('reason')}"
     return None
 
 

@@ -353,11 +353,18 @@ class HardwareMetadata(_Part):
     facility: Facility | None = None
 
 
+class AutoCapabilities(_Part):
+    """``Hardware.spec.auto``"""
+
+    go_type: ClassVar[str] = "v1alpha1.AutoCapabilities"
+    enrollment_enabled: Annotated[bool, Field(alias="enrollmentEnabled")] = False
+
+
 class HardwareSpec(_Part):
     """``Hardware.spec``"""
 
     agent_id: Annotated[str, Field(alias="agentID")] = ""
-    auto: dict[str, Any] = {}
+    auto: AutoCapabilities = AutoCapabilities()
     bmc_ref: Annotated[dict[str, Any] | None, Field(alias="bmcRef")] = None
     interfaces: list[Interface] = []
     references: dict[str, dict[str, str]] = {}
@@ -418,8 +425,42 @@ class Workflow(_Object):
     spec: WorkflowSpec
 
 
+class TemplateConfig(_Part):
+    """``WorkflowRuleSet.spec.workflow.template``"""
+
+    agent_value: Annotated[str, Field(alias="agentValue")] = ""
+    """The name by which the template knows the agent's id: ``device_1``, ``worker_id``."""
+    kvs: dict[str, str] = {}
+    ref: Annotated[str, Field(min_length=1)]
+
+
+class RuleSetWorkflow(_Part):
+    """``WorkflowRuleSet.spec.workflow``"""
+
+    disabled: bool | None = None
+    namespace: Annotated[Name, Field(min_length=1)]
+    add_attributes: Annotated[bool, Field(alias="addAttributes")] = False
+    template: TemplateConfig
+
+
+class WorkflowRuleSetSpec(_Part):
+    """``WorkflowRuleSet.spec``"""
+
+    rules: list[str] = []
+    """Patterns, as JSON text: an agent that one of them matches gets a Workflow."""
+    workflow: RuleSetWorkflow
+
+
+class WorkflowRuleSet(_Object):
+    """Which agents get a Workflow on their own, and which (v0.25)."""
+
+    kind: Literal["WorkflowRuleSet"]
+    spec: WorkflowRuleSetSpec
+
+
 KINDS: Final[dict[str, type[BaseModel]]] = {
     "Hardware": Hardware,
     "Template": Template,
     "Workflow": Workflow,
+    "WorkflowRuleSet": WorkflowRuleSet,
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from google.protobuf.json_format import MessageToDict
+from typing import Any
 
 from fake_tink_server import codec
-from fake_tink_server.answers import AgentReport, Note
+from fake_tink_server.answers import AgentOrder, AgentReport, Note
+from fake_tink_server.attributes import attributes_of
 from fake_tink_server.calls import Call, Context
 from fake_tink_server.desk import Desk
 from fake_tink_server.proto import agent_pb2 as pb
@@ -19,7 +20,7 @@ class AgentProtocol:
         """``image_prefix`` is put in front of every action's image."""
         self._desk = desk
         self._image_prefix = image_prefix
-        self.attributes: dict[str, dict[str, object]] = {}
+        self.attributes: dict[str, dict[str, Any]] = {}
         """What each agent said last of the machine it runs on, by the agent's id."""
 
     async def get_action(self, request: bytes, context: Context) -> bytes:
@@ -29,8 +30,15 @@ class AgentProtocol:
         message = await call.parse(pb.ActionRequest, request)
         call.worker = message.agent_id
         call.received()
-        self._note_attributes(call, message)
-        found = await desk.patiently(call, lambda: desk.engine.next_action(call.worker))
+        attributes = self._note_attributes(call, message)
+
+        def attend() -> AgentOrder:
+            engine = desk.engine
+            self._publish(engine.discover(call.worker, attributes))
+            self._publish(engine.enroll(call.worker, attributes, desk.wall()))
+            return engine.next_action(call.worker)
+
+        found = await desk.patiently(call, attend)
         call.workflow, call.action = found.workflow_id, found.order.name
         call.task = found.order.task
         desk.publish(desk.engine.look(found.workflow_id, desk.wall()))
@@ -94,10 +102,15 @@ class AgentProtocol:
         tasks = workflow.tasks if workflow else []
         return next((task.name for task in tasks if task.id == said.task_id), said.task_id)
 
-    def _note_attributes(self, call: Call, message: pb.ActionRequest) -> None:
+    def _publish(self, notes: list[Note]) -> None:
+        if notes:  # each publication writes the state file
+            self._desk.publish(notes)
+
+    def _note_attributes(self, call: Call, message: pb.ActionRequest) -> dict[str, Any] | None:
         if not message.HasField("agent_attributes"):
-            return
-        found = MessageToDict(message.agent_attributes)
+            return None
+        found = attributes_of(message.agent_attributes)
         if self.attributes.get(call.worker) != found:
             self.attributes[call.worker] = found
             self._desk.record("tink.agent.described", worker_id=call.worker, attributes=found)
+        return found

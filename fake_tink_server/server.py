@@ -18,7 +18,15 @@ import grpc
 import grpc.aio
 
 from fake_tink_server import state
-from fake_tink_server.answers import AllowPxe, BmcWanted, Discovered, Enrolled, Note, Removed
+from fake_tink_server.answers import (
+    AllowPxe,
+    BmcWanted,
+    Discovered,
+    Enrolled,
+    Note,
+    NotEnrolled,
+    Removed,
+)
 from fake_tink_server.calls import Context, Record
 from fake_tink_server.conduct import Decide
 from fake_tink_server.desk import Desk, Pace, Profile
@@ -248,6 +256,14 @@ class TinkServer:
                         workflow_id=note.workflow_id,
                         template=note.template,
                         rule_set=note.rule_set,
+                    )
+                case NotEnrolled():
+                    self._record(
+                        "tink.enrollment.failed",
+                        worker_id=note.agent,
+                        workflow_id=note.workflow_id,
+                        rule_set=note.rule_set,
+                        reason=note.reason,
                     )
                 case Removed():
                     self._record(

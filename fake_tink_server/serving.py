@@ -34,6 +34,7 @@ def serve(
     faults: Sequence[Mapping[str, Any]] = (),
     state_file: Path | None = None,
     bmc: bool = False,
+    discovery: bool = False,
     watch: bool = False,
     events: Path | None = None,
 ) -> Server:
@@ -50,8 +51,9 @@ def serve(
     ``"mutual"``: clients must show a certificate of it. ``faults``: as in YAML,
     ``[{"at": "tink", "when": {"rpc": "GetAction", "nth": 1}, "do": {"status": "UNAVAILABLE"}}]``.
     ``state_file`` keeps what happened for the next server. ``bmc``: what ``bootMode`` asks of a
-    BMC is done at once. ``watch``: edits of the files are taken over. ``events``: a file that gets
-    each event as a line of JSON.
+    BMC is done at once. ``discovery``: a Hardware is made for each v2 agent that has none; agents
+    that a WorkflowRuleSet matches are enrolled in any case. ``watch``: edits of the files are taken
+    over. ``events``: a file that gets each event as a line of JSON.
 
     Raises ``ScenarioError`` for a mistake in what was given, with its place.
     """
@@ -77,6 +79,7 @@ def serve(
         profile=profile,
         state_file=state_file,
         bmc=bmc,
+        discovery=discovery,
         faults=faults,
         throwaway_ca=bool(tls),
         mutual_tls=tls == "mutual",

@@ -24,6 +24,7 @@ from harness.timeline import Event, Timeline
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from fake_tink_server.auto import Auto
     from fake_tink_server.catalog import Catalog
     from fake_tink_server.server import TinkServer
     from fake_tink_server.trust import Trust, Wish
@@ -54,6 +55,11 @@ class Setup:
     """Put in front of the images that a v2 agent is given."""
     faults: Sequence[Mapping[str, Any]] = ()
     """``{"at": "tink", "when": {…}, "do": …}`` as in YAML."""
+    discovery: bool = False
+    """Whether a Hardware is made for each v2 agent that has none (auto-discovery)."""
+    discovery_namespace: str = "default"
+    enroll_discovered: bool = False
+    """Whether such Hardware lets its agent be enrolled again, once its workflow is deleted."""
     throwaway_ca: bool = False
     """Whether to serve TLS with a CA that is gone with the server."""
     mutual_tls: bool = False
@@ -89,6 +95,7 @@ class Server:
         self._stamp = sources.stamp()
         self._catalog = sources.read()
         self._jobs = self._render(self._catalog)
+        self._auto = self._make_auto()
         self._allow_pxe = _allowances(self._catalog)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._trust: Trust | None = None
@@ -219,7 +226,12 @@ class Server:
     @property
     def hardware(self) -> Mapping[str, bool | None]:
         """``allowPXE`` of every Hardware as it is now, by ``namespace/name``; None: not set."""
-        return self._allow_pxe
+        return {name: self._allow_pxe.get(name) for name in map("/".join, self._catalog.hardware)}
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is a workflow, or there may be one for an agent to come."""
+        return bool(self.workflows or self._catalog.rule_sets or self._setup.discovery)
 
     def workflow(self, name: str | None = None) -> Workflow:
         """Return the workflow called ``[namespace/]name``; None: the only one.
@@ -328,6 +340,7 @@ class Server:
         warnings, self.warnings = self.warnings, []
         try:
             jobs = self._render(catalog)
+            self._auto.use(catalog)
         except ScenarioError:
             self.warnings = warnings
             raise
@@ -375,6 +388,16 @@ class Server:
             raise RuntimeError(_NOT_STARTED)
         return await self._tasks.race(work, Deadline.after(within), waiting_for=what)
 
+    def _make_auto(self) -> Auto:
+        from fake_tink_server.auto import Auto
+
+        return Auto(
+            self._catalog,
+            discovery=self._setup.discovery,
+            namespace=self._setup.discovery_namespace,
+            enroll_discovered=self._setup.enroll_discovered,
+        )
+
     def _render(self, catalog: Catalog) -> dict[str, Workflow]:
         jobs = catalog.jobs()
         self.warnings += [warning for job in jobs for warning in job.warnings]
@@ -384,7 +407,7 @@ class Server:
         before, after = self._catalog.hardware, catalog.hardware
         for key, name in ((key, "/".join(key)) for key in {**before, **after}):
             if key not in after:
-                del self._allow_pxe[name]
+                self._allow_pxe.pop(name, None)
                 self._record("tink.hardware.changed", hardware=name, change="removed")
             elif key not in before or before[key].object != after[key].object:
                 allowed = self._allow_pxe[name] = _allowance(after[key].object)
@@ -447,7 +470,7 @@ class Server:
         # as the real server, which looks through an agent's workflows in random order
         seed = 0 if profile is Profile.FAITHFUL else None
         return TinkServer(
-            engine=Engine(map(copy.deepcopy, self._jobs.values()), seed=seed),
+            engine=Engine(map(copy.deepcopy, self._jobs.values()), seed=seed, auto=self._auto),
             record=self._record,
             bind=self._setup.bind,
             port=self._port,

@@ -195,6 +195,10 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "tink.agent.enrolled": _kind(
         "A Workflow was made for an agent", "worker_id workflow_id template rule_set"
     ),
+    "tink.enrollment.failed": _kind(
+        "A Workflow was made for an agent, and its Template can't be rendered",
+        "worker_id workflow_id rule_set reason",
+    ),
     "tink.state.lost": _kind("The state file can't be written any more", "file reason"),
     "tink.bmc.wanted": _kind("The controller waits for the BMC", "workflow_id mode post"),
     "tink.action.reported": _kind(

@@ -252,7 +252,10 @@ async def test_a_workflow_to_its_end(
     assert order.HasField("pid")
     assert not order.HasField("namespaces")
     assert list(order.environment) == ["A=2", "B=1"]
-    assert server.attributes == {A: {"network": [{"mac": A}]}}
+    always: dict[str, object] = {
+        key: {} for key in ("cpu", "memory", "chassis", "bios", "baseboard", "product")
+    }
+    assert server.attributes == {A: {**always, "networkInterfaces": [{"mac": A}]}}
     await client.report(order, KINDS.RUNNING, execution_start={"seconds": 5})
     await client.report(
         order,
