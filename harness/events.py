@@ -8,7 +8,7 @@ events of one request, transfer or connection together within a source.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -18,6 +18,11 @@ class EventKind:
 
     meaning: str
     fields: tuple[str, ...] = ()
+    names: frozenset[str] = field(init=False, repr=False, compare=False)
+    """``fields`` to look one up in."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(self.fields))
 
 
 def _kind(meaning: str, fields: str = "") -> EventKind:

@@ -141,6 +141,24 @@ def test_boot_options() -> None:
     assert engine.booted(ID, 2.0) == []
 
 
+def test_workflows_that_come_and_go_are_found_for_their_workers() -> None:
+    engine, first = started((A, ["x"]))
+    saved = engine.snapshot()
+
+    def found(worker: str) -> list[str]:
+        return [context.workflow_id for context in engine.contexts_for(worker)]
+
+    assert (found(A), found(B)) == ([ID], [])
+    engine.apply(make((A, ["x"]), (B, ["y"]), name="second"), 1.0)
+    assert (found(A), found(B)) == ([ID, "default/second"], [])
+    engine.remove(first.id)
+    assert found(A) == ["default/second"]
+    engine.apply(make((B, ["z"]), name="second"), 2.0)
+    assert (found(A), found(B)) == ([], ["default/second"])
+    engine.restore(saved)
+    assert (found(A), found(B)) == ([ID], ["default/second"])
+
+
 def test_an_id_is_taken_once() -> None:
     engine, workflow = started((A, ["x"]))
     with pytest.raises(ValueError, match="default/w already"):

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, NamedTuple
 
@@ -142,7 +143,7 @@ class Message:
     def address(self, code: int) -> str | None:
         """Return an option that holds one address as dotted text, or None for any other length."""
         data = self.option(code)
-        return str(IPv4Address(data)) if data and len(data) == 4 else None
+        return _dotted(data) if data and len(data) == 4 else None
 
     def with_option(self, code: int, data: bytes) -> Message:
         """Return a copy where ``code`` has only this value, in its old place or at the end."""
@@ -173,7 +174,7 @@ def decode(datagram: bytes, *, overload: bool = True) -> Message:
         )  # fmt: skip
     header = _HEADER.unpack_from(datagram)
     op, htype, hlen, hops, xid, secs, flags, *addresses_in_header, chaddr, sname, file = header
-    ciaddr, yiaddr, siaddr, giaddr = (str(IPv4Address(value)) for value in addresses_in_header)
+    ciaddr, yiaddr, siaddr, giaddr = map(_dotted, addresses_in_header)
     if datagram[_HEADER.size : _OPTIONS_AT] != COOKIE:
         raise DecodeError(
             "the magic cookie is missing", offset=_HEADER.size, field="cookie", rfc="RFC 2131 §3"
@@ -277,6 +278,11 @@ def decode_suboptions(data: bytes, *, padded: bool = True) -> list[Option]:
     return decode_options(data, end_required=False, padded=padded)
 
 
+def _dotted(octets: bytes) -> str:
+    return "%d.%d.%d.%d" % tuple(octets)  # noqa: UP031 - a fifth of the time of IPv4Address
+
+
+@lru_cache(maxsize=4096)
 def packed(address: str) -> bytes:
     """Return a dotted address as 4 octets. Raises ``ValueError`` when it is none."""
     return IPv4Address(address).packed
@@ -291,7 +297,7 @@ def unpack_addresses(data: bytes) -> list[str]:
     """Return the addresses of an option. Raises ``DecodeError`` unless all have 4 octets."""
     if len(data) % 4:
         raise DecodeError("a list of addresses has a length that is no multiple of 4")
-    return [str(IPv4Address(data[at : at + 4])) for at in range(0, len(data), 4)]
+    return [_dotted(data[at : at + 4]) for at in range(0, len(data), 4)]
 
 
 def domain_search(names: Sequence[str]) -> bytes:

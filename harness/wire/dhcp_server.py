@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 from typing import Any, Final
 
 from harness.wire import dhcp4
@@ -150,7 +149,8 @@ def reply_destination(request: Message, peer: Address) -> Address:
 def _reserved_options(reservation: Reservation) -> dict[int, bytes]:
     options: dict[int, bytes] = {Code.LEASE_TIME: struct.pack("!I", reservation.lease_s)}
     if reservation.address:  # the mask may have holes: Go does not mind
-        address, mask = int(IPv4Address(reservation.address)), dhcp4.packed(reservation.netmask)
+        mask = dhcp4.packed(reservation.netmask)
+        address = int.from_bytes(dhcp4.packed(reservation.address), "big")
         host_bits = ~int.from_bytes(mask, "big") & 0xFFFF_FFFF
         options[Code.SUBNET_MASK] = mask
         options[Code.BROADCAST_ADDRESS] = (address | host_bits).to_bytes(4, "big")
