@@ -184,9 +184,14 @@ def _pem(path: Path) -> bytes:
 def _check_certificates(faults: Iterable[Fault]) -> None:
     """Refuse certificates that only a client's own authority could have signed."""
     for fault in faults:
-        kind = fault.parameters.get("kind")
+        kind, keys = fault.parameters.get("kind"), fault.parameters.get("keys")
+        what = ""
         if fault.deed == "certificate" and kind not in _ANY_AUTHORITY:
+            what = f"a certificate that is {kind}"
+        elif fault.deed == "handshake" and keys:
+            what = f"a certificate with another key ({keys})"
+        if what:
             raise ScenarioError(
-                f"{fault.at}: only a throwaway CA can issue a certificate that is {kind}",
+                f"{fault.at}: only a throwaway CA can issue {what}",
                 hint="serve with --throwaway-ca DIR",
             )

@@ -210,6 +210,7 @@ async def test_a_fault_that_never_fired_is_told(start: Any, tmp_path: Path) -> N
         ("[{at: tink, do: dorp}]", ":1:17: "),
         ("[{at: dhcp, do: drop}]", "there is no dhcp here"),
         ("[{at: tink, do: {certificate: expired}}]", "only a throwaway CA can issue"),
+        ("[{at: tink, do: {handshake: {keys: rsa}}}]", "only a throwaway CA can issue"),
     ],
 )
 def test_bad_faults_have_a_place(
