@@ -105,6 +105,21 @@ class Call:
             peer=self.peer,
         )
 
+    def reported(self, *, accepted: bool, seconds: int, message: str) -> None:
+        """Record what a worker said of an action. ``seconds`` is how long it took."""
+        self._record(
+            "tink.action.reported",
+            id=self.id,
+            workflow_id=self.workflow,
+            worker_id=self.worker,
+            task=self.task,
+            action=self.action,
+            state=f"STATE_{self.state}",
+            seconds=seconds,
+            message=message,
+            accepted=accepted,
+        )
+
     async def answer(self, work: Callable[[], T]) -> T:
         """Return what ``work`` returns; end the call when it is refused."""
         try:

@@ -26,6 +26,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from fake_tink_server.wirefields import LENGTH, VARINT, fields_of
+
 
 class Protocol(StrEnum):
     """Which generation of Tinkerbell a call belongs to."""
@@ -36,19 +38,12 @@ class Protocol(StrEnum):
     """tink-agent (github.com/tinkerbell/tinkerbell v0.25)."""
 
 
-_VARINT: Final = 0
-_FIXED64: Final = 1
-_LENGTH: Final = 2
-_GROUP: Final = 3
-_GROUP_END: Final = 4
-_FIXED32: Final = 5
-
 _WITNESSES: Final = (
-    (4, {_VARINT: Protocol.V1, _LENGTH: Protocol.V2}),
-    (6, {_LENGTH: Protocol.V1, _VARINT: Protocol.V2}),
-    (5, {_VARINT: Protocol.V1, _LENGTH: Protocol.V2}),
-    (10, {_LENGTH: Protocol.V2}),
-    (9, {_LENGTH: Protocol.V2}),
+    (4, {VARINT: Protocol.V1, LENGTH: Protocol.V2}),
+    (6, {LENGTH: Protocol.V1, VARINT: Protocol.V2}),
+    (5, {VARINT: Protocol.V1, LENGTH: Protocol.V2}),
+    (10, {LENGTH: Protocol.V2}),
+    (9, {LENGTH: Protocol.V2}),
 )
 """Fields that tell, the best first, with what each wire type means."""
 
@@ -66,68 +61,11 @@ def report_protocol(request: bytes) -> Protocol:
       as unknown.
     - What can't be parsed to the end is judged by what came before. It is refused alike by both.
     """
-    seen = _wire_types(request)
+    seen: dict[int, list[int]] = {}
+    for field in fields_of(request):
+        seen.setdefault(field.number, []).append(field.wire_type)
     for number, meanings in _WITNESSES:
         for wire_type in reversed(seen.get(number, ())):
             if wire_type in meanings:
                 return meanings[wire_type]
     return Protocol.V1
-
-
-def _wire_types(message: bytes) -> dict[int, list[int]]:
-    """Return the wire types of each top-level field, in order, up to the first broken byte."""
-    found: dict[int, list[int]] = {}
-    position, depth = 0, 0
-    while position < len(message):
-        tag = _varint(message, position)
-        if tag is None:
-            break
-        value, position = tag
-        number, wire_type = value >> 3, value & 7
-        if number == 0:
-            break
-        if depth == 0 and wire_type != _GROUP_END:
-            end = _skip(message, position, wire_type)
-            if end is None:
-                break
-            found.setdefault(number, []).append(wire_type)
-            position = end
-        elif wire_type != _GROUP_END:
-            end = _skip(message, position, wire_type)
-            if end is None:
-                break
-            position = end
-        depth += {_GROUP: 1, _GROUP_END: -1}.get(wire_type, 0)
-        if depth < 0:
-            break
-    return found
-
-
-def _skip(message: bytes, position: int, wire_type: int) -> int | None:
-    """Return where the value at ``position`` ends; None when it does not."""
-    if wire_type == _GROUP:
-        return position
-    if wire_type == _VARINT:
-        value = _varint(message, position)
-        return value[1] if value else None
-    if wire_type == _LENGTH:
-        length = _varint(message, position)
-        end = length[0] + length[1] if length else len(message) + 1
-    else:
-        width = {_FIXED64: 8, _FIXED32: 4}.get(wire_type)
-        end = position + width if width else len(message) + 1
-    return end if end <= len(message) else None
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int] | None:
-    """Return the varint at ``position`` and where it ends; None when it is cut or too long."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(message):
-            return None
-        octet = message[position]
-        position += 1
-        value |= (octet & 0x7F) << shift
-        if octet < 0x80:
-            return value, position
-    return None

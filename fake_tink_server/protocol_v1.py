@@ -76,15 +76,4 @@ class WorkerProtocol:
             accepted = True
             return notes
         finally:
-            self._desk.record(
-                "tink.action.reported",
-                id=call.id,
-                workflow_id=said.workflow_id,
-                worker_id=said.worker,
-                task=said.task,
-                action=said.action,
-                state=f"STATE_{call.state}",
-                seconds=said.seconds,
-                message=said.message,
-                accepted=accepted,
-            )
+            call.reported(accepted=accepted, seconds=said.seconds, message=said.message)

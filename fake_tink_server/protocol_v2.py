@@ -78,24 +78,13 @@ class AgentProtocol:
             return notes
         finally:
             if accepted or call.tries == 1:  # not once more for each of the server's own tries
-                self._record_report(call, said, accepted=accepted)
+                seconds = self._seconds(said)
+                call.reported(accepted=accepted, seconds=seconds, message=said.message)
 
-    def _record_report(self, call: Call, said: AgentReport, *, accepted: bool) -> None:
+    def _seconds(self, said: AgentReport) -> int:
         workflow = self._desk.engine.workflows.get(said.workflow_id)
         actions = [action for _, action in workflow.actions] if workflow else []
-        seconds = next((each.seconds for each in actions if each.id == said.action_id), 0)
-        self._desk.record(
-            "tink.action.reported",
-            id=call.id,
-            workflow_id=said.workflow_id,
-            worker_id=said.agent,
-            task=call.task,
-            action=said.action,
-            state=f"STATE_{call.state}",
-            seconds=seconds,
-            message=said.message,
-            accepted=accepted,
-        )
+        return next((each.seconds for each in actions if each.id == said.action_id), 0)
 
     def _task_name(self, said: AgentReport) -> str:
         workflow = self._desk.engine.workflows.get(said.workflow_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fake_tink_server.protocol import Protocol, report_protocol
+from fake_tink_server.wirefields import LENGTH, VARINT, fields_of
 
 _V1_STATES: Final = ("PENDING", "RUNNING", "FAILED", "TIMEOUT", "SUCCESS")
 _V2_STATES: Final = ("UNSPECIFIED", *_V1_STATES)
@@ -15,7 +16,11 @@ def facts_of(rpc: str, request: bytes) -> dict[str, Any]:
 
     Bytes that are no protobuf message say nothing beyond the first that is broken.
     """
-    said = _fields(request)
+    said = {
+        field.number: field.value  # of several the last one counts
+        for field in fields_of(request)
+        if field.wire_type in (VARINT, LENGTH)
+    }
 
     def text(number: int) -> str | None:
         value = said.get(number)
@@ -49,37 +54,3 @@ def facts_of(rpc: str, request: bytes) -> dict[str, Any]:
                 "worker": text(8),
             }
     return {}
-
-
-def _fields(message: bytes) -> dict[int, int | bytes]:
-    """Return top-level varints and texts by field number; the last of each counts."""
-    found: dict[int, int | bytes] = {}
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            octet = message[position]
-            position += 1
-            value |= (octet & 0x7F) << shift
-            shift += 7
-            if octet < 0x80:
-                return value
-
-    try:
-        while position < len(message):
-            tag = varint()
-            if tag & 7 == 0:
-                found[tag >> 3] = varint()
-            elif tag & 7 == 2:
-                length = varint()
-                if position + length > len(message):
-                    break
-                found[tag >> 3] = message[position : position + length]
-                position += length
-            else:
-                break
-    except IndexError:
-        pass
-    return found
