@@ -34,7 +34,9 @@ worker of your own does, give it the same file; `WORKERS.md` says what it should
 
 What to take from it: a lost *acceptance* of SUCCESS hangs tink-worker for ever, which repeats a
 report that the server refuses from then on, and does no harm to tink-agent. A server that forgets
-the workflow's ids ends tink-agent with status 0. An answer that never comes hangs all of them.
+the workflow's ids ends tink-agent with status 0. An empty list of actions ends tink-worker with a
+panic. An answer that never comes hangs all of them. A report that is accepted and never heard runs
+the action again: of FAILED and TIMEOUT, too.
 """
 
 
