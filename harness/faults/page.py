@@ -33,6 +33,12 @@ A text is a glob (`"*.efi"`), a number may be compared (`"> 100"`, `2..5`), a li
 it does. Without `occasion` a fault is at the first occasion of its place that knows its facts and
 takes its deed. Several faults on one moment are done in the order they are written. **A fault that
 never fires fails the scenario**, which then says how near it came.
+
+Machine, link and Hook are no servers: there `after` or `phase` alone mean the moment when it is
+reached, `event` is anything that the timeline tells of, and what is built in (a card, a file of
+the initramfs) is so from power-on, with no `when` but `mac`. Faults of frames (`wire`, and `block`
+at `link`) need `segment: wire` and take it by themselves; what they lose on its way to the machine
+is in the capture, what they lose on its way from it is not.
 """
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from harness.doctor import Needs, require
 from harness.errors import BuildFailed, HostUnfit
 from harness.faults.fault import Fault
+from harness.faults.matching import fits
 from harness.hook.boot_iso import ensure_boot_iso
 from harness.hook.build import build_hook
 from harness.hook.files import HookFiles
@@ -76,7 +77,8 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
     for item in items:
         hook = await asyncio.to_thread(_hook, item.hook, embedded, digests)
         assert hook.kernel is not None
-        hook = await asyncio.to_thread(_with_overlay, hook, item.faults, cache)
+        here = [fault for fault in item.faults if fits(fault.facts.get("mac", ("*",)), item.mac)]
+        hook = await asyncio.to_thread(_with_overlay, hook, here, cache)
         wanted = None if item.accel == "auto" else item.accel
         chosen = await choose_accelerator(kernel=hook.kernel, cache=cache, wanted=wanted)
         own = [
