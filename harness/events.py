@@ -40,7 +40,8 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "run.decided": _kind(
         "No later event can save the run; it need not go on", "rule because evidence hang"
     ),
-    "dossier.taken": _kind("The lab was looked at while nothing moved", "items duration_s"),
+    "dossier.begun": _kind("Nothing moves any more; the lab is looked at", "reason"),
+    "dossier.taken": _kind("What was seen is in the run folder", "items duration_s"),
     "lab.started": _kind("Segment and services are up", "duration_s"),
     "lab.stopped": _kind("Everything of the lab is gone", "duration_s"),
     "lab.failed": _kind("The lab can't go on", "error kind"),

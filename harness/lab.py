@@ -21,6 +21,7 @@ from harness.brief import Brief
 from harness.clock import Clock, Deadline
 from harness.errors import ExpectationFailed, LabError
 from harness.faults.plan import FaultPlan
+from harness.lab_dossier import DossierTaker
 from harness.lab_faults import Hands
 from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
@@ -333,6 +334,26 @@ class Lab:
         for name, found in ended.items():
             if state is not None and found != state:
                 raise ExpectationFailed(f"workflow {name}: expected {state}, found {found}")
+
+    async def take_dossier(self, reason: str) -> None:
+        """Look at everything once, before it is taken down; within five seconds."""
+        taker = DossierTaker(
+            self.machine, run_dir=self.run_dir, timeline=self.timeline, states=self._states
+        )
+        await taker.take(reason)
+
+    def _states(self) -> dict[str, Any]:
+        workflows = self.tink.server.engine.workflows.values()
+        return {
+            "tink": {
+                each.id: {
+                    "state": str(each.state),
+                    "actions": {action.name: str(action.state) for _, action in each.actions},
+                }
+                for each in workflows
+            },
+            "tasks": sorted(task.get_name() for task in asyncio.all_tasks()),
+        }
 
     async def check_disks(self) -> None:
         """Compare the disks with what the scenario expects of them; record what was found."""

@@ -128,6 +128,7 @@ def _ended(error: BaseException | None, timeline: Timeline) -> str:
 
 
 async def _drive(brief: Brief, run_dir: Path, timeline: Timeline) -> None:
+    from harness.errors import DeadlineExpired, Decided, MachineLost
     from harness.lab import Lab
 
     async with Lab(brief, run_dir=run_dir, timeline=timeline) as lab:
@@ -139,6 +140,10 @@ async def _drive(brief: Brief, run_dir: Path, timeline: Timeline) -> None:
             else:
                 await lab.machine.power_on()
                 await lab.run_to_end()
+        except (Decided, DeadlineExpired, MachineLost) as error:
+            if not isinstance(error, Decided) or error.hang:
+                await lab.take_dossier(str(error))
+            raise
         finally:
             await lab.check_disks()  # however the run ends: what is on them is evidence
 

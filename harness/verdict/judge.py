@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from harness.facts import workflow_state
 from harness.phases import Party, Phase
 from harness.timeline import Event, named
 from harness.verdict.phases import PhaseTracker, track
 from harness.verdict.rules import Case, Finding, find
+from harness.verdict.rules.anywhere import of_the_host
 
 _MOST_EVIDENCE = 20
 
@@ -71,7 +72,7 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
 
     Declared faults are out of sight: it must come to the same for a run nobody sabotaged.
     """
-    events = [event for event in events if not event.name.startswith("fault.")]
+    events = _until_decided(events)
     tracker = tracker or track(events)
     reached = tracker.phase
     if reached is Phase.DONE:
@@ -105,6 +106,23 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
     )
 
 
+_STAYS: Final = ("run.", "lab.", "expectations.", "service.crashed", "disk.", "machine.exited")
+
+
+def _until_decided(events: Sequence[Event]) -> list[Event]:
+    """Leave out faults, and what came only of looking into a run that was over.
+
+    SysRq prints on the consoles, and a server that is stopped ends its transfers.
+    """
+    over = next((e.seq for e in events if e.name in ("run.decided", "dossier.begun")), float("inf"))
+    return [
+        event
+        for event in events
+        if not event.name.startswith("fault.")
+        and (event.seq <= over or event.name.startswith(_STAYS))
+    ]
+
+
 def _from_outside(events: Sequence[Event]) -> Finding | None:
     """Return why a run ended that neither the machine nor the network is to blame for."""
     for event in named(events, "service.crashed"):
@@ -114,7 +132,8 @@ def _from_outside(events: Sequence[Event]) -> Finding | None:
     for event in named(events, "lab.failed"):
         if event.get("kind") not in lost:
             because = f"the lab failed: {event.get('error')}"
-            return Finding(blame=Party.LAB, because=because, evidence=[event])
+            blame = of_the_host(str(event.get("error"))) or Party.LAB
+            return Finding(blame=blame, because=because, evidence=[event])
     for event in named(events, "run.interrupted"):
         because = f"the run was stopped: {event.get('reason')}"
         return Finding(blame=Party.UNKNOWN, because=because, evidence=[event])

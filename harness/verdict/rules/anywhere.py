@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from harness.phases import Party
@@ -9,22 +10,33 @@ from harness.verdict.rules.case import Case, Finding, Rule, quoted
 
 
 def _panicked(case: Case) -> Finding | None:
+    """The kernel gave up, whatever it was doing."""
     for event in case.seen("guest.panicked"):
+        line = str(event.get("line"))
+        memory = "memory" in line.lower()
         return Finding(
-            blame=Party.KERNEL,
-            because=f"the guest's kernel panicked: {event.get('line')}",
+            blame=Party.MACHINE if memory else Party.KERNEL,
+            because=f"the guest's kernel panicked: {line}",
             evidence=[event],
+            hint=(
+                "give the machine more memory"
+                if memory
+                else "is the initramfs whole, and for this kernel?"
+                if "root fs" in line
+                else None
+            ),
         )
     return None
 
 
 def _qemu_exited(case: Case) -> Finding | None:
+    """QEMU itself ended."""
     for event in case.seen("machine.exited"):
         if event.get("status"):
             lines = event.get("last_lines") or []
             tail = f": {lines[-1]}" if lines else ""
             return Finding(
-                blame=Party.LAB,
+                blame=of_the_host(tail) or Party.LAB,
                 because=f"QEMU ended with status {event.get('status')}{tail}",
                 evidence=[event],
             )
@@ -32,6 +44,7 @@ def _qemu_exited(case: Case) -> Finding | None:
 
 
 def _shut_down(case: Case) -> Finding | None:
+    """The guest switched its machine off before it was done."""
     for event in case.seen("machine.shutdown"):
         if event.get("guest"):
             return Finding(
@@ -43,6 +56,7 @@ def _shut_down(case: Case) -> Finding | None:
 
 
 def _power_lost(case: Case) -> Finding | None:
+    """Somebody pulled the plug."""
     for event in case.seen("machine.power.lost"):
         return Finding(
             blame=Party.MACHINE,
@@ -52,7 +66,63 @@ def _power_lost(case: Case) -> Finding | None:
     return None
 
 
+def _never_netbooted(case: Case) -> Finding | None:
+    """The firmware never tried the network, and booted the disk."""
+    return None if case.seen("dhcp.discover.received") else _from_disk(case)
+
+
+def _from_disk(case: Case) -> Finding | None:
+    for event in reversed(case.seen("guest.disk.booted")):
+        return Finding(
+            blame=Party.FIRMWARE,
+            because=f"the machine booted from {event.get('disk')} instead of the network",
+            evidence=[event],
+            hint="is the network before the disk in its boot order?",
+        )
+    return None
+
+
+def _booted_otherwise(case: Case) -> Finding | None:
+    """F1: the firmware went on to the disk, or parked in a menu, and no rule tells why."""
+    disk = _from_disk(case)
+    if disk:
+        return disk
+    for event in reversed(case.in_phase("firmware.prompt.offered", "firmware.gave_up")):
+        what = event.get("line") or f"it waits at “{event.get('prompt')}”"
+        return Finding(
+            blame=Party.UNKNOWN,
+            because=f"the firmware found nothing to boot ({what}): not enough evidence why",
+            evidence=[event],
+        )
+    return None
+
+
+def _soft_lockup(case: Case) -> Finding | None:
+    """A virtual CPU that hangs; two of them under TCG can, in a kernel text patch."""
+    stuck = [e for e in case.in_phase("guest.error.seen") if e.get("pattern") == "soft lockup"]
+    if not stuck:
+        return None
+    return Finding(
+        blame=Party.KERNEL,
+        because=f"a CPU of the guest hangs in the kernel: {quoted(stuck[-1].get('line'))}",
+        evidence=stuck[-3:],
+        hint="with two CPUs and no KVM, try one: cpus: 1",
+    )
+
+
+def of_the_host(text: str) -> Party | None:
+    """Return HOST when ``text`` tells that the computer has no room left."""
+    return Party.HOST if _NO_ROOM.search(text) else None
+
+
+_NO_ROOM: Final = re.compile(
+    r"No space left|disk full|disk quota|cannot allocate memory|too many open files|out of memory",
+    re.IGNORECASE,
+)
+
+
 def _console_error(case: Case) -> Finding | None:
+    """The last resort: what a console said."""
     errors = case.in_phase("guest.error.seen")
     if not errors:
         return None
@@ -63,7 +133,13 @@ def _console_error(case: Case) -> Finding | None:
     )
 
 
-FIRST: Final[tuple[Rule, ...]] = (_panicked, _power_lost, _qemu_exited, _shut_down)
+FIRST: Final[tuple[Rule, ...]] = (
+    _panicked,
+    _power_lost,
+    _qemu_exited,
+    _shut_down,
+    _never_netbooted,
+)
 """Asked before the phase's own rules."""
-LAST: Final[tuple[Rule, ...]] = (_console_error,)
+LAST: Final[tuple[Rule, ...]] = (_soft_lockup, _booted_otherwise, _console_error)
 """Asked when no other rule proves anything."""

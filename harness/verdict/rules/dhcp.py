@@ -8,7 +8,7 @@ from harness.verdict.rules.case import Case, Finding, times
 
 
 def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -> Finding | None:
-    """Judge a DHCP exchange of ``who``; None when it ended in an ACK."""
+    """Judge a DHCP exchange of ``who``; None when it ended in an ACK (RFC 2131, section 3.1)."""
 
     def of(*names: str) -> list[Event]:
         return [event for event in case.seen(*names) if event.get("stage") in stages]
@@ -17,23 +17,20 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
         return None
     ignored = of("dhcp.ignored")
     asked = of("dhcp.discover.received", "dhcp.request.received")
-    if ignored:
+    offers = of("dhcp.offer.sent")
+    if ignored and not offers:
+        return _ignored(who, asked, ignored)
+    if offers and not of("dhcp.request.received"):
+        return _offers_not_taken(case, who, asked, offers, ignored)
+    if offers:
+        requests = of("dhcp.request.received")
         return Finding(
             blame=Party.DHCP,
-            because=f"DHCP did not answer {who}: {ignored[-1].get('reason')}",
-            evidence=[*asked[-3:], *ignored[-3:]],
-            hint="is there Hardware with this MAC, and does it allow DHCP and netboot?",
-        )
-    offers = of("dhcp.offer.sent")
-    if offers and not of("dhcp.request.received"):
-        return Finding(
-            blame=Party.UNKNOWN,
             because=(
-                f"{who} never took the OFFER ({times(len(offers))} sent): not enough evidence"
-                " whether it was lost or refused"
+                f"{who} asked {times(len(requests))} for the address it was offered and got no ACK"
             ),
-            evidence=[*asked[-3:], *offers[-3:]],
-            hint="look for the OFFER in the capture",
+            evidence=[*offers[-2:], *requests[-3:]],
+            hint="do two DHCP servers believe that the address is theirs?",
         )
     if asked:
         return Finding(
@@ -42,3 +39,86 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
             evidence=asked[-5:],
         )
     return Finding(blame=party, because=f"{who} never asked for an address", evidence=case.here[:1])
+
+
+def _ignored(who: str, asked: list[Event], ignored: list[Event]) -> Finding:
+    """F10: silence on purpose."""
+    reason = str(ignored[-1].get("reason"))
+    unknown = "hardware" in reason.lower()
+    mac = f" ({ignored[-1].get('mac')})" if unknown else ""
+    return Finding(
+        blame=Party.TINK if unknown else Party.DHCP,
+        because=f"DHCP did not answer {who}: {reason}{mac}",
+        evidence=[*asked[-3:], *ignored[-3:]],
+        hint="is there Hardware with this MAC, and does it allow DHCP and netboot?",
+    )
+
+
+def _offers_not_taken(
+    case: Case, who: str, asked: list[Event], offers: list[Event], ignored: list[Event]
+) -> Finding:
+    """F8, F13, F14: OFFERs that are lost, or that are of no use.
+
+    iPXE and dhcpcd take any OFFER with an address. edk2 (PxeBcDhcp4.c) wants a boot file as well,
+    and tells what it got: E16 after OFFERs that are none of them valid, E18 after none at all.
+    """
+    said = [
+        event
+        for event in case.seen("guest.error.seen")
+        if event.seq > offers[0].seq and "PXE-E1" in str(event.get("line"))
+    ]
+    code = next((c for c in ("PXE-E16", "PXE-E18") if said and c in str(said[0].get("line"))), "")
+    evidence = [*asked[-3:], *offers[-3:], *said[:1]]
+    without = [event for event in offers if not event.get("file")]
+    firmware = who == "the firmware"
+    if firmware and len(without) == len(offers):
+        reason = ""
+        if ignored:
+            reason = f": {ignored[-1].get('reason')}"
+        elif any(event.get("arch") is None for event in asked):
+            reason = ": its requests lack option 93, so that it is no netboot client"
+        return Finding(
+            blame=Party.DHCP,
+            because=(
+                f"DHCP offered the firmware an address, {times(len(offers))}, but never a boot"
+                f" file{reason}"
+            ),
+            evidence=[*evidence, *ignored[-2:]],
+            hint="who is to tell the boot file: this server, or a proxy beside it? is it up?",
+        )
+    if code == "PXE-E16":
+        servers = sorted({str(event.get("server")) for event in offers if event.get("server")})
+        from_whom = f" of {' and '.join(servers)}" if servers else ""
+        return Finding(
+            blame=Party.DHCP,
+            because=(
+                f"the firmware found none of the OFFERs{from_whom} valid ({times(len(offers))}"
+                f" sent, {code})"
+            ),
+            evidence=evidence,
+            hint="an OFFER needs an address and a boot file: by one server, or by it and a proxy",
+        )
+    ipxe_or_linux = not firmware and len(offers) > 1
+    if code == "PXE-E18" or ipxe_or_linux:
+        told = f", which says {code}" if code else ""
+        return Finding(
+            blame=Party.LINK,
+            because=(
+                f"DHCP answered {who}, {times(len(offers))}, and none of it arrived{told}: it is"
+                " lost on the way, or can't be read"
+            ),
+            evidence=evidence,
+            hint=(
+                "look for the OFFER at both ends: does a relay send it where the client hears it,"
+                " is the switch's port forwarding yet?"
+            ),
+        )
+    return Finding(
+        blame=Party.UNKNOWN,
+        because=(
+            f"{who} never took the OFFER ({times(len(offers))} sent): not enough evidence"
+            " whether it was lost or refused"
+        ),
+        evidence=evidence,
+        hint="look for the OFFER in the capture",
+    )

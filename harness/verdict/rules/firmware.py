@@ -7,16 +7,18 @@ from typing import Final
 from harness.facts import is_boot_program
 from harness.phases import Party, Phase
 from harness.verdict.phases import megabytes
-from harness.verdict.rules.case import Case, Finding, Rule
+from harness.verdict.rules.case import Case, Finding, Rule, times
 from harness.verdict.rules.dhcp import dhcp_exchange
 from harness.verdict.rules.http import http_errors
 
 
 def _firmware_dhcp(case: Case) -> Finding | None:
+    """Judge the firmware's DHCP."""
     return dhcp_exchange(case, ("firmware", "ipxe"), "the firmware", Party.FIRMWARE)
 
 
 def _nothing_to_boot(case: Case) -> Finding | None:
+    """Judge an ACK after which nothing was asked for."""
     acks = [e for e in case.seen("dhcp.ack.sent") if e.get("stage") in ("firmware", "ipxe")]
     if not acks:
         return None
@@ -27,6 +29,14 @@ def _nothing_to_boot(case: Case) -> Finding | None:
             because=f"DHCP gave the firmware an address but nothing to boot (file '{file}')",
             evidence=acks[-2:],
             hint="does its Hardware say allowPXE: true?",
+        )
+    server, there = acks[-1].get("server"), acks[-1].get("next_server")
+    if server and there and server != there:
+        return Finding(
+            blame=Party.DHCP,
+            because=f"DHCP sends the firmware to {there} for {file}, and nobody there was asked",
+            evidence=acks[-2:],
+            hint="is that the address of the TFTP server, as the machine sees it?",
         )
     return Finding(
         blame=Party.FIRMWARE,
@@ -48,6 +58,9 @@ def _boot_program(case: Case) -> Finding | None:
     bad = http_errors(case, lambda path: path.startswith("/ipxe/binary/"))
     if bad:
         return bad
+    mute = _no_tftp_answer(case)
+    if mute:
+        return mute
     lost = case.seen("tftp.transfer.timed_out")
     if lost:
         return Finding(
@@ -67,6 +80,53 @@ def _boot_program(case: Case) -> Finding | None:
         )
     return None
 
+
+def _no_tftp_answer(case: Case) -> Finding | None:
+    """F2, F16: requests that were heard, and not an octet of a file that was acknowledged."""
+    asked = [
+        event
+        for event in case.seen("tftp.request.received")
+        if is_boot_program(str(event.get("file")))
+    ]
+    begun = {
+        event.get("id")
+        for event in case.seen(
+            "tftp.transfer.progressed", "tftp.transfer.finished", "tftp.transfer.aborted"
+        )
+    }
+    vain = [event for event in asked if event.get("id") not in begun]
+    if not vain or vain[-1] is not asked[-1]:
+        return None
+    said = [event for event in case.seen("guest.error.seen") if event.seq > vain[0].seq]
+    silent = [event for event in said if "PXE-E18" in str(event.get("line"))]
+    lost = case.seen("tftp.transfer.timed_out")
+    if not silent and not lost and len(vain) < _ASKED_IN_VAIN:
+        return None
+    file = vain[-1].get("file")
+    told = " (PXE-E18)" if silent else ""
+    evidence = [*vain[-3:], *silent[:1], *lost[-1:]]
+    # A server that answers from port 69 takes a repeated request for what it is; one that answers
+    # from a new port each time begins anew.
+    peers = [event.get("peer") for event in vain]
+    if len(vain) > 1 and peers.count(peers[-1]) == len(vain):
+        return Finding(
+            blame=Party.LINK,
+            because=(
+                f"the firmware asked {times(len(vain))} for {file} and got no answer{told}: what"
+                " TFTP sends from ports of its own is lost on the way"
+            ),
+            evidence=evidence,
+            hint="a firewall, NAT or service that passes port 69 only? try single-port TFTP",
+        )
+    return Finding(
+        blame=Party.TFTP,
+        because=f"the firmware asked {times(len(vain))} for {file}, and TFTP sent it nothing{told}",
+        evidence=evidence,
+        hint="does the server answer from the address that the firmware asked?",
+    )
+
+
+_ASKED_IN_VAIN: Final = 3
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.FIRMWARE_DHCP: (_firmware_dhcp, _boot_program, _nothing_to_boot),

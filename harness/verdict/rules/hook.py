@@ -2,36 +2,162 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from harness.phases import Party, Phase
+from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, Rule, quoted
 from harness.verdict.rules.dhcp import dhcp_exchange
 
+_KEYS: Final = ("interface", "vlan_id", "ipam")
+"""Kernel arguments that decide which interface Hook uses, and how."""
 
-def _hook_boot(case: Case) -> Finding | None:
-    if not case.seen("guest.kernel.started"):
-        spoke = case.in_phase("console.line.seen")
-        if case.seen("dhcp.discover.received", stage="guest"):
-            return None
-        said = f"; the console said last: {quoted(spoke[-1].get('text'))}" if spoke else ""
+
+def said(case: Case, *patterns: str) -> list[Event]:
+    """Return the console's known failures of these kinds since the phase began."""
+    return [e for e in case.in_phase("guest.error.seen") if e.get("pattern") in patterns]
+
+
+def argument(case: Case, key: str) -> str | None:
+    """Return a kernel argument's last value; None when no command line was seen, or without it."""
+    lines = case.seen("guest.cmdline.seen")
+    found = None
+    for word in str(lines[-1].get("cmdline")).split() if lines else ():
+        name, equals, value = word.partition("=")
+        if name == key and equals:
+            found = value
+    return found
+
+
+def _no_kernel(case: Case) -> Finding | None:
+    """F33: nothing on any console, and nothing on the wire either."""
+    if case.seen("guest.kernel.started") or case.seen("dhcp.discover.received", stage="guest"):
+        return None
+    failed = said(case, "boot script failed", "ipxe error")
+    if failed:
         return Finding(
             blame=Party.KERNEL,
-            because=f"kernel and initramfs were fetched, but no kernel spoke on a console{said}",
-            evidence=[*case.here[:1], *spoke[-3:]],
-            hint="is the kernel for this architecture, and is there a console= for ttyS0 or ttyS1?",
+            because=f"iPXE could not start what it fetched: {quoted(failed[0].get('line'))}",
+            evidence=[*case.here[:1], *failed[:3]],
+            hint="is the kernel for this architecture, and whole?",
         )
-    dhcp = dhcp_exchange(case, ("guest",), "Hook", Party.HOOK)
-    if dhcp:
-        return dhcp
-    last = case.in_phase("guest.service.started", "guest.init.started", "guest.error.seen")
-    errors = case.in_phase("guest.error.seen")
-    reason = f": {quoted(errors[-1].get('line'))}" if errors else ""
+    spoke = case.in_phase("console.line.seen")
+    words = f"; the console said last: {quoted(spoke[-1].get('text'))}" if spoke else ""
     return Finding(
-        blame=Party.HOOK,
-        because=f"Hook has an address, but its docker engine never came up{reason}",
-        evidence=last[-5:],
+        blame=Party.KERNEL,
+        because=f"kernel and initramfs were fetched, but no kernel spoke on a console{words}",
+        evidence=[*case.here[:1], *spoke[-3:]],
+        hint="is the kernel for this architecture, and is there a console= for ttyS0 or ttyS1?",
     )
 
 
-RULES: Final[dict[Phase, tuple[Rule, ...]]] = {Phase.HOOK_BOOT: (_hook_boot,)}
+def _too_little_memory(case: Case) -> Finding | None:
+    """The kernel ran out of memory before anything else went wrong."""
+    errors = said(case, "out of memory", "initramfs broken")
+    if not errors:
+        return None
+    line = str(errors[0].get("line"))
+    return Finding(
+        blame=Party.MACHINE if "emory" in line else Party.KERNEL,
+        because=f"Linux could not go on: {quoted(line)}",
+        evidence=errors[:3],
+        hint="give the machine more memory; is the initramfs whole?",
+    )
+
+
+def _address_refused(case: Case) -> Finding | None:
+    """F40: ipam= on the kernel command line that says too little, or what is not there."""
+    errors = said(case, "address refused")
+    if not errors or case.seen("dhcp.ack.sent", stage="guest"):
+        return None
+    return Finding(
+        blame=Party.GUEST_NETWORK,
+        because=f"Hook can't set up the static address it was told: {quoted(_plain(errors[0]))}",
+        evidence=[*case.seen("guest.cmdline.seen")[-1:], *errors[:3]],
+        hint="ipam=MAC:VLAN:ADDRESS:NETMASK:GATEWAY:HOST:DNS:SEARCH:NTP, the MAC with dashes",
+    )
+
+
+def _no_dhcp(case: Case) -> Finding | None:
+    """F32, F37, F39: Linux runs, and nothing was heard of it on the network."""
+    if case.seen("dhcp.discover.received", stage="guest"):
+        return dhcp_exchange(case, ("guest",), "Hook", Party.GUEST_NETWORK)
+    if case.seen("guest.docker.started", "registry.request.received"):
+        return None
+    if not case.seen("guest.init.started", "guest.service.started"):
+        return Finding(
+            blame=Party.HOOK,
+            because="Hook never asked for an address",
+            evidence=case.here[:1],
+        )
+    told = {key: value for key in _KEYS if (value := argument(case, key)) is not None}
+    errors = said(case, "no address")
+    words = f": {quoted(_plain(errors[0]))}" if errors else ""
+    if told:
+        text = " ".join(f"{key}={value}" for key, value in told.items())
+        return Finding(
+            blame=Party.GUEST_NETWORK,
+            because=f"Hook was told {text}, and asked for no address{words}",
+            evidence=[*case.seen("guest.cmdline.seen")[-1:], *errors[:2]],
+            hint="is there an interface of that name, and is the VLAN on its port?",
+        )
+    return Finding(
+        blame=Party.KERNEL,
+        because=f"Hook runs, and its network card was never heard of{words}",
+        evidence=[*case.seen("guest.init.started")[-1:], *errors[:2]],
+        hint="does this kernel have a driver for the NIC, and for the bus it is on?",
+    )
+
+
+def _docker_ends(case: Case) -> Finding | None:
+    """F44, F46: the engine ends right after its start."""
+    errors = said(case, "docker did not start")
+    if not errors or case.seen("guest.docker.started"):
+        return None
+    reasons = [event for event in errors if "failed to start daemon" in str(event.get("line"))]
+    last = (reasons or errors)[-1]
+    return Finding(
+        blame=Party.DOCKER,
+        because=f"the docker engine ends right after its start: {quoted(_plain(last))}",
+        evidence=errors[-5:],
+        hint=(
+            "does a kernel argument carry a newline or a wrong value (syslog_host,"
+            " insecure_registries)?"
+        ),
+    )
+
+
+def _docker_missing(case: Case) -> Finding | None:
+    """The network is there, and the engine is not."""
+    last = case.in_phase("guest.service.started", "guest.init.started", "guest.error.seen")
+    errors = case.in_phase("guest.error.seen")
+    reason = f": {quoted(errors[-1].get('line'))}" if errors else ""
+    has = case.seen("dhcp.ack.sent", stage="guest")
+    return Finding(
+        blame=Party.HOOK,
+        because=(
+            f"Hook {'has an address' if has else 'runs'}, but its docker engine never came"
+            f" up{reason}"
+        ),
+        evidence=last[-5:] or has[-1:],
+    )
+
+
+_STAMP: Final = re.compile(r"^\[ *\d+\.\d+\] ")
+
+
+def _plain(event: Event) -> str:
+    return _STAMP.sub("", str(event.get("line")))
+
+
+RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
+    Phase.HOOK_BOOT: (
+        _no_kernel,
+        _too_little_memory,
+        _address_refused,
+        _docker_ends,
+        _no_dhcp,
+        _docker_missing,
+    )
+}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from harness.phases import Party
 from harness.verdict.rules.case import Case, Finding, times
 
 
 def http_errors(case: Case, about: Callable[[str], bool]) -> Finding | None:
+    """Judge error answers (F1, F21, F22, F25)."""
     bad = [
         event
         for event in case.seen("http.response.finished")
@@ -22,4 +24,14 @@ def http_errors(case: Case, about: Callable[[str], bool]) -> Finding | None:
         blame=Party.HTTP,
         because=f"HTTP answered {last.get('status')} for {last.get('path')}{often}",
         evidence=bad[-5:],
+        hint=_HINTS.get(int(last.get("status", 0))),
     )
+
+
+_HINTS: Final = {
+    404: (
+        "is it named as what the server has? a script is there only for Hardware that allows PXE,"
+        " found by the MAC in the path or else by the address that the request comes from"
+    ),
+    403: "does what stands before the server let this machine through?",
+}

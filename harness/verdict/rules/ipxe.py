@@ -2,57 +2,194 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from harness.facts import is_artifact, is_script
 from harness.phases import Party, Phase
+from harness.timeline import Event
 from harness.verdict.phases import megabytes
-from harness.verdict.rules.case import Case, Finding, Rule, times
+from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.dhcp import dhcp_exchange
 from harness.verdict.rules.http import http_errors
 
+_STILL_S: Final = 25.0
+"""A transfer that moved no octet for so long stands still; TCP asks again far sooner."""
+_TIMED_OUT: Final = re.compile(r"timed out|unreachable|No route", re.IGNORECASE)
+_REFUSED: Final = re.compile(r"Connection (?:refused|reset)", re.IGNORECASE)
+_TLS: Final = re.compile(r"certificate|TLS|Operation not permitted|Permission denied|Invalid arg")
 
-def _ipxe(case: Case) -> Finding | None:
-    script = http_errors(case, is_script)
-    if script:
-        return script
-    scripts = case.seen("http.script.served")
-    if scripts:
-        return Finding(
-            blame=Party.IPXE,
-            because="iPXE got its script, but asked for nothing that it names",
-            evidence=scripts[-2:],
-        )
+
+def _said(case: Case) -> list[Event]:
+    """Return what iPXE complained of since the phase began."""
+    return [
+        event
+        for event in case.in_phase("guest.error.seen")
+        if event.get("pattern") in ("ipxe error", "boot script failed")
+    ]
+
+
+def _script_refused(case: Case) -> Finding | None:
+    """F1, F25: the script is answered with an error."""
+    return http_errors(case, is_script)
+
+
+def _no_script(case: Case) -> Finding | None:
+    """F18: iPXE's own DHCP, which has to name a script."""
     dhcp = dhcp_exchange(case, ("tinkerbell",), "iPXE", Party.IPXE)
-    if dhcp:
+    if dhcp or case.seen("http.script.served"):
         return dhcp
+    acks = case.seen("dhcp.ack.sent", stage="tinkerbell")
+    named = [str(event.get("file") or "") for event in acks]
+    if named and not any(is_script(file.partition("?")[0]) for file in named):
+        file = next((file for file in named if file), "")
+        return Finding(
+            blame=Party.DHCP,
+            because=(
+                f"DHCP gave iPXE {file} again instead of its script"
+                if file
+                else "DHCP gave iPXE an address, but no script"
+            ),
+            evidence=acks[-2:],
+            hint="a server that knows user class Tinkerbell has to answer it with the script's URL",
+        )
+    return None
+
+
+def _script_unreached(case: Case) -> Finding | None:
+    """F26: iPXE knows where its script is, and no request for it ever came."""
+    if case.seen("http.script.served"):
+        return None
+    acks = case.seen("dhcp.ack.sent", stage="tinkerbell")
+    url = next((str(event.get("file")) for event in reversed(acks) if event.get("file")), "")
+    said = _said(case)
+    line = str(said[-1].get("line")) if said else ""
+    if url.startswith("https:") and (not said or _TLS.search(line)):
+        return Finding(
+            blame=Party.TLS,
+            because=f"iPXE made no TLS connection for {url}"
+            + (f": {quoted(line)}" if line else ""),
+            evidence=[*acks[-1:], *said[-2:]],
+            hint="iPXE knows RSA certificates only, and no CA but those it was built with",
+        )
+    if _REFUSED.search(line):
+        return Finding(
+            blame=Party.HTTP,
+            because=f"iPXE could not fetch its script from {url}: {quoted(line)}",
+            evidence=[*acks[-1:], *said[-2:]],
+            hint="does the web server listen there?",
+        )
+    if _TIMED_OUT.search(line):
+        return Finding(
+            blame=Party.LINK,
+            because=f"iPXE could not reach its script at {url}: {quoted(line)}",
+            evidence=[*acks[-1:], *said[-2:]],
+        )
     return Finding(
         blame=Party.IPXE,
         because="iPXE has an address, but never asked for its script",
-        evidence=case.seen("dhcp.ack.sent", stage="tinkerbell")[-2:],
+        evidence=[*acks[-2:], *said[-2:]],
     )
 
 
+def _script_without_effect(case: Case) -> Finding | None:
+    """The script was served, and nothing that it names was asked for here."""
+    scripts = case.seen("http.script.served")
+    if not scripts:
+        return None
+    said = [event for event in _said(case) if event.seq > scripts[0].seq]
+    if said:
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because=f"iPXE got its script and could not do what it says: {quoted(said[0]['line'])}",
+            evidence=[*scripts[-1:], *said[:3]],
+            hint="can the machine reach the download-url that the script names?",
+        )
+    return Finding(
+        blame=Party.IPXE,
+        because="iPXE got its script, but asked for nothing that it names",
+        evidence=scripts[-2:],
+    )
+
+
+def _broken_off(case: Case) -> Finding | None:
+    """F20: the server ended the connection in mid-file, and never sent the rest."""
+    cuts = [e for e in case.seen("http.response.cut") if is_artifact(str(e.get("path")))]
+    if not cuts:
+        return None
+    last = cuts[-1]
+    later = [
+        event
+        for event in case.seen("http.response.finished")
+        if event.seq > last.seq and event.get("path") == last.get("path")
+    ]
+    if later:
+        return None
+    how = {"reset": " (RST)", "close": " (FIN)"}.get(str(last.get("how")), "")
+    return Finding(
+        blame=Party.HTTP,
+        because=(f"HTTP broke off {last.get('path')} after {_part(last)}, {times(len(cuts))}{how}"),
+        evidence=cuts[-5:],
+        hint="is what stands before the web server, or its storage, in order?",
+    )
+
+
+def _stands_still(case: Case) -> Finding | None:
+    """F20: the connection stays open, and no octet comes any more."""
+    for started in reversed(case.seen("http.response.started")):
+        if not is_artifact(str(started.get("path"))) or started.get("status", 200) >= 300:
+            continue
+        mine = [
+            event
+            for event in case.events
+            if event.seq >= started.seq
+            and event.source == started.source
+            and event.get("id") == started.get("id")
+        ]
+        if any(event.name.endswith((".finished", ".aborted", ".cut")) for event in mine):
+            continue
+        silent_s = case.events[-1].t - mine[-1].t
+        if silent_s < _STILL_S:
+            return None
+        return Finding(
+            blame=Party.HTTP,
+            because=(
+                f"HTTP sent nothing more of {started.get('path')} for {silent_s:.0f} s, after"
+                f" {_part(mine[-1])}, on a connection that stays open"
+            ),
+            evidence=mine[-3:],
+            hint=(
+                "if the capture ends in segments sent again and again, it is the link or the"
+                " machine's NIC (try without TCP offload); if it ends in ACKs, the server"
+            ),
+        )
+    return None
+
+
+def _part(event: Event) -> str:
+    length = event.get("length")
+    return megabytes(event.get("bytes", 0)) + (f" of {megabytes(length)}" if length else "")
+
+
 def _artifacts(case: Case) -> Finding | None:
+    """F21, F22: kernel and initramfs."""
     bad = http_errors(case, is_artifact)
     if bad:
         return bad
     aborted = [e for e in case.seen("http.response.aborted") if is_artifact(str(e.get("path")))]
     if aborted:
         last = aborted[-1]
-        length = f" of {megabytes(last['length'])}" if last.get("length") else ""
         return Finding(
             blame=Party.UNKNOWN,
             because=(
-                f"iPXE left after {megabytes(last.get('bytes', 0))}{length} of {last.get('path')}:"
-                " not enough evidence why"
+                f"iPXE left after {_part(last)} of {last.get('path')}: not enough evidence why"
             ),
             evidence=aborted[-5:],
         )
     under_way = case.tracker.transfer
     if under_way and under_way.length_bytes:
         return Finding(
-            blame=Party.NETWORK,
+            blame=Party.LINK,
             because=(
                 f"{under_way.name} was not through in time:"
                 f" {megabytes(under_way.done_bytes)} of {megabytes(under_way.length_bytes)}"
@@ -68,7 +205,7 @@ def _artifacts(case: Case) -> Finding | None:
         return Finding(
             blame=Party.IPXE,
             because=f"iPXE got {done[-1].get('path')} and asked for nothing after it",
-            evidence=done[-3:],
+            evidence=[*done[-3:], *_said(case)[-2:]],
         )
     return None
 
@@ -92,6 +229,6 @@ def _https(case: Case) -> Finding | None:
 
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
-    Phase.IPXE: (_https, _ipxe),
-    Phase.KERNEL_INITRAMFS: (_https, _artifacts),
+    Phase.IPXE: (_https, _script_refused, _no_script, _script_unreached, _script_without_effect),
+    Phase.KERNEL_INITRAMFS: (_https, _broken_off, _stands_still, _artifacts),
 }

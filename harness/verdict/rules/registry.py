@@ -6,7 +6,9 @@ import re
 from typing import Final
 
 from harness.phases import Party, Phase
-from harness.verdict.rules.case import Case, Finding, Rule, times
+from harness.verdict.rules import clock, dns
+from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
+from harness.verdict.rules.hook import argument, said
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
 _X509: Final = re.compile(r"x509: [^\"\\]+")
@@ -17,6 +19,7 @@ _X509_HINT: Final = (
 
 
 def _registry_tls(case: Case) -> Finding | None:
+    """F50, F51: plain HTTP where TLS is expected, and certificates that docker refuses."""
     said = [event for event in case.seen("guest.error.seen") if _PLAIN in str(event.get("line"))]
     if said:
         return Finding(
@@ -55,6 +58,7 @@ _REALM: Final = re.compile(
 
 
 def _registry_answers(case: Case) -> Finding | None:
+    """F54, F55: what the registry refuses."""
     refused = case.seen("registry.auth.refused")
     if refused:
         return Finding(
@@ -119,13 +123,14 @@ def _registry_unreached(case: Case) -> Finding | None:
     if not said:
         return None
     text = said[-1][1][0]
-    blame, hint = Party.NETWORK, "look for the SYN in the capture"
+    blame, hint = Party.LINK, "look for the SYN in the capture"
     if "network is unreachable" in text:
-        blame, hint = Party.HOOK, "did Hook take its address and route? see dhcpcd on the console"
+        blame = Party.GUEST_NETWORK
+        hint = "did Hook take its address and route? see dhcpcd on the console"
     elif "connection refused" in text:
         blame, hint = Party.REGISTRY, "does the registry listen where the kernel arguments say?"
     elif text.startswith("lookup"):
-        blame, hint = Party.HOOK, "is the name in the lab's DNS, and did Hook take its name server?"
+        blame, hint = Party.DNS, "is the name in the lab's DNS, and did Hook take its name server?"
     return Finding(
         blame=blame,
         because=f"docker never reached the registry, {times(len(said))}: {text}",
@@ -159,8 +164,69 @@ def _registry_breaks_off(case: Case) -> Finding | None:
     )
 
 
+def _layer_refused(case: Case) -> Finding | None:
+    """F57: a layer came, and docker can't take it; bootkit only logs that."""
+    errors = said(case, "layer refused")
+    if not errors or case.seen("guest.worker.started"):
+        return None
+    return Finding(
+        blame=Party.REGISTRY,
+        because=(
+            f"docker got a layer of the worker's image that is not what it should be:"
+            f" {quoted(errors[-1].get('line'))}"
+        ),
+        evidence=[*case.seen("registry.blob.served")[-2:], *errors[-3:]],
+        hint="does the digest of what the registry stores fit its name?",
+    )
+
+
+_NOT_RUNNING: Final = "tink-worker container is not running"
+_NO_IMAGE: Final = "No such image"
+
+
+def _worker_ends(case: Case) -> Finding | None:
+    """F57: bootkit can't create the worker's container, or it ends at once."""
+    errors = said(case, "worker did not start")
+    if not errors:
+        return None
+    line = str(errors[-1].get("line"))
+    if _NOT_RUNNING in line:
+        return Finding(
+            blame=Party.WORKER,
+            because="the worker ends within three seconds of its start, each time",
+            evidence=errors[-3:],
+            hint="its words go to syslog; what does it lack on the kernel command line?",
+        )
+    if _NO_IMAGE in line:
+        return Finding(
+            blame=Party.REGISTRY,
+            because="the pull of the worker's image seemed to go well, but docker has no image",
+            evidence=[*case.seen("registry.blob.served")[-2:], *errors[-3:]],
+            hint="Hook hides errors in mid-pull: see “image pull logs” on the console",
+        )
+    return None
+
+
 def _worker_silent(case: Case) -> Finding | None:
+    ends = _worker_ends(case)
+    if ends:
+        return ends
     if not case.seen("registry.request.received"):
+        if case.seen("guest.cmdline.seen") and not any(
+            argument(case, key) for key in ("docker_registry", "tink_worker_image")
+        ):
+            return Finding(
+                blame=Party.BOOT_SCRIPT,
+                because=(
+                    "the kernel command line names neither docker_registry nor tink_worker_image:"
+                    " Hook does not know what to pull"
+                ),
+                evidence=[
+                    *case.seen("guest.cmdline.seen")[-1:],
+                    *case.in_phase("guest.error.seen")[-2:],
+                ],
+                hint="smee never writes them: say them as extra kernel arguments",
+            )
         return Finding(
             blame=Party.HOOK,
             because="docker is up, but nobody asked the registry for the worker",
@@ -182,10 +248,13 @@ def _worker_silent(case: Case) -> Finding | None:
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.WORKER_PULL: (
+        clock.clock_wrong,
         _registry_tls,
+        dns.name_unresolved,
         _registry_answers,
         _registry_unreached,
         _registry_breaks_off,
+        _layer_refused,
         _worker_silent,
     ),
 }

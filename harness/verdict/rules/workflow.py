@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from harness.facts import state_of
 from harness.phases import Party, Phase
-from harness.verdict.rules import tink
-from harness.verdict.rules.case import Case, Finding, Rule, times
+from harness.timeline import Event
+from harness.verdict.rules import clock, dns, tink
+from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
+from harness.verdict.rules.hook import argument
+from harness.verdict.rules.words import errors, reporting
 
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
 
 
 def _tink_connection(case: Case) -> Finding | None:
+    """F60: connections that never become gRPC."""
     failed = case.seen("tink.connection.failed")
     if failed and not case.seen("tink.rpc.received"):
         return Finding(
@@ -25,20 +30,22 @@ def _tink_connection(case: Case) -> Finding | None:
 
 
 def _tink_silent(case: Case) -> Finding | None:
-    """Connections that came about and were of no use: the server, or a proxy before it, is mute."""
-    if case.seen("tink.rpc.received"):
-        return None
-    ignored = case.seen("tink.call.ignored")
+    """F62: connections that are of no use: the server, or a proxy before it, is mute."""
+    calls = case.seen("tink.rpc.received")
+    last = calls[-1].seq if calls else 0
+    ignored = [event for event in case.seen("tink.call.ignored") if event.seq > last]
     if ignored:
+        before = "none of the worker's calls" if not calls else "no call any more"
         return Finding(
             blame=Party.TINK,
             because=(
-                "Tinkerbell's server speaks HTTP/2, but answered none of the worker's calls,"
-                f" {times(len(ignored))}"
+                f"Tinkerbell's server speaks HTTP/2, but answered {before}, {times(len(ignored))}"
             ),
             evidence=[*case.seen("tink.connection.opened")[-1:], *ignored[-3:]],
             hint=_PROXY,
         )
+    if calls:
+        return None
     accepted = case.seen("tink.connection.accepted")
     others = ("tink.connection.opened", "tink.connection.failed", "tink.connection.closed")
     if accepted and not case.seen(*others):
@@ -51,10 +58,71 @@ def _tink_silent(case: Case) -> Finding | None:
             evidence=accepted[-3:],
             hint=_PROXY,
         )
+    opened = case.seen("tink.connection.opened")
+    told = [
+        event
+        for event in case.seen("syslog.message.received")
+        if "error reading server preface" in str(event.get("message"))
+    ]
+    if len(opened) > 1 and told:
+        return Finding(
+            blame=Party.TINK,
+            because=(
+                f"Tinkerbell's server accepts connections, {times(len(opened))}, and does not begin"
+                " to speak HTTP/2 on them"
+            ),
+            evidence=[*opened[-3:], *told[-2:]],
+            hint=_PROXY,
+        )
+    closed = case.seen("tink.connection.closed")
+    if len(closed) >= _LOST_CONNECTIONS:
+        return Finding(
+            blame=Party.TINK,
+            because=(
+                f"{len(closed)} connections to Tinkerbell's server ended before a call:"
+                f" {closed[-1].get('reason')}"
+            ),
+            evidence=closed[-3:],
+            hint=_PROXY,
+        )
     return None
 
 
+_LOST_CONNECTIONS: Final = 3
+
+
+def _half_open(case: Case) -> Finding | None:
+    """F62: the worker says that it reports, and nothing of it arrives; its connection is open.
+
+    Neither worker sets a keepalive: it notices when TCP gives up, after a quarter of an hour.
+    """
+    calls = case.seen("tink.rpc.received")
+    if not calls:
+        return None
+    told = reporting(case, after=calls[-1].seq)
+    if not told or case.events[-1].t - told[-1][0].t < _UNHEARD_S:
+        return None
+    event, action = told[-1]
+    peer = calls[-1].get("peer")
+    closed = [one for one in case.seen("tink.connection.closed") if one.get("peer") == peer]
+    if closed:
+        return None
+    return Finding(
+        blame=Party.LINK,
+        because=(
+            f"the worker reports action '{action}', and nothing of that arrives: its connection"
+            " to Tinkerbell's server is half open"
+        ),
+        evidence=[calls[-1], event],
+        hint="does a firewall or NAT between them forget connections that say nothing for a while?",
+    )
+
+
+_UNHEARD_S: Final = 10.0
+
+
 def _tink_unanswered(case: Case) -> Finding | None:
+    """F62: a call that was heard, and not answered for longer than the real server takes."""
     calls = case.seen("tink.rpc.received")
     if not calls:
         return None
@@ -73,31 +141,114 @@ def _tink_unanswered(case: Case) -> Finding | None:
 
 
 def _action_failed(case: Case) -> Finding | None:
+    """F53, F55, F69, F71, F72: an action that did not end well, and what its worker says of it."""
     for event in case.seen("tink.action.reported"):
         state = state_of(event)
         if state not in ("FAILED", "TIMEOUT"):
             continue
-        missing = case.in_phase("registry.request.failed")
-        if missing and state == "FAILED":
+        action = event.get("action")
+        began = [
+            one
+            for one in case.seen("tink.action.reported")
+            if one.seq < event.seq and one.get("action") == action and state_of(one) == "RUNNING"
+        ]
+        since = began[-1].seq if began else case.here[0].seq
+        told = errors(case, after=since)
+        message = str(event.get("message") or "")
+        words = next((text for _, text in reversed(told) if "report" not in text), "") or message
+        evidence = [event, *(one for one, _ in told[-2:])]
+        missing = [
+            one for one in case.in_phase("registry.request.failed") if one.get("status") != 401
+        ]
+        if state == "TIMEOUT":
+            return _timed_out(case, event, since, evidence)
+        if missing:
             return Finding(
                 blame=Party.REGISTRY,
                 because=(
-                    f"action '{event.get('action')}' failed, its image could not be pulled:"
+                    f"action '{action}' failed, its image could not be pulled:"
                     f" {missing[-1].get('status')} for {missing[-1].get('path')}"
                 ),
                 evidence=[*missing[-3:], event],
+                hint=(
+                    "tink-worker puts docker_registry in front of every image, tink-agent does not"
+                ),
             )
-        what = "timed out" if state == "TIMEOUT" else "failed"
-        message = f": {event.get('message')}" if event.get("message") else ""
+        said = f": {words}" if words else ""
+        for pattern, blame, hint in _REASONS:
+            if pattern.search(words):
+                return Finding(
+                    blame=blame,
+                    because=f"action '{action}' failed{said}",
+                    evidence=evidence,
+                    hint=hint,
+                )
+        disk = [
+            one for one in case.in_phase("guest.error.seen") if one.get("pattern") == "disk error"
+        ]
+        if disk:
+            return Finding(
+                blame=Party.DISK,
+                because=f"action '{action}' failed, and the disk does: {quoted(disk[0]['line'])}",
+                evidence=[*disk[:3], event],
+            )
         return Finding(
-            blame=Party.ACTION,
-            because=f"action '{event.get('action')}' {what}{message}",
-            evidence=[event],
+            blame=Party.ACTION, because=f"action '{action}' failed{said}", evidence=evidence
         )
     return None
 
 
+_REASONS: Final = (
+    (
+        re.compile(r"127\.0\.0\.1(?::\d+)?/embedded|127\.0\.0\.1/"),
+        Party.HOOK,
+        "the image is to be in Hook itself; was this Hook built with it? (F55)",
+    ),
+    (
+        re.compile(r"no such file or directory.*|bind source path does not exist|invalid mount"),
+        Party.TEMPLATE,
+        "does each volume's source exist in Hook, and each program in the image? (F71)",
+    ),
+    (
+        re.compile(r"lookup .*no such host|[Tt]emporary failure in name resolution"),
+        Party.DNS,
+        "which name server does the container see? (F71)",
+    ),
+    (
+        re.compile(
+            r"[Pp]ull.*(?:x509|HTTP response to HTTPS|unauthorized|denied|connection refused)"
+        ),
+        Party.REGISTRY,
+        "docker pulls action images as it pulls the worker: see the registry's settings",
+    ),
+    (re.compile(r"pull.*(?:i/o timeout|no route)"), Party.LINK, "see the SYN in the capture"),
+)
+"""What a worker's words tell of the culprit, the surest first."""
+
+
+def _timed_out(case: Case, event: Event, since: int, evidence: list[Event]) -> Finding:
+    """F69: tink-agent's timeout counts the pull as well, tink-worker's does not."""
+    pulled = [
+        one
+        for one in case.seen("registry.blob.served", "registry.blob.progressed")
+        if since < one.seq < event.seq
+    ]
+    agent = bool(case.seen("tink.action.sent"))
+    part = "; its image was still being pulled" if pulled and agent else ""
+    message = f": {event.get('message')}" if event.get("message") else ""
+    return Finding(
+        blame=Party.ACTION,
+        because=f"action '{event.get('action')}' timed out{message}{part}",
+        evidence=[*evidence, *(pulled[-1:] if agent else [])],
+        hint="give it more time: its timeout"
+        + (" has to last for pull and run, and 0 is none at all" if agent else " is for the run"),
+    )
+
+
 def _no_work(case: Case) -> Finding | None:
+    """F67: a worker that asks and asks, and is told that there is nothing for it."""
+    if case.seen("tink.action.reported"):
+        return None
     contexts = case.seen("tink.contexts.sent")
     if contexts and not any(event.get("workflows") for event in contexts):
         return Finding(
@@ -106,19 +257,69 @@ def _no_work(case: Case) -> Finding | None:
             evidence=contexts[-3:],
             hint="the template's worker must be the worker's id, byte by byte",
         )
+    told = [
+        event
+        for event in case.seen("tink.rpc.finished")
+        if event.get("rpc") == "GetAction" and event.get("code") != "OK"
+    ]
+    if told and not case.seen("tink.action.sent"):
+        why = told[-1].get("details") or told[-1].get("code")
+        asked = [one for one in case.seen("tink.rpc.received") if one.get("rpc") == "GetAction"]
+        return Finding(
+            blame=Party.TINK,
+            because=(f"the agent asked {times(len(asked))} for an action and got none: {why}"),
+            evidence=[*asked[-2:], *told[-2:]],
+            hint="does a Workflow for this agent stand before it, PREPARING or ended?",
+        )
     return None
 
 
-def _workflow_stuck(case: Case) -> Finding | None:
-    if not case.seen("tink.rpc.received"):
+def _never_called(case: Case) -> Finding | None:
+    """F28, F60: the worker runs, and Tinkerbell never heard of it."""
+    if case.seen("tink.rpc.received"):
+        return None
+    clock_is = clock.clock_wrong(case)
+    if clock_is:
+        return clock_is
+    name = dns.name_unresolved(case)
+    if name:
+        return name
+    wanted = argument(case, "grpc_authority")
+    command = case.seen("guest.cmdline.seen")[-1:]
+    started = case.seen("guest.worker.started")[-1:]
+    if command and not wanted:
         return Finding(
-            blame=Party.WORKER,
-            because="the worker was started, but never called Tinkerbell",
-            evidence=case.seen("guest.worker.started")[-1:],
-            hint="is grpc_authority on the kernel command line, and can it be reached?",
+            blame=Party.BOOT_SCRIPT,
+            because="the kernel command line has no grpc_authority: the worker knows no server",
+            evidence=[*command, *started],
+            hint="was a script, or an ISO, served as it is instead of being filled in?",
         )
+    told = errors(case, after=started[0].seq if started else 0)
+    words = f": {told[-1][1]}" if told else ""
+    there = [
+        f"{event.get('address')}:{event.get('port')}"
+        for event in case.seen("service.started")
+        if event.get("service") == "tink"
+    ]
+    if wanted and there and ":" in wanted and wanted not in there and wanted[0].isdigit():
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because=f"the worker is told to call {wanted}, and Tinkerbell listens at {there[0]}",
+            evidence=[*command, *(one for one, _ in told[-1:])],
+        )
+    return Finding(
+        blame=Party.WORKER,
+        because=f"the worker was started, but never called Tinkerbell{words}",
+        evidence=[*started, *(one for one, _ in told[-2:])],
+        hint="is grpc_authority on the kernel command line, and can it be reached?",
+    )
+
+
+def _workflow_stuck(case: Case) -> Finding | None:
+    """What is left: an action that runs on, or a worker that says nothing more."""
     reports = case.seen("tink.action.reported")
     running = [event for event in reports if state_of(event) == "RUNNING"]
+    calls = case.seen("tink.rpc.received")
     if reports and state_of(reports[-1]) == "RUNNING":
         last = reports[-1]
         return Finding(
@@ -126,7 +327,8 @@ def _workflow_stuck(case: Case) -> Finding | None:
             because=f"action '{last.get('action')}' was still running when the run was given up",
             evidence=[last],
         )
-    calls = case.seen("tink.rpc.received")
+    if not calls:
+        return None
     after = f" after action '{running[-1].get('action')}'" if running else ""
     return Finding(
         blame=Party.WORKER,
@@ -141,10 +343,12 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         tink.certificate_refused,
         _tink_connection,
         _tink_silent,
+        _half_open,
         tink.report_refused,
         _action_failed,
         _tink_unanswered,
         _no_work,
+        _never_called,
         _workflow_stuck,
     ),
 }

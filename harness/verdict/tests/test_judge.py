@@ -60,10 +60,15 @@ def no_discover() -> Tape:
     return good_boot().until("machine.powered_on")
 
 
-@case("firmware-dhcp", "dhcp", "DHCP did not answer the firmware: no hardware")
+@case(
+    "firmware-dhcp",
+    "tink",
+    f"DHCP did not answer the firmware: no Hardware has this MAC ({MAC})",
+)
 def ignored() -> Tape:
     tape = good_boot().until("dhcp.discover.received")
-    tape.add(5, "dhcp", "dhcp.ignored", mac=MAC, stage="firmware", reason="no hardware")
+    tape.add(5, "dhcp", "dhcp.ignored", mac=MAC, stage="firmware",
+             reason="no Hardware has this MAC")  # fmt: skip
     return tape
 
 
@@ -173,7 +178,7 @@ def left_early() -> Tape:
     return tape
 
 
-@case("kernel-initramfs", "network", "initramfs-x86_64 was not through in time: 26 MB of 53 MB")
+@case("kernel-initramfs", "link", "initramfs-x86_64 was not through in time: 26 MB of 53 MB")
 def too_slow() -> Tape:
     return good_boot().until("http.transfer.progressed", path="/initramfs-x86_64")
 
@@ -232,7 +237,7 @@ def power_lost() -> Tape:
     return tape
 
 
-@case("hook-boot", "lab", "QEMU ended with status 1: cannot allocate memory")
+@case("hook-boot", "host", "QEMU ended with status 1: cannot allocate memory")
 def qemu_died() -> Tape:
     tape = good_boot().until("guest.kernel.started")
     tape.add(20, "machine", "machine.exited", status=1, last_lines=["cannot allocate memory"])
@@ -293,7 +298,7 @@ SILENT = "dial tcp 192.168.77.1:5000: i/o timeout"
 NO_NAME = "lookup registry.lab on 192.168.77.1:53: no such host"
 
 
-@case("worker-pull", "hook", UNREACHED + NO_ROUTE)
+@case("worker-pull", "guest-network", UNREACHED + NO_ROUTE)
 def no_route() -> Tape:
     return unreached(NO_ROUTE)
 
@@ -303,12 +308,12 @@ def refused() -> Tape:
     return unreached(REFUSED)
 
 
-@case("worker-pull", "network", UNREACHED + SILENT)
+@case("worker-pull", "link", UNREACHED + SILENT)
 def syn_unanswered() -> Tape:
     return unreached(SILENT)
 
 
-@case("worker-pull", "hook", UNREACHED + NO_NAME)
+@case("worker-pull", "dns", "registry.lab is not a name that the machine's name server knows")
 def no_name() -> Tape:
     return unreached(NO_NAME)
 
@@ -444,7 +449,7 @@ def service_crashed() -> Tape:
     return tape
 
 
-@case("hook-boot", "lab", "the lab failed: No space left on device")
+@case("hook-boot", "host", "the lab failed: No space left on device")
 def lab_failed() -> Tape:
     tape = good_boot().until("guest.kernel.started")
     tape.add(20, "lab", "lab.failed", error="No space left on device", kind="OSError")

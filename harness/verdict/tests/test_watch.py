@@ -296,6 +296,15 @@ def test_a_server_that_accepts_only() -> None:
     assert ended(tape, "no-connection", by=85).hang
 
 
+def test_a_server_that_never_speaks_http2() -> None:
+    """The times are those of a real tink-worker."""
+    tape = working()
+    for t in (45.1, 66.2, 87.8, 110.7):
+        tape.add(t, "tink", "tink.connection.accepted", id=t, peer="x:1")
+        tape.add(t, "tink", "tink.connection.opened", id=t, peer="x:1")
+    assert ended(tape, "no-connection", by=87.5).hang
+
+
 def test_a_connection_that_breaks_under_a_long_action_is_no_end() -> None:
     tape = good_boot().until("tink.action.reported", action="print")
     for t in range(50, 170, 10):

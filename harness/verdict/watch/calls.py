@@ -134,6 +134,7 @@ class NoConnection(Rule):
     _FAILED_S: Final = 8.0
     _MUTE: Final = 2
     _MUTE_S: Final = 40.0
+    _VAIN: Final = 3
     _LOST: Final = 6
     _LOST_S: Final = 45.0
 
@@ -141,6 +142,7 @@ class NoConnection(Rule):
         self._failed = Streak()
         self._mute = Streak()
         self._lost = Streak()
+        self._vain = Streak()
 
     def feed(self, event: Event, sight: Sight) -> None:
         if event.name in ("tink.rpc.received", "tink.rpc.finished", "machine.reset"):
@@ -148,9 +150,13 @@ class NoConnection(Rule):
                 self._lost.clear()
             self._failed.clear()
             self._mute.clear()
+            self._vain.clear()
         elif event.name == "tink.connection.opened":
             self._failed.clear()
             self._mute.clear()
+            self._vain.add(event, sight.now)
+        elif event.name == "tink.call.ignored":
+            self._vain.clear()
         elif event.name == "tink.connection.accepted":
             self._mute.add(event, sight.now)
         elif event.name == "tink.connection.failed":
@@ -163,20 +169,23 @@ class NoConnection(Rule):
         for streak, times, seconds, because in (
             (self._failed, self._FAILED, self._FAILED_S, "never became gRPC: {what}"),
             (self._mute, self._MUTE, self._MUTE_S, "were accepted, and nothing was said on them"),
+            (self._vain, self._VAIN, self._MUTE_S, "were made, and no call came on any of them"),
             (self._lost, self._LOST, self._LOST_S, "ended before a call was answered"),
         ):
+            if sight.action:
+                return None
             if streak.count >= times and streak.lasted(sight) >= seconds * sight.patience:
                 what = because.format(what=streak.what)
                 return Ending(
                     rule=self.name,
                     because=f"{streak.count} connections to Tinkerbell's server {what}",
                     evidence=tuple(streak.events),
-                    hang=streak is self._mute,
+                    hang=streak in (self._mute, self._vain),
                 )
         return None
 
     def forget(self, sight: Sight) -> None:
-        for streak in (self._failed, self._mute, self._lost):
+        for streak in (self._failed, self._mute, self._lost, self._vain):
             streak.clear()
 
 

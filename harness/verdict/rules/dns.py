@@ -1,0 +1,66 @@
+"""Names that nobody resolves (F41, F48)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from harness.phases import Party
+from harness.timeline import Event
+from harness.verdict.rules.case import Case, Finding, quoted, times
+
+_LOOKUP: Final = re.compile(
+    r"lookup (?P<name>[^\s\"\\]+?)(?: on (?P<server>[\d.\[\]a-f:]+))?: "
+    r"(?P<why>no such host|server misbehaving|Temporary failure in name resolution"
+    r"|(?:read|dial) udp [^\"\\]*?: (?:i/o timeout|connect: [a-z ]+|read: [a-z ]+)|i/o timeout)"
+)
+"""How Go's resolver complains (net/dnsclient_unix.go)."""
+
+
+def name_unresolved(case: Case) -> Finding | None:
+    """Judge what docker or the worker said of a name, by what the name server heard and did."""
+    said: list[tuple[Event, re.Match[str]]] = []
+    for event in case.seen("guest.error.seen", "syslog.message.received"):
+        if found := _LOOKUP.search(str(event.get("line") or event.get("message"))):
+            said.append((event, found))
+    if not said:
+        return None
+    event, found = said[-1]
+    name, why = found["name"], found["why"]
+    asked = [e for e in case.seen("dns.query.received") if _same(e, name)]
+    answers = [e for e in case.seen("dns.answer.sent") if _same(e, name)]
+    later = [e for e in answers if e.seq > event.seq and e.get("rcode") == "NOERROR"]
+    if later:
+        return None  # it works by now
+    evidence = [*asked[-3:], *answers[-2:], event]
+    if answers:
+        codes = sorted({str(e.get("rcode")) for e in answers})
+        return Finding(
+            blame=Party.DNS,
+            because=f"the name server answers {', '.join(codes)} for {name}, {times(len(answers))}",
+            evidence=evidence,
+            hint="is the name in the zone that the machine's name server serves?",
+        )
+    if asked:
+        return Finding(
+            blame=Party.DNS,
+            because=f"the name server was asked {times(len(asked))} for {name} and never answered",
+            evidence=evidence,
+        )
+    if why == "no such host":
+        return Finding(
+            blame=Party.DNS,
+            because=f"{name} is not a name that the machine's name server knows",
+            evidence=evidence,
+            hint="which name server did DHCP, or ipam=, give the machine?",
+        )
+    return Finding(
+        blame=Party.GUEST_NETWORK,
+        because=f"Hook can't ask anybody for {name}: {quoted(found[0])}",
+        evidence=evidence,
+        hint="did the machine get a name server: DHCP option 6, or the seventh field of ipam=?",
+    )
+
+
+def _same(event: Event, name: str) -> bool:
+    return str(event.get("name")).rstrip(".").lower() == name.rstrip(".").lower()
