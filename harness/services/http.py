@@ -22,6 +22,7 @@ from harness.faults.plan import Strike, no_strike
 from harness.services import Identify, pxe_http
 from harness.services.answer import Answer, FilePart, status_among, treat
 from harness.services.door import Contexts
+from harness.services.exchange import Exchange
 from harness.services.iso import IsoProxy, IsoSource
 from harness.services.pxe_http import PxeHttp
 from harness.services.udp import cannot_listen, crash
@@ -37,6 +38,7 @@ from harness.wire.netboot import Reservation, Reservations, parse_mac, without_t
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from harness.services.delivery import Delivery
     from harness.services.http_server import HttpServer
 
 PORT: Final = 7080
@@ -162,26 +164,16 @@ class HttpService:
             self._timeline.record(self.name, "service.stopped", service=self.name)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        from harness.services.delivery import Cut, Delivery
-
         self._requests += 1
         exchange = _Exchange(
             id=f"h{self._requests}",
             mac=self._mac(request.remote or ""),
             request=request,
             timeline=self._timeline,
-            service=self.name,
+            source=self.name,
         )
-        server = self._server
-        assert server is not None
-        delivery = Delivery(
-            request,
-            clock=self._timeline.clock,
-            lost=lambda: server.lost(request),
-            on_progress=exchange.progressed,
-        )
-        exchange.record("http.request.received", **exchange.head())
-        try:
+
+        async def answer_it(delivery: Delivery) -> web.StreamResponse:
             async with self._opened(exchange) as answer:
                 how = None
                 if deeds := self._struck(exchange, answer):
@@ -194,12 +186,9 @@ class HttpService:
                 self._counts[request.method, answer.status] += 1
             exchange.finished(answer.status, delivery.sent)
             return sent
-        except Cut as cut:
-            exchange.ended("cut", delivery.sent, how=str(cut.how))
-            raise
-        except (ConnectionError, asyncio.CancelledError):
-            exchange.ended("aborted", delivery.sent)
-            raise
+
+        assert self._server is not None
+        return await exchange.answered(self._server, answer_it)
 
     def _struck(self, exchange: _Exchange, answer: Answer) -> tuple[Deed, ...]:
         path = exchange.request.path
@@ -367,68 +356,44 @@ class HttpService:
         return gohttp.Answer(body=text.encode(), content_type=kind)
 
 
-class _Exchange:
+class _Exchange(Exchange):
     """The events of one request and its answer."""
 
-    def __init__(
-        self,
-        *,
-        id: str,
-        mac: str | None,
-        request: web.BaseRequest,
-        timeline: Timeline,
-        service: str = "http",
-    ) -> None:
-        self.mac = mac
-        self.request = request
-        self._id = id
-        self._timeline = timeline
-        self._service = service
-        self._began = timeline.clock.now()
-        self._length: int | None = None
+    _length: int | None = None
 
-    def record(self, event: str, /, **fields: object) -> None:
-        self._timeline.record(self._service, event, id=self._id, **fields)
-
-    def head(self) -> dict[str, object]:
-        transport = self.request.transport
-        peer = transport.get_extra_info("peername") if transport else None
-        return {
-            "mac": self.mac,
-            "peer": f"{peer[0]}:{peer[1]}" if peer else None,
-            "method": self.request.method,
-            "path": self.request.path,
-            "range": self.request.headers.get("Range"),
-            "agent": self.request.headers.get("User-Agent"),
-        }
+    def received(self) -> None:
+        self.record("http.request.received", **self.head())
 
     def started(self, status: int, length: int) -> None:
         self._length = length
-        self.record("http.response.started", path=self.request.path, status=status, length=length)
+        self.record("http.response.started", path=self.path, status=status, length=length)
 
     def progressed(self, sent: int, length: int) -> None:
-        self.record("http.transfer.progressed", path=self.request.path, bytes=sent, length=length)
+        self.record("http.transfer.progressed", path=self.path, bytes=sent, length=length)
 
     def finished(self, status: int, sent: int) -> None:
         self.record(
             "http.response.finished",
             mac=self.mac,
-            path=self.request.path,
+            path=self.path,
             status=status,
             bytes=sent,
-            duration_s=round(self._timeline.clock.now() - self._began, 6),
+            duration_s=round(self.age_s, 6),
         )
 
-    def ended(self, by: str, sent: int, **more: object) -> None:
-        """Record an end before the end: ``aborted`` by the client, ``cut`` by the server."""
-        self.record(
-            f"http.response.{by}",
-            mac=self.mac,
-            path=self.request.path,
-            bytes=sent,
-            length=self._length,
-            **more,
-        )
+    def cut(self, how: str, delivery: Delivery) -> None:
+        self.record("http.response.cut", how=how, **self._so_far(delivery))
+
+    def aborted(self, delivery: Delivery) -> None:
+        self.record("http.response.aborted", **self._so_far(delivery))
+
+    def _so_far(self, delivery: Delivery) -> dict[str, object]:
+        return {
+            "mac": self.mac,
+            "path": self.path,
+            "bytes": delivery.sent,
+            "length": self._length,
+        }
 
 
 def _whole(answer: gohttp.Answer) -> Answer:

@@ -5,7 +5,6 @@ What is answered is decided in ``harness.wire.registry``; here are sockets, file
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from harness.oci.content import Content, Mount, load_content
 from harness.services import Identify
 from harness.services.answer import Answer, FilePart, status_among, treat
 from harness.services.door import Contexts
+from harness.services.exchange import Exchange, printable
 from harness.services.http import tcp_socket
 from harness.services.registry_store import PushStore
 from harness.services.udp import crash
@@ -35,6 +35,7 @@ from harness.wire.registry_push import PushLimits
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from harness.services.delivery import Delivery
     from harness.services.http_server import HttpServer
 
 PORT: Final = 5000
@@ -162,26 +163,16 @@ class RegistryService:
         crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        from harness.services.delivery import Cut, Delivery
-
         self._requests += 1
         exchange = _Exchange(
-            request=request,
             id=f"r{self._requests}",
             mac=self._identify(request.remote or ""),
+            request=request,
             timeline=self._timeline,
             source=self.name,
         )
-        server = self._server
-        assert server is not None
-        delivery = Delivery(
-            request,
-            clock=self._timeline.clock,
-            lost=lambda: server.lost(request),
-            on_progress=exchange.progressed,
-        )
-        exchange.received()
-        try:
+
+        async def answer_it(delivery: Delivery) -> web.StreamResponse:
             asked = await self._stored(
                 request, await _describe(request, self.scheme, self._timeline.clock.now())
             )
@@ -198,16 +189,13 @@ class RegistryService:
                 how = None
                 if deeds:
                     answer, how = treat(answer, deeds)
-                exchange.answered(response, answer)
+                exchange.decided(response, answer)
                 sent = await delivery.send(answer, how)
             exchange.served(response, answer, delivery.sent)
             return sent
-        except Cut as cut:
-            exchange.cut(cut.how, delivery.sent, delivery.length)
-            raise
-        except (ConnectionError, asyncio.CancelledError):
-            exchange.aborted(delivery.sent, delivery.length)
-            raise
+
+        assert self._server is not None
+        return await exchange.answered(self._server, answer_it)
 
     async def _stored(self, request: web.BaseRequest, asked: Request) -> Request:
         """Store the body of a push, and return the request with what is there now."""
@@ -243,95 +231,66 @@ class RegistryService:
             yield Answer(status=response.status, headers=response.headers, body=part)
 
 
-class _Exchange:
+class _Exchange(Exchange):
     """The events of one request and its answer."""
 
-    def __init__(
-        self,
-        *,
-        request: web.BaseRequest,
-        id: str,
-        mac: str | None,
-        timeline: Timeline,
-        source: str,
-    ) -> None:
-        self._source = source
-        self.mac = mac
-        self._request = request
-        self._id = id
-        self._timeline = timeline
-        self._path = _printable(request.path)
-        self._digest = ""
-
-    def _record(self, name: str, /, **fields: object) -> None:
-        self._timeline.record(self._source, name, id=self._id, **fields)
+    _digest = ""
 
     def received(self) -> None:
-        """Record the request's head."""
-        transport = self._request.transport
-        peer = transport.get_extra_info("peername") if transport else None
-        self._record(
-            "registry.request.received",
-            mac=self.mac,
-            peer=f"{peer[0]}:{peer[1]}" if peer else None,
-            method=self._request.method,
-            path=self._path,
-            agent=_printable(self._request.headers.get("User-Agent", "")) or None,
-        )
+        head = self.head()
+        del head["range"]
+        self.record("registry.request.received", **head)
 
-    def answered(self, response: Response, answer: Answer) -> None:
+    def decided(self, response: Response, answer: Answer) -> None:
         """Record what was decided, before it is sent."""
         if isinstance(response.body, BlobRange):
             self._digest = str(response.body.digest)
         for note in response.notes:
             self._note(note)
         if answer.status != response.status and answer.status >= 400:
-            self._record(
+            self.record(
                 "registry.request.failed",
                 mac=self.mac,
-                method=self._request.method,
-                path=self._path,
+                method=self.request.method,
+                path=self.path,
                 status=answer.status,
             )
 
     def progressed(self, sent: int, length: int) -> None:
-        """Record how much of a blob went out."""
         if self._digest:
-            self._record("registry.blob.progressed", digest=self._digest, bytes=sent, length=length)
+            self.record("registry.blob.progressed", digest=self._digest, bytes=sent, length=length)
 
     def served(self, response: Response, answer: Answer, sent: int) -> None:
         """Record that the answer is out."""
         if response.served and answer.status == response.status:
             self._note(response.served, bytes=sent)
 
-    def cut(self, how: str, sent: int, length: int) -> None:
-        """Record that the server itself broke off."""
-        self._record("registry.response.cut", how=str(how), **self._so_far(sent, length))
+    def cut(self, how: str, delivery: Delivery) -> None:
+        self.record("registry.response.cut", how=how, **self._so_far(delivery))
 
-    def aborted(self, sent: int, length: int) -> None:
-        """Record that the client left, and after how many octets."""
-        self._record("registry.request.aborted", **self._so_far(sent, length))
+    def aborted(self, delivery: Delivery) -> None:
+        self.record("registry.request.aborted", **self._so_far(delivery))
 
-    def _so_far(self, sent: int, length: int) -> dict[str, object]:
+    def _so_far(self, delivery: Delivery) -> dict[str, object]:
         return {
             "mac": self.mac,
-            "method": self._request.method,
-            "path": self._path,
-            "bytes": sent,
-            "length": length,
+            "method": self.request.method,
+            "path": self.path,
+            "bytes": delivery.sent,
+            "length": delivery.length,
         }
 
     def _note(self, note: Note, **more: object) -> None:
         with_mac = (
             {} if note.name.startswith(("registry.auth", "registry.token")) else {"mac": self.mac}
         )
-        self._record(note.name, **with_mac, **note.fields, **more)
+        self.record(note.name, **with_mac, **note.fields, **more)
 
 
 async def _describe(request: web.BaseRequest, scheme: str, now: float) -> Request:
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
-        key, text = name.lower(), _printable(value)
+        key, text = name.lower(), printable(value)
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     body = b""
     if request.method == "POST" and "/blobs/uploads/" not in request.path:
@@ -339,17 +298,12 @@ async def _describe(request: web.BaseRequest, scheme: str, now: float) -> Reques
             body += chunk
     return Request(
         method=request.method,
-        target=_printable(request.raw_path),
+        target=printable(request.raw_path),
         headers=headers,
         body=body[:_FORM_LIMIT],
         now=now,
         scheme=scheme,
     )
-
-
-def _printable(text: str) -> str:
-    """Return ``text`` without the lone surrogates that aiohttp makes of octets above 127."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _new_token() -> str:
