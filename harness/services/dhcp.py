@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 from harness.faults.dialects.dhcp import DhcpDialect
 from harness.faults.plan import Strike
 from harness.faults.tampering import tampered
-from harness.services.udp import UdpShell, udp_socket
+from harness.services.udp import UdpShell
 from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -52,14 +50,12 @@ class DhcpService(UdpService):
         )
 
 
-class AddressService:
+class AddressService(UdpService):
     """The DHCP server beside a proxy: hands out addresses, knows nothing of netboot.
 
     It shares port 67 with the proxy on the same interface. What is sent to its own ``address``
     (which the interface must have) reaches it alone, broadcasts reach both.
     """
-
-    name = "addresses"
 
     def __init__(
         self,
@@ -71,55 +67,28 @@ class AddressService:
         interface: str | None,
         port: int = SERVER_PORT,
     ) -> None:
-        self._timeline = timeline
-        self._tasks = tasks
-        self._core = DhcpServer(
-            config=NetbootConfig(server=address, enabled=False), reservations=reservations
-        )
-        self._address = address
-        self._interface = interface
-        self._port = port
-        self._shells: list[UdpShell] = []
-
-    async def start(self) -> None:
-        """Listen. Raises ``SetupFailed``."""
-        own = self._socket(self._address)
-        # A socket that is bound to 255.255.255.255 hears broadcasts and takes no unicast from
-        # anybody. It would send from the interface's first address: its answers leave by ``own``.
-        everybody = self._socket("255.255.255.255")
-        for sock, answers in ((own, None), (everybody, own)):
-            shell = UdpShell(
-                service="dhcp",
-                core=self._core,
-                sock=sock,
-                timeline=self._timeline,
-                tasks=self._tasks,
-                answers=answers,
-            )
-            self._shells.append(shell)
-        self._timeline.record(
-            self.name,
-            "service.started",
-            service=self.name,
-            address=self._address,
-            port=self._shells[0].port,
-            transport="udp",
-        )
-
-    def _socket(self, bind: str) -> socket.socket:
-        return udp_socket(
-            service=self.name,
-            bind=bind,
-            port=self._port,
-            interface=self._interface,
+        super().__init__(
+            name="addresses",
+            core=DhcpServer(
+                config=NetbootConfig(server=address, enabled=False), reservations=reservations
+            ),
+            timeline=timeline,
+            tasks=tasks,
+            bind=address,
+            port=port,
+            interface=interface,
             broadcast=True,
             shared=True,
+            source="dhcp",
         )
 
-    async def stop(self) -> None:
-        """Stop listening; may be called twice."""
-        if self._shells:
-            for shell in reversed(self._shells):
-                shell.close()
-            self._shells.clear()
-            self._timeline.record(self.name, "service.stopped", service=self.name)
+    def _listen(self) -> list[UdpShell]:
+        own = self._socket(self._bind, self._port)
+        # A socket that is bound to 255.255.255.255 hears broadcasts and takes no unicast from
+        # anybody. It would send from the interface's first address: its answers leave by ``own``.
+        try:
+            everybody = self._socket("255.255.255.255", self._port)
+        except BaseException:
+            own.close()
+            raise
+        return [self._shell(own), self._shell(everybody, answers=own)]

@@ -12,7 +12,8 @@ from harness.faults.dialects.tftp import TftpDialect
 from harness.faults.plan import Strike
 from harness.faults.tampering import Tampering, nobody, tampered
 from harness.services import Identify
-from harness.services.udp import UdpShell, udp_socket
+from harness.services.udp import Core, UdpShell
+from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire import tftp
@@ -110,10 +111,8 @@ class TftpFiles:
         return view
 
 
-class TftpService:
+class TftpService(UdpService):
     """Serves ``binaries`` (name → file), and ``assets`` by path. Writes are refused."""
-
-    name = "tftp"
 
     def __init__(
         self,
@@ -130,59 +129,25 @@ class TftpService:
         identify: Identify | None = None,
         strike: Strike | None = None,
     ) -> None:
-        self._timeline = timeline
-        self._tasks = tasks
         files = TftpFiles(binaries=binaries, reservations=reservations, assets=assets)
         self._server = TftpServer(
             open=files.open,
             policy=policy or (TftpPolicy() if single_port else _MULTI_PORT),
             identify=identify,
         )
-        self._bind = bind
-        self._port = port
-        self._single_port = single_port
         self._strike = strike
         self._dialect = TftpDialect(identify or nobody)
-        self._shell: UdpShell | None = None
-        self._solos: list[UdpShell] = []
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return self._shell.port if self._shell else self._port
-
-    async def start(self) -> None:
-        """Listen. Raises ``SetupFailed``."""
-        sock = udp_socket(service=self.name, bind=self._bind, port=self._port)
-        self._shell = UdpShell(
-            service=self.name,
-            core=tampered(
-                self._server if self._single_port else _Listener(self),
-                self._strike,
-                self._dialect,
-            ),
-            sock=sock,
-            timeline=self._timeline,
-            tasks=self._tasks,
-        )
-        self._timeline.record(
-            self.name,
-            "service.started",
-            service=self.name,
-            address=self._bind,
-            port=self._shell.port,
-            transport="udp",
+        super().__init__(
+            name="tftp",
+            core=self._tampered(self._server if single_port else _Listener(self)),
+            timeline=timeline,
+            tasks=tasks,
+            bind=bind,
+            port=port,
         )
 
-    async def stop(self) -> None:
-        """Stop listening and drop every transfer; may be called twice."""
-        for solo in self._solos:
-            solo.close()
-        self._solos.clear()
-        if self._shell:
-            self._shell.close()
-            self._shell = None
-            self._timeline.record(self.name, "service.stopped", service=self.name)
+    def _tampered(self, core: Core) -> Core:
+        return tampered(core, self._strike, self._dialect)
 
     def begin(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
         """Start a transfer on a port of its own (RFC 1350 §4)."""
@@ -190,19 +155,12 @@ class TftpService:
         if not isinstance(request, tftp.Request):
             raise DecodeError("neither RRQ nor WRQ on the server's port", rfc="RFC 1350 §4")
         commands, transfer = self._server.accept(request, peer)
-        self._solos = [solo for solo in self._solos if not solo.closed]
+        self._shells = [shell for shell in self._shells if not shell.closed]
         if transfer:
             closing = _Closing(Solo(transfer))
-            core = tampered(closing, self._strike, self._dialect)
-            shell = UdpShell(
-                service=self.name,
-                core=core,
-                sock=udp_socket(service=self.name, bind=self._bind, port=0),
-                timeline=self._timeline,
-                tasks=self._tasks,
-            )
-            closing.shell = shell
-            self._solos.append(shell)
+            core = self._tampered(closing)
+            closing.shell = shell = self._shell(self._socket(self._bind, 0), core=core)
+            self._shells.append(shell)
             first = [*commands, *transfer.start(now)]
             shell.run(core.replies(first, now) if isinstance(core, Tampering) else first)
             return []
