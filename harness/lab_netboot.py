@@ -89,22 +89,24 @@ def iso_source(item: Item) -> IsoSource | None:
 
 
 def _addresses(brief: Brief) -> Reservations:
-    """Return who gets an address: every Hardware's interface, and the machine if it has none."""
+    """Return who gets an address: every Hardware's interface, and NICs that are in none."""
     item = brief.item
     known = {each.mac: replace(each, disabled=False) for each in brief.reservations}
     network = item.network
-    known.setdefault(
-        item.mac,
-        Reservation(
-            mac=item.mac,
-            address=network.machine,
-            netmask=network.netmask,
-            gateway=network.server,
-            name_servers=(network.server,),
-            time_servers=(network.server,),
-            lease_s=86_400,
-        ),
-    )
+    for nic in item.nics:
+        if nic.address:
+            known.setdefault(
+                nic.mac,
+                Reservation(
+                    mac=nic.mac,
+                    address=nic.address,
+                    netmask=network.netmask,
+                    gateway=network.server,
+                    name_servers=(network.server,),
+                    time_servers=(network.server,),
+                    lease_s=86_400,
+                ),
+            )
     return Reservations(known.values())
 
 

@@ -152,7 +152,7 @@ class PhaseTracker:
     def _http_done(self, event: Event) -> None:
         self.transfer = None
         path, size = str(event.get("path", "")), event.get("bytes", 0)
-        if event.get("status", 200) >= 300:
+        if event.get("status", 200) >= 300 or not size:  # UEFI asks with HEAD first
             return
         if path.startswith("/ipxe/binary/"):
             self._boot_program(path, size, "HTTP")
@@ -229,7 +229,7 @@ def _on_http_request(event: Event) -> Phase | None:
 
 def _on_http_done(event: Event) -> Phase | None:
     path = str(event.get("path", ""))
-    if event.get("status", 200) >= 300:
+    if event.get("status", 200) >= 300 or not event.get("bytes", 1):
         return None
     if path.startswith("/ipxe/binary/"):
         return Phase.IPXE

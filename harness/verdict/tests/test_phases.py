@@ -72,6 +72,9 @@ def test_uefi_http_boot() -> None:
     assert track(tape.events).phase is Phase.NBP_DOWNLOAD
     tape.add(4, "http", "http.response.finished", id=1, path=path, status=404, bytes=9)
     assert track(tape.events).phase is Phase.NBP_DOWNLOAD
+    # OVMF's first question is a HEAD
+    tape.add(4, "http", "http.response.finished", id=1, path=path, status=200, bytes=0)
+    assert track(tape.events).phase is Phase.NBP_DOWNLOAD
     tape.add(5, "http", "http.response.finished", id=1, path=path, status=200, bytes=1_000_000)
     tracker = track(tape.events)
     assert tracker.phase is Phase.IPXE
