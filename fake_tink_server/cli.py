@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -273,6 +274,9 @@ async def _serve(options: argparse.Namespace, server: Server) -> int:
         async with server:
             if server.ca_file is not None:
                 say(f"the CA's certificate is {server.ca_file}")
+            with contextlib.suppress(ValueError):  # several workers, or none yet
+                words = [f"{key}={value}" for key, value in server.environment().items()]
+                say(f"for a worker: {shlex.join(words)}")
             server.timeline.on_write_error(tasks.fail)
             ends: set[asyncio.Future[Any]] = {server.failure, tasks.failure}
             ends.add(tasks.spawn(stopped.wait(), name="signal"))

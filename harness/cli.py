@@ -36,6 +36,8 @@ class Verb:
     run: Callable[[argparse.Namespace], int]
     passes_on: bool = False
     """Whether words that are not its own go on, as ``arguments.rest``."""
+    own_help: bool = False
+    """Whether ``--help`` is one of those words."""
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -244,6 +246,7 @@ VERBS: dict[str, Verb] = {
         configure=_configure_tink,
         run=_tink,
         passes_on=True,
+        own_help=True,
     ),
     "report": Verb(
         summary="write the report of a run again, or an index of several",
@@ -308,7 +311,7 @@ exit status: 0 all well, 1 a scenario or test failed, 2 bad scenario or usage,
                 epilog=f"examples:\n{verb.examples}",
                 formatter_class=argparse.RawDescriptionHelpFormatter,
                 allow_abbrev=False,
-                add_help=True,
+                add_help=not verb.own_help,
             )
         )
     return parser
