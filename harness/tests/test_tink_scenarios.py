@@ -1,0 +1,110 @@
+"""The scenarios about Tinkerbell's server, without a machine: their faults, the real workers.
+
+What a boot adds is the way up to the worker. From there on the worker is a process of this host,
+the server the same, and the verdict has to come to what the scenario says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from fake_tink_server.conformance.scene import Scene
+from fake_tink_server.server import ServerTls
+from fake_tink_server.tests.observing import NAMES, printed
+from fake_tink_server.tests.real_workers import TINK_AGENT, TINK_WORKER, setup_of
+from fake_tink_server.workflow import TERMINAL, State
+from harness.certificates import Authority, KeyKind
+from harness.faults.plan import FaultPlan
+from harness.phases import Phase
+from harness.scenario.command import load_all
+from harness.scenario.item import Item
+from harness.scenario.tests.samples import ROOT, Tape, good_boot
+from harness.verdict.judge import judge
+
+pytestmark = pytest.mark.service
+
+SCENARIOS = ROOT / "scenarios" / "tink"
+ACTIONS = ("print", "write", "read", "disk")
+ENDS_WITHIN_S = 40.0
+WATCHED_S = 6.0
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority(keys=KeyKind.ECDSA)
+
+
+def argument(item: Item, key: str, default: str) -> str:
+    """Return the value of a kernel argument: the last one counts."""
+    found = [word.partition("=")[2] for word in item.kernel_args if word.startswith(f"{key}=")]
+    return found[-1] if found else default
+
+
+def environment(item: Item, folder: Path, authority: Authority) -> Iterator[tuple[str, str]]:
+    """Yield what hook-bootkit tells the worker."""
+    tls, verified = item.tink.tls, item.tink.verified
+    yield "TINKERBELL_TLS", argument(item, "tinkerbell_tls", str(tls).lower())
+    yield "TINKERBELL_INSECURE_TLS", str(tls and not verified).lower()
+    if item.tink.trusted:
+        file = folder / "ca.pem"
+        file.write_bytes(authority.certificate)
+        yield "SSL_CERT_FILE", str(file)
+
+
+async def live(item: Item, folder: Path, authority: Authority) -> Tape:
+    """Let the worker live through the scenario; return the boot as it would have been."""
+    real = TINK_AGENT if item.worker.image.startswith("tink-agent") else TINK_WORKER
+    folder.mkdir()
+    async with Scene(setup=await setup_of(real), protocol=real.protocol, folder=folder) as scene:
+        plan = FaultPlan(item.faults, record=lambda *_, **__: None, now=time.monotonic)
+        scene.strike = plan.at("tink")
+        scene.issue = lambda kind, keys: authority.issue(*NAMES, kind=kind, keys=keys)
+        own = authority.issue(*NAMES)
+        tls = ServerTls(certificate_chain=own.chain, private_key=own.key)
+        workflow = scene.add(*ACTIONS)
+        plan.begin()
+        await scene.start_server(tls if item.tink.tls else None)
+        await scene.start_worker(**dict(environment(item, folder, authority)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCHED_S if item.expected_verdict else ENDS_WITHIN_S):
+                await scene.timeline.wait_for(lambda _: workflow.state in TERMINAL)
+        tape = good_boot().until("guest.worker.started")
+        began = tape.events[-1].t
+        for event in list(scene.timeline):
+            if event.source == "tink":
+                tape.add(began + event.t, event.source, event.name, **event.fields)
+        for line in printed(scene.worker.output()):
+            tape.add(tape.events[-1].t, "syslog", "syslog.message.received", message=line)
+        if workflow.state is State.SUCCESS:
+            assert not item.expected_verdict, f"{item.id}: it passed"
+        tape.add(tape.events[-1].t + 120, "run", "run.finished", outcome="deadline")
+        return tape
+
+
+async def test_every_verdict(tmp_path: Path, authority: Authority) -> None:
+    items = load_all([SCENARIOS])
+    tapes = await asyncio.gather(
+        *(live(item, tmp_path / str(number), authority) for number, item in enumerate(items))
+    )
+    wrong = []
+    for item, tape in zip(items, tapes, strict=True):
+        verdict, expected = judge(tape.events), item.expected_verdict
+        if expected is None:
+            right = verdict.passed
+        else:
+            right = (
+                verdict.failed_in is Phase(expected.failed_in)
+                and verdict.blame == expected.blame
+                and fnmatchcase(verdict.because, expected.because or "*")
+            )
+        if not right:
+            wrong.append(f"{item.id}: {verdict.blame}: {verdict.because}")
+    assert not wrong, "\n".join(wrong)
+    assert len(items) > 1
