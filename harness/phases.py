@@ -34,21 +34,16 @@ class Party(StrEnum):
     """Who can be to blame for a boot that failed."""
 
     MACHINE = "machine"
-    """The hardware: a NIC without driver, no disk, a machine that switches itself off."""
     FIRMWARE = "firmware"
     LINK = "link"
-    """Cables, switches, routers, firewalls: what lies between two ends that both did their part."""
     DHCP = "dhcp"
     TFTP = "tftp"
     HTTP = "http"
     IPXE = "ipxe"
     BOOT_SCRIPT = "boot-script"
-    """What Tinkerbell's script tells iPXE and the kernel."""
     KERNEL = "kernel"
     HOOK = "hook"
-    """Hook's own init and services, other than those that have a name here."""
     GUEST_NETWORK = "guest-network"
-    """How Hook sets up its network: interface, address, route, VLAN."""
     CLOCK = "clock"
     DNS = "dns"
     DOCKER = "docker"
@@ -56,13 +51,44 @@ class Party(StrEnum):
     TLS = "tls"
     WORKER = "worker"
     TINK = "tink"
-    """Tinkerbell's server, and what it was told: Hardware, Template, Workflow."""
     ACTION = "action"
     TEMPLATE = "template"
     DISK = "disk"
     LAB = "lab"
-    """hooklab itself."""
     HOST = "host"
-    """The computer that the lab runs on."""
     SCENARIO = "scenario"
     UNKNOWN = "unknown"
+
+    @property
+    def meaning(self) -> str:
+        """What belongs to it, in half a sentence."""
+        return _PARTIES[self]
+
+
+_PARTIES = {
+    Party.MACHINE: "the hardware: memory, power, what it switches off by itself",
+    Party.FIRMWARE: "BIOS, UEFI and what of them asks for the network boot program",
+    Party.LINK: "cables, switches, routers and firewalls between two ends that did their part",
+    Party.DHCP: "the DHCP server or proxy, and what it says",
+    Party.TFTP: "the TFTP server",
+    Party.HTTP: "the web server of scripts, boot programs, kernel and initramfs",
+    Party.IPXE: "iPXE, where it does not do what it was told",
+    Party.BOOT_SCRIPT: "what Tinkerbell's script tells iPXE and the kernel",
+    Party.KERNEL: "Linux and its drivers",
+    Party.HOOK: "Hook's init and services, but those that are named here",
+    Party.GUEST_NETWORK: "how Hook sets up its network: interface, address, route, VLAN",
+    Party.CLOCK: "the machine's clock, and the time server that should set it",
+    Party.DNS: "the name server, and what it knows",
+    Party.DOCKER: "the docker engine in Hook",
+    Party.REGISTRY: "the registry, its certificate, its credentials and what it has",
+    Party.TLS: "an agreement on TLS that does not come about",
+    Party.WORKER: "tink-worker or tink-agent",
+    Party.TINK: "Tinkerbell's server, and the Hardware and Workflow it was given",
+    Party.ACTION: "an action of the workflow",
+    Party.TEMPLATE: "what the Template asks for: volumes, images, timeouts",
+    Party.DISK: "the machine's disk",
+    Party.LAB: "hooklab itself",
+    Party.HOST: "the computer that the lab runs on: no room on its disk, no memory",
+    Party.SCENARIO: "the scenario file",
+    Party.UNKNOWN: "not enough evidence",
+}

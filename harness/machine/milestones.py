@@ -103,6 +103,8 @@ _FAILURES: Final = {
 }
 """Known failure texts of firmware, kernel, docker, Hook and tink-worker, by a name for people."""
 _ANY_FAILURE: Final = re.compile("|".join(f"(?:{text})" for text in _FAILURES.values()))
+_KERNEL_LINE: Final = re.compile(r"\[ *\d+\.\d{6}\] ")
+"""printk's time stamp; Linux, kernel/printk/printk.c, print_time."""
 _CHANGING: Final = re.compile(
     r"^\[ *\d+\.\d+\] |\b\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d{10}\.\d+|:\d{4,5}(?=->)"
 )
@@ -129,15 +131,37 @@ class Milestones:
         self._said: Counter[tuple[str, str]] = Counter()
         """How often a console said a failure."""
         self._told: Counter[str] = Counter()
+        self._broken_off: dict[str, str] = {}
+        """Console → the beginning of a line that the kernel broke into."""
 
     def reboot(self) -> None:
         """Start over: the machine was reset."""
         self._seen.clear()
         self._said.clear()
         self._told.clear()
+        self._broken_off.clear()
 
     def read(self, console: str, text: str, partial: bool) -> None:
-        """Look at one line (a ``LineReader`` for ``Console.read_lines``)."""
+        """Look at one line (a ``LineReader`` for ``Console.read_lines``).
+
+        The kernel prints in the middle of other programs' lines: both are looked at whole.
+        """
+        if partial:
+            self._look(console, text, partial=True)
+            return
+        inside = _KERNEL_LINE.search(text)
+        if inside and inside.start():
+            self._look(console, text[inside.start() :])
+            # What it broke off goes on in the next line that is not the kernel's.
+            self._broken_off[console] = text[: inside.start()]
+            self._look(console, text[: inside.start()])
+            return
+        head = "" if inside else self._broken_off.pop(console, "")
+        self._look(console, text)
+        if head:
+            self._look(console, head + text)
+
+    def _look(self, console: str, text: str, *, partial: bool = False) -> None:
         for milestone in _MILESTONES:
             # A partial line may go on: only a prompt is known to be complete.
             if partial and not milestone.prompt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.machine.console import LineSplitter
 from harness.machine.milestones import Milestones
 from harness.timeline import Timeline
 
@@ -151,3 +152,37 @@ def test_a_firmware_says_what_it_does(
     (event,) = timeline.events
     assert event.name == name
     assert event.fields == {**fields, "console": "ttyS0"}
+
+
+def test_the_kernel_breaks_into_lines() -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    for line in (
+        "hook-bootkit: image pull fai[   51.147946] Kernel panic - not syncing: x",
+        "[   51.200000] CPU: 0 PID: 1",
+        "lure: x509: certificate signed by unknown authority",
+    ):
+        milestones.read("ttyS1", line, False)
+    assert [event.get("pattern") or event.name for event in timeline] == [
+        "guest.panicked",
+        "certificate refused",
+        "image pull failure",
+    ]
+    assert timeline.events[-1]["line"].startswith("hook-bootkit: image pull failure: x509")
+
+
+def test_escape_sequences_do_not_hide_a_failure() -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    splitter = LineSplitter()
+    octets = (
+        b"\x1b[2J\x1b[01;01H\x1b[0m\x1b[37m\x1b[40mPXE-\x1b[1mE18\x1b[0m: Server resp\rPXE-E18"
+        b": Server response timeout.\r\n\x1b[31mFailed to load\x1b[0m initrd\xff\xfe\r\n"
+    )
+    for at in range(0, len(octets), 7):
+        for line in splitter.feed(octets[at : at + 7]):
+            milestones.read("ttyS0", line, False)
+    assert [event.get("pattern") for event in timeline] == [
+        "firmware found no network",
+        "boot script failed",
+    ]

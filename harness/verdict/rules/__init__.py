@@ -6,18 +6,21 @@ evidence", said with what was seen last.
 * ``case`` — what a rule looks at and what it says.
 * ``anywhere`` — panics, QEMU's end, and what a console said last.
 * ``firmware``, ``ipxe``, ``hook``, ``registry``, ``workflow`` — one module a part of the boot.
+* ``clock``, ``dns``, ``words`` — what several of them ask: a wrong clock, a name that nobody
+  resolves, and what the worker says of itself.
 * ``dhcp``, ``http``, ``tink`` — what several of them share, or what one of them is made of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from harness.phases import Party, Phase
 from harness.verdict.rules import anywhere, firmware, hook, ipxe, registry, workflow
 from harness.verdict.rules.case import Case, Finding, Rule
 
-__all__ = ["Case", "Finding", "Rule", "find"]
+__all__ = ["Case", "Finding", "Rule", "by_phase", "find"]
 
 _BY_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = {
     **firmware.RULES,
@@ -26,6 +29,11 @@ _BY_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = {
     **registry.RULES,
     **workflow.RULES,
 }
+
+
+def by_phase() -> Mapping[Phase, tuple[Rule, ...]]:
+    """Return the rules of each phase, the surest first."""
+    return _BY_PHASE
 
 
 def find(case: Case) -> Finding:

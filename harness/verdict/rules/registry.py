@@ -208,6 +208,7 @@ def _worker_ends(case: Case) -> Finding | None:
 
 
 def _worker_silent(case: Case) -> Finding | None:
+    """F28, F57: nobody asks for the worker, or nothing comes of its image."""
     ends = _worker_ends(case)
     if ends:
         return ends

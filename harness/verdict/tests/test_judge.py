@@ -10,7 +10,8 @@ import pytest
 
 from harness.phases import Party, Phase
 from harness.scenario.tests.samples import MAC, Tape, change, good_boot, report
-from harness.verdict import judge
+from harness.timeline import read_timeline
+from harness.verdict import judge, told_to_the_end
 
 
 def test_a_good_boot_passes() -> None:
@@ -479,5 +480,17 @@ def test_a_boot_cut_off_anywhere_is_judged() -> None:
     events = good_boot().events
     for length in range(len(events)):
         verdict = judge(events[:length])
+        assert verdict.because
+        assert verdict.passed == (verdict.reached is Phase.DONE)
+
+
+def test_a_timeline_torn_anywhere_is_judged(tmp_path: Path) -> None:
+    """SIGKILL leaves half a line behind."""
+    octets = "".join(event.to_json() + "\n" for event in good_boot().events).encode()
+    file = tmp_path / "timeline.jsonl"
+    for cut in range(1, len(octets), 211):
+        file.write_bytes(octets[:cut])
+        events = told_to_the_end(read_timeline(file))
+        verdict = judge(events)
         assert verdict.because
         assert verdict.passed == (verdict.reached is Phase.DONE)

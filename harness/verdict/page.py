@@ -1,0 +1,111 @@
+"""Events, phases, parties and rules as a page for people: ``VERDICTS.md``, made from the code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.events import EVENTS
+from harness.phases import Party, Phase
+from harness.verdict.rules import anywhere, by_phase
+from harness.verdict.rules.case import Rule
+from harness.verdict.watch import RULES
+from harness.verdict.watch.silence import BUDGETS
+
+PAGE: Final = Path(__file__).with_name("VERDICTS.md")
+
+_INTRODUCTION: Final = """\
+# Events and verdicts
+
+Made from the code by `python -m harness.dev.verdicts`.
+
+Everything a run sees is an event in `timeline.jsonl`. The verdict on a run is a function of these
+events alone; of faults (`fault.*`) and of what came after `run.decided` or `dossier.begun` it takes
+no notice. It names the phase the boot ended in, who is to blame, and why, with the events that
+prove it. `hooklab report RUN` judges a folder again; a timeline that was cut off will do.
+"""
+_RULES: Final = """\
+## Rules
+
+Asked in this order; the first that the events prove is the verdict. F-numbers are those of failures
+seen in the field. What no rule proves is "not enough evidence", said with what was seen last.
+"""
+_EARLY: Final = """\
+## Early ends
+
+A run need not wait for its deadline once no later event can save it. `run.decided` names the rule.
+No rule holds while a fault that the scenario declares is still to begin or to end by itself, but
+those marked *firm*, which only a hand at the machine could change. Rules without *always* hold only
+for runs that wait for a workflow. Silences are three times as long at most where the deadline is
+longer than ten minutes, in proportion; time in which the machine is held, or the host sleeps, does
+not count.
+"""
+
+
+def page() -> str:
+    """Return ``VERDICTS.md``."""
+    lines = [_INTRODUCTION, "## Phases", ""]
+    lines += _table(("phase", "as a person reads it"), [(f"`{p}`", p.words) for p in Phase])
+    lines += ["", "## Parties", ""]
+    lines += _table(("blame", "what belongs to it"), [(f"`{p}`", p.meaning) for p in Party])
+    lines += ["", _RULES]
+    lines += _rules("In every phase, first", anywhere.FIRST)
+    for phase, rules in by_phase().items():
+        lines += _rules(f"In {phase.words}", rules)
+    lines += _rules("In every phase, last", anywhere.LAST)
+    lines += [_EARLY]
+    lines += _table(
+        ("rule", "", "meaning", "what it goes by"),
+        [
+            (
+                f"`{rule.name}`",
+                ", ".join(_marks(rule.firm, not rule.needs_workflow)),
+                _sentence(rule.__doc__),
+                "see below" if rule.name == "silence" else rule.source,
+            )
+            for rule in RULES
+        ],
+    )
+    lines += ["", "Silence ends a run after:", ""]
+    lines += _table(
+        ("phase", "seconds", "because"),
+        [(f"`{phase}`", f"{budget[0]:g}", budget[2]) for phase, budget in BUDGETS.items()],
+    )
+    lines += ["", "## Events", ""]
+    lines += _table(
+        ("event", "meaning", "fields"),
+        [
+            (f"`{name}`", kind.meaning, " ".join(f"`{field}`" for field in kind.fields))
+            for name, kind in EVENTS.items()
+        ],
+    )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _marks(firm: bool, always: bool) -> Iterator[str]:
+    if firm:
+        yield "firm"
+    if always:
+        yield "always"
+
+
+def _rules(title: str, rules: Sequence[Rule]) -> Iterator[str]:
+    yield f"### {title}"
+    yield ""
+    for rule in rules:
+        yield f"- `{rule.__name__.lstrip('_')}`: {_sentence(inspect.getdoc(rule))}"
+    yield ""
+
+
+def _sentence(text: str | None) -> str:
+    """Return a docstring's first paragraph on one line."""
+    return " ".join((text or "").strip().split("\n\n")[0].split())
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
