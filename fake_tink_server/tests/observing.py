@@ -76,7 +76,8 @@ class Observation:
         if stage.tls == "off":
             return None
         own = self._authority.issue(*NAMES)
-        return ServerTls(certificate_chain=own.chain, private_key=own.key)
+        wanted = self._authority.certificate if stage.tls == "mutual" else None
+        return ServerTls(certificate_chain=own.chain, private_key=own.key, client_ca=wanted)
 
     def _environment(self, stage: Stage) -> dict[str, str]:
         if stage.tls == "off":

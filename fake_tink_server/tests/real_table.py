@@ -29,7 +29,7 @@ class Stage(_Form):
     exits: int = 0
     hangs: bool = False
     timeout_s: int = 60
-    tls: Literal["off", "trusted", "insecure"] = "off"
+    tls: Literal["off", "trusted", "insecure", "mutual"] = "off"
     restart: Literal["no", "kept", "lost"] = "no"
 
 
