@@ -59,7 +59,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "The CPU was let go", "machine mac nics firmware accel cpus memory_mib pid"
     ),
     "machine.medium.inserted": _kind(
-        "The BMC has an ISO for the CD drive", "machine url bytes requests duration_s"
+        "The BMC has an ISO for the CD drive", "machine url bytes requests duration_s placeholder"
     ),
     "machine.medium.refused": _kind(
         "The BMC got no ISO: the CD drive is empty", "machine url reason"

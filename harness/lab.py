@@ -44,6 +44,7 @@ from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
 from harness.verdict import Watch
 from harness.wire.generation import GENERATIONS
+from harness.wire.iso import MAGIC
 
 _PORT_READY: Final = timedelta(seconds=20)
 _MEDIUM_READ: Final = timedelta(minutes=2)
@@ -171,7 +172,9 @@ class Lab:
         file = PRIVATE_DIR / "medium.iso"
         try:
             medium = await self.tasks.race(
-                read_medium(url, file), Deadline.after(_MEDIUM_READ), waiting_for="the ISO"
+                read_medium(url, file, magic=iso.magic.encode() if iso.magic else MAGIC),
+                Deadline.after(_MEDIUM_READ),
+                waiting_for="the ISO",
             )
         except MediumRefused as error:
             self.timeline.record(
@@ -186,6 +189,7 @@ class Lab:
             url=url,
             bytes=medium.size_bytes,
             requests=medium.requests,
+            placeholder=medium.placeholder,
             duration_s=round(self.clock.now() - began_s, 3),
         )
 

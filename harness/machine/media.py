@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import LabError
+from harness.wire.iso import MAGIC
 
 if TYPE_CHECKING:
     import aiohttp
@@ -27,10 +29,16 @@ class Medium:
 
     size_bytes: int
     requests: int
+    placeholder: bool
+    """Whether it still holds the text that smee writes a machine's arguments over."""
 
 
-async def read_medium(url: str, target: Path, *, piece_bytes: int = PIECE_BYTES) -> Medium:
+async def read_medium(
+    url: str, target: Path, *, magic: bytes = MAGIC, piece_bytes: int = PIECE_BYTES
+) -> Medium:
     """Read ``url`` into ``target``; a server that knows no ranges is read at one go.
+
+    ``magic`` is the placeholder.
 
     Raises ``MediumRefused``. Has no deadline of its own.
     """
@@ -50,7 +58,12 @@ async def read_medium(url: str, target: Path, *, piece_bytes: int = PIECE_BYTES)
                     at += file.write(body)
     except (aiohttp.ClientError, OSError) as error:
         raise MediumRefused(f"{url}: {error}") from error
-    return Medium(size_bytes=at, requests=requests)
+    return Medium(size_bytes=at, requests=requests, placeholder=_holds(target, magic))
+
+
+def _holds(file: Path, text: bytes) -> bool:
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(text) >= 0
 
 
 async def _piece(

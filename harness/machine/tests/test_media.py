@@ -61,8 +61,17 @@ async def test_it_is_read_range_by_range_and_patched_on_the_way(tmp_path: Path) 
     patch = arguments(MACHINE, SCRIPTS, static_ipam=True)
     assert b"ipam=52-54-00-00-00-01::192.168.77.10:" in patch
     assert target.read_bytes() == patched(content, patch)
+    assert not medium.placeholder
     ranges = [e["range"] for e in named(timeline.events, "http.request.received") if e["range"]]
     assert "bytes=300000-399999" in ranges
+
+
+async def test_an_iso_that_nobody_patched_is_known(tmp_path: Path) -> None:
+    image = tmp_path / "x.iso"
+    image.write_bytes(bytes(99) + MAGIC + bytes(99))
+    async with served(image) as (base, _):
+        medium = await read_medium(f"{base}/hook/x.iso", tmp_path / "medium", piece_bytes=500)
+    assert medium.placeholder
 
 
 async def test_a_server_without_ranges_is_read_at_one_go(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ evidence", said with what was seen last.
 * ``firmware``, ``ipxe``, ``hook``, ``registry``, ``workflow`` — one module a part of the boot.
 * ``clock``, ``dns``, ``words`` — what several of them ask: a wrong clock, a name that nobody
   resolves, and what the worker says of itself.
+* ``medium`` — machines that boot from an ISO; asked before those.
 * ``dhcp``, ``http``, ``tink`` — what several of them share, or what one of them is made of.
 """
 
@@ -17,17 +18,20 @@ from collections.abc import Mapping
 from typing import Final
 
 from harness.phases import Party, Phase
-from harness.verdict.rules import anywhere, firmware, hook, ipxe, registry, workflow
+from harness.verdict.rules import anywhere, firmware, hook, ipxe, medium, registry, workflow
 from harness.verdict.rules.case import Case, Finding, Rule
 
 __all__ = ["Case", "Finding", "Rule", "by_phase", "find"]
 
-_BY_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = {
+_OF_PARTS: Final[dict[Phase, tuple[Rule, ...]]] = {
     **firmware.RULES,
     **ipxe.RULES,
     **hook.RULES,
     **registry.RULES,
     **workflow.RULES,
+}
+_BY_PHASE: Final = {
+    phase: (*medium.RULES.get(phase, ()), *rules) for phase, rules in _OF_PARTS.items()
 }
 
 

@@ -56,6 +56,35 @@ def case(phase: str, blame: str, because: str) -> Callable[[Callable[[], Tape]],
     return add
 
 
+URL = f"http://192.168.77.1:7080/iso/{MAC}/hook.iso"
+
+
+@case(
+    "firmware-dhcp",
+    "http",
+    "the machine's CD drive is empty, its BMC got no ISO: “the server answers 404”",
+)
+def no_medium() -> Tape:
+    tape = Tape()
+    tape.add(1, "machine", "machine.medium.refused", url=URL, reason="the server answers 404")
+    tape.add(2, "machine", "machine.powered_on", mac=MAC)
+    return tape
+
+
+@case(
+    "hook-boot",
+    "http",
+    "the ISO came to the machine unpatched: its placeholder stands where Hook's kernel arguments "
+    "belong, so Hook knows neither worker_id nor grpc_authority",
+)
+def iso_unpatched() -> Tape:
+    tape = Tape()
+    tape.add(1, "machine", "machine.medium.inserted", url=URL, bytes=9, placeholder=True)
+    tape.add(2, "machine", "machine.powered_on", mac=MAC)
+    tape.add(30, "dhcp", "dhcp.discover.received", mac=MAC, stage="guest")
+    return tape
+
+
 @case("firmware-dhcp", "firmware", "the firmware never asked for an address")
 def no_discover() -> Tape:
     return good_boot().until("machine.powered_on")
