@@ -20,7 +20,7 @@ from typing import Any, Final
 from fake_tink_server.answers import Code, Discovered, Enrolled, Note, NotEnrolled, Refused
 from fake_tink_server.attributes import ANNOTATION, MAX_ANNOTATION
 from fake_tink_server.catalog import Catalog, Loaded
-from fake_tink_server.objects import API_VERSION, Hardware, Workflow, WorkflowRuleSet
+from fake_tink_server.objects import API_VERSION, NAME, Hardware, Workflow, WorkflowRuleSet
 from fake_tink_server.patterns import Pattern, read_pattern
 from fake_tink_server.workflow import Workflow as Run
 from harness.documents import suggest
@@ -64,6 +64,8 @@ class Auto:
         ``enroll_discovered`` is what such Hardware has as ``spec.auto.enrollmentEnabled``. Raises
         ``ScenarioError`` at the place of a rule that is none.
         """
+        if not NAME.fullmatch(namespace):
+            raise ScenarioError(f"{namespace!r} is no namespace", hint="like default")
         self._discovery = discovery
         self._namespace = namespace
         self._enroll_discovered = enroll_discovered

@@ -75,9 +75,9 @@ class Catalog:
 
         Mistakes in it stand where they are in ``file``.
         """
-        head = f"{_TEMPLATE_HEAD}\nmetadata: {{name: {name}}}\nspec:\n  data: |2\n"
+        head = f"{_TEMPLATE_HEAD}\nmetadata: {{name: '{name}'}}\nspec:\n  data: |2\n"
         above, indent = head.count("\n"), "    "
-        body = "".join(f"{indent}{line}\n" if line else "\n" for line in text.splitlines())
+        body = "".join(f"{indent}{line}\n" if line else "\n" for line in text.split("\n"))
 
         def place(line: int, column: int) -> Position:
             return Position(

@@ -19,7 +19,8 @@ API_VERSION: Final = "tinkerbell.org/v1alpha1"
 _MAC: Final = re.compile(
     r"([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|([0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}"
 )
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""What Kubernetes allows as the name of an object."""
 
 
 def _mac(value: str) -> str:
@@ -38,7 +39,7 @@ def _address(value: str) -> str:
 
 
 def _object_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
+    if not NAME.fullmatch(value):
         raise Mistake(
             f"{value!r} is no Kubernetes name",
             hint="lower-case letters, digits, '-' and '.', beginning and ending with one of the "

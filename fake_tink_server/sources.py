@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.documents.document import MAX_BYTES
 from harness.errors import Position, ScenarioError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Sources:
         from fake_tink_server.catalog import Catalog
 
         catalog = Catalog()
+        if not all(self.workers):
+            raise ScenarioError("a worker's id is empty", hint="like 52:54:00:12:34:56")
         for path in self.paths:
             if path.is_dir() and not any(each.suffix in SUFFIXES for each in path.iterdir()):
                 raise ScenarioError(
@@ -63,8 +66,7 @@ class Sources:
                     at=Position(file=path, line=0),
                 )
         for path in self.files():
-            if not _add_data(catalog, path):
-                catalog.add(path)
+            _add_file(catalog, path)
         for name, text in self.texts.items():
             file = Path(f"<{name}>")
             if _is_data(text):
@@ -121,16 +123,18 @@ def _stamps(files: Sequence[Path]) -> Iterator[tuple[str, int, int, int]]:
             yield str(file), seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
-def _add_data(catalog: Catalog, path: Path) -> bool:
-    """Take the file as a template's data when that is what it is."""
+def _add_file(catalog: Catalog, path: Path) -> None:
+    """Read a file once, as it may be a pipe."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            text = file.read(4 * MAX_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return False  # the catalog says what is wrong
-    if not _is_data(text):
-        return False
-    catalog.add_template_data(text, file=path, name=_name(path.stem))
-    return True
+        catalog.add(path)  # says what is wrong, and where
+        return
+    if _is_data(text):
+        catalog.add_template_data(text, file=path, name=_name(path.stem))
+    else:
+        catalog.add(text, file=path)
 
 
 def _is_data(text: str) -> bool:

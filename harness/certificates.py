@@ -271,7 +271,7 @@ def server_context(
             with _file(certificate.chain) as chain, _file(certificate.key) as key:
                 context.load_cert_chain(chain, key)
         if client_ca is not None:
-            context.load_verify_locations(cadata=client_ca.decode("ascii", errors="replace"))
+            context.load_verify_locations(cadata=client_ca.decode("ascii", errors="ignore"))
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         which = ""

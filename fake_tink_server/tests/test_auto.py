@@ -5,6 +5,7 @@ That the answers are Tinkerbell's own is tested in ``tinkerbell/test_enrollment`
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import fake_tink_server
-from fake_tink_server.auto import valid_name
+from fake_tink_server.answers import Refused
+from fake_tink_server.auto import Auto, valid_name
+from fake_tink_server.catalog import Catalog
+from fake_tink_server.engine import Engine
 from fake_tink_server.lines import line_of
 from fake_tink_server.proto import agent_pb2 as pb
 from harness.errors import ScenarioError
@@ -138,6 +144,31 @@ def test_mistakes_stand_where_they_are(tmp_path: Path, find: str, put: str, comp
         fake_tink_server.serve(tmp_path)
     assert str(file) in str(caught.value)
     assert complaint in str(caught.value)
+
+
+TEXT = st.text(max_size=12)
+
+
+@given(
+    agent=TEXT,
+    macs=st.lists(TEXT | st.just("52:54:00:00:00:01"), max_size=3),
+    disks=st.lists(st.fixed_dictionaries({}, optional={"name": TEXT, "size": TEXT}), max_size=3),
+)
+@example(agent="\x00\x85\ufeff: #", macs=["\ud7ff"], disks=[{"size": "1"}])
+def test_whatever_an_agent_says(agent: str, macs: list[str], disks: list[dict[str, str]]) -> None:
+    catalog = Catalog()
+    catalog.add(TEMPLATE, file=Path("t"))
+    catalog.add(RULES, file=Path("r"))
+    engine = Engine(auto=Auto(catalog, discovery=True))
+    said = {"networkInterfaces": [{"mac": mac} for mac in macs], "blockDevices": disks}
+    for _ in range(2):
+        notes = engine.discover(agent, said)
+        assert len(catalog.hardware) <= 1
+        assert not notes or [each.object.spec.agent_id for each in catalog.hardware.values()] == [
+            agent
+        ]
+        with contextlib.suppress(Refused):
+            engine.enroll(agent, said, 0.0)
 
 
 def test_names() -> None:
