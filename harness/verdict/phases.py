@@ -58,6 +58,7 @@ class PhaseTracker:
     _digest: str = ""
     _address: str | None = None
     _file: str = ""
+    _medium: str = ""
 
     @property
     def phase(self) -> Phase:
@@ -75,6 +76,8 @@ class PhaseTracker:
             self.power_on_s = event.t
             self.machine = event
         if self.power_on_s is None:
+            if event.name == "machine.medium.inserted":
+                self._medium = posixpath.basename(str(event.get("url", "")))
             return None
         self.last_s = max(self.last_s, event.t - self.power_on_s)
         begins = _BEGINS.get(event.name)
@@ -121,6 +124,10 @@ class PhaseTracker:
             observe(self, event)
 
     # -- what a phase's line says
+
+    def _powered_on(self, _event: Event) -> None:
+        if self._medium:
+            self._detail(Phase.FIRMWARE_DHCP, f"{self._medium} in the CD drive")
 
     def _leased(self, event: Event) -> None:
         if self.phase is Phase.FIRMWARE_DHCP:
@@ -272,6 +279,7 @@ _BEGINS: Final[dict[str, Callable[[Event], Phase | None]]] = {
 }
 
 _OBSERVE: Final[dict[str, Callable[[PhaseTracker, Event], None]]] = {
+    "machine.powered_on": PhaseTracker._powered_on,
     "dhcp.offer.sent": PhaseTracker._leased,
     "dhcp.ack.sent": PhaseTracker._leased,
     "tftp.transfer.progressed": PhaseTracker._progressed,

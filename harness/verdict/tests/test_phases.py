@@ -81,6 +81,16 @@ def test_uefi_http_boot() -> None:
     assert tracker.spans[1].detail == "ipxe.efi 1.0 MB by HTTP"
 
 
+def test_a_boot_from_an_iso() -> None:
+    tape = Tape()
+    tape.add(0, "machine", "machine.medium.inserted", url="http://x/iso/m/hook.iso", bytes=9)
+    tape.add(1, "machine", "machine.powered_on", mac=MAC)
+    tape.add(9, "machine", "guest.kernel.started", version="6.1.0")
+    tracker = track(tape.events)
+    assert [span.phase for span in tracker.spans] == [Phase.FIRMWARE_DHCP, Phase.HOOK_BOOT]
+    assert tracker.spans[0].detail == "hook.iso in the CD drive"
+
+
 def test_an_aborted_size_question_is_no_download() -> None:
     tape = good_boot().until("tftp.transfer.aborted")
     assert track(tape.events).phase is Phase.NBP_DOWNLOAD
