@@ -231,6 +231,8 @@ def final_block(
             lines.append(_entry("expect", f"{outcome.expectation}   {style.dim(outcome.at)}"))
             lines.append(_entry("", f"expected  {outcome.expected}"))
             lines.append(_entry("", f"found     {outcome.found}"))
+    if verdict.ended:
+        lines.append(_entry("ended", f"early: {verdict.ended}"))
     if verdict.evidence:
         lines.append(_entry("proof", f"events {ranges(verdict.evidence)} of timeline.jsonl"))
     if verdict.hint and failed_in:

@@ -31,6 +31,8 @@ class Verdict:
     """Sequence numbers of the events that prove it."""
     hint: str | None = None
     """What to try, when that follows from the evidence."""
+    ended: str | None = None
+    """Why the run did not go on to its deadline, when it did not have to."""
 
     @property
     def passed(self) -> bool:
@@ -93,6 +95,7 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
             because="everything that the scenario expects was seen",
             evidence=(met[-1].seq,),
         )
+    decided = named(events, "run.decided")
     finding = _from_outside(events) or find(Case(events=events, tracker=tracker, phase=reached))
     ended = named(events, "run.finished")
     late = bool(ended) and ended[-1].get("outcome") == "deadline"
@@ -103,6 +106,7 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
         because=f"{finding.because}; then the deadline passed" if late else finding.because,
         evidence=tuple(event.seq for event in finding.evidence[-_MOST_EVIDENCE:]),
         hint=finding.hint,
+        ended=str(decided[-1].get("because")) if decided else None,
     )
 
 
