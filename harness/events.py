@@ -36,6 +36,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "run.started": _kind("A run began", "scenario item run_dir wall version"),
     "run.finished": _kind("A run ended", "outcome"),
     "expectations.met": _kind("All that a run without a workflow waits for was seen"),
+    "run.awaits.disk": _kind("After its workflow the run waits for the first boot from disk"),
     "run.interrupted": _kind("The run was stopped before its end", "reason"),
     "run.decided": _kind(
         "No later event can save the run; it need not go on", "rule because evidence hang"

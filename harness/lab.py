@@ -20,6 +20,7 @@ from uuid import NAMESPACE_OID, uuid5
 from harness.brief import Brief
 from harness.clock import Clock, Deadline
 from harness.errors import ExpectationFailed, LabError
+from harness.facts import workflow_state
 from harness.faults.plan import FaultPlan
 from harness.lab_dossier import DossierTaker
 from harness.lab_faults import Hands
@@ -48,6 +49,7 @@ from harness.wire.iso import MAGIC
 
 _PORT_READY: Final = timedelta(seconds=20)
 _MEDIUM_READ: Final = timedelta(minutes=2)
+_DISK_BOOTED: Final = "guest.disk.booted"
 _STOP_STEP: Final = timedelta(seconds=5)
 """How long one part of the lab may take to stop."""
 
@@ -267,6 +269,8 @@ class Lab:
         deadline, or at once what failed the lab.
         """
         deadline = Deadline.after(timedelta(seconds=self.item.deadline_s))
+        if self._awaits_disk:
+            self.timeline.record("run", "run.awaits.disk")
         watch = Watch(
             deadline_s=self.item.deadline_s,
             workflow=bool(self.tink.server.engine.workflows),
@@ -283,11 +287,25 @@ class Lab:
     async def _until_over(self, deadline: Deadline) -> None:
         if self.tink.server.engine.workflows:
             await self.wait_for_workflow(deadline=deadline)
+            if self._awaits_disk and workflow_state(self.timeline.events) == "SUCCESS":
+                await self.tasks.race(
+                    self.timeline.wait_for(partial(_is_named, _DISK_BOOTED)),
+                    deadline,
+                    waiting_for="the first boot from disk",
+                )
         else:
             await self.tasks.race(
                 self._until_expectations_hold(), deadline, waiting_for="what the scenario expects"
             )
             self.timeline.record("run", "expectations.met")
+
+    @property
+    def _awaits_disk(self) -> bool:
+        """Whether the run goes on, after its workflow, to what the workflow installed."""
+        return bool(self.tink.server.engine.workflows) and any(
+            each.key == "event" and each.value.get("name") == _DISK_BOOTED
+            for each in self.item.expectations
+        )
 
     async def _until_expectations_hold(self) -> None:
         """Return once every event and console line that is expected was seen, in any order."""

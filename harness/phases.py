@@ -16,6 +16,8 @@ class Phase(StrEnum):
     HOOK_BOOT = "hook-boot"
     WORKER_PULL = "worker-pull"
     WORKFLOW = "workflow"
+    DISK_BOOT = "disk-boot"
+    """Only of a run that waits for it: the first boot of what the workflow installed."""
     DONE = "done"
 
     @property
@@ -27,6 +29,7 @@ class Phase(StrEnum):
 _TITLES = {
     Phase.FIRMWARE_DHCP: "firmware dhcp",
     Phase.KERNEL_INITRAMFS: "kernel, initramfs",
+    Phase.DISK_BOOT: "first boot from disk",
 }
 
 

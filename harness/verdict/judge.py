@@ -79,12 +79,16 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
     reached = tracker.phase
     if reached is Phase.DONE:
         changes = named(events, "tink.workflow.changed")
+        booted = named(events, "guest.disk.booted") if tracker.awaits_disk else []
+        after = f"; the machine booted from {booted[-1].get('disk')}" if booted else ""
         return Verdict(
             reached=reached,
             failed_in=None,
             blame=None,
-            because=f"workflow {changes[-1].get('workflow_id')} ended {workflow_state(events)}",
-            evidence=(changes[-1].seq,),
+            because=(
+                f"workflow {changes[-1].get('workflow_id')} ended {workflow_state(events)}{after}"
+            ),
+            evidence=(changes[-1].seq, *(event.seq for event in booted[-1:])),
         )
     met = named(events, "expectations.met")
     if met and not named(events, "lab.failed"):

@@ -53,6 +53,8 @@ class PhaseTracker:
     """What is being downloaded just now."""
     actions: dict[str, str] = field(default_factory=dict)
     """Action name → latest state, in the order of the workflow once it is known."""
+    awaits_disk: bool = False
+    """Whether the run goes on, after its workflow, to the first boot from disk."""
     _artifacts: dict[str, int] = field(default_factory=dict)
     _resolved: dict[str, int] = field(default_factory=dict)
     _digest: str = ""
@@ -75,6 +77,8 @@ class PhaseTracker:
         if event.name == "machine.powered_on" and self.power_on_s is None:
             self.power_on_s = event.t
             self.machine = event
+        if event.name == "run.awaits.disk":
+            self.awaits_disk = True
         if self.power_on_s is None:
             if event.name == "machine.medium.inserted":
                 self._medium = posixpath.basename(str(event.get("url", "")))
@@ -82,6 +86,10 @@ class PhaseTracker:
         self.last_s = max(self.last_s, event.t - self.power_on_s)
         begins = _BEGINS.get(event.name)
         wanted = begins(event) if begins else None
+        if wanted is Phase.DONE and self.awaits_disk:
+            wanted = Phase.DISK_BOOT
+        if event.name == "guest.disk.booted" and self.phase is Phase.DISK_BOOT:
+            wanted = Phase.DONE
         ended = self._advance(wanted, event) if wanted else None
         self._observe(event)
         return ended

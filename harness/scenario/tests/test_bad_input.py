@@ -327,7 +327,7 @@ EDITS = {
         "verdict: {failed in: worker-pul}\ntemplate:",
         "mine.yaml:6:22: verdict.failed in: 'worker-pul' is not known\n"
         "    did you mean 'worker-pull'? known here: power-on, firmware-dhcp, nbp-download, ipxe, "
-        "kernel-initramfs, hook-boot, worker-pull, workflow, done",
+        "kernel-initramfs, hook-boot, worker-pull, workflow, disk-boot, done",
     ),
     "unknown verdict": (
         "template:",

@@ -5,7 +5,8 @@ evidence", said with what was seen last.
 
 * ``case`` — what a rule looks at and what it says.
 * ``anywhere`` — panics, QEMU's end, and what a console said last.
-* ``firmware``, ``ipxe``, ``hook``, ``registry``, ``workflow`` — one module a part of the boot.
+* ``firmware``, ``ipxe``, ``hook``, ``registry``, ``workflow``, ``disk`` — one module a part of the
+  boot.
 * ``clock``, ``dns``, ``words`` — what several of them ask: a wrong clock, a name that nobody
   resolves, and what the worker says of itself.
 * ``medium`` — machines that boot from an ISO; asked before those.
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from harness.phases import Party, Phase
-from harness.verdict.rules import anywhere, firmware, hook, ipxe, medium, registry, workflow
+from harness.verdict.rules import anywhere, disk, firmware, hook, ipxe, medium, registry, workflow
 from harness.verdict.rules.case import Case, Finding, Rule
 
 __all__ = ["Case", "Finding", "Rule", "by_phase", "find"]
@@ -29,6 +30,7 @@ _OF_PARTS: Final[dict[Phase, tuple[Rule, ...]]] = {
     **hook.RULES,
     **registry.RULES,
     **workflow.RULES,
+    **disk.RULES,
 }
 _BY_PHASE: Final = {
     phase: (*medium.RULES.get(phase, ()), *rules) for phase, rules in _OF_PARTS.items()

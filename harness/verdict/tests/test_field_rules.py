@@ -387,6 +387,48 @@ def f1_from_disk() -> Tape:
     return tape
 
 
+def installed() -> Tape:
+    tape = Tape()
+    for event in good_boot().until("tink.workflow.changed", state="STATE_SUCCESS").events:
+        tape.add(event.t, event.source, event.name, **event.fields)
+        if event.name == "machine.powered_on":
+            tape.add(event.t, "run", "run.awaits.disk")
+    return tape
+
+
+def restarted() -> Tape:
+    tape = installed()
+    tape.add(80, "machine", "machine.reset", reason="guest-reset", guest=True)
+    return tape
+
+
+@case("disk-boot", "action", "the machine was not restarted after it")
+def f65_never_restarted() -> Tape:
+    return installed()
+
+
+@case("disk-boot", "disk", "found nothing to boot: “No bootable device.”")
+def f75_nothing_on_disk() -> Tape:
+    tape = restarted()
+    tape.add(99, "machine", "firmware.gave_up", line="No bootable device.", console="ttyS0")
+    return tape
+
+
+@case("disk-boot", "tink", "was booted from the network again, once")
+def f5_netboots_again() -> Tape:
+    tape = restarted()
+    tape.add(99, "http", "http.script.served", id=9, mac=MAC, path="/auto.ipxe", script="#!ipxe")
+    return tape
+
+
+def test_the_first_boot_from_disk_is_the_end() -> None:
+    tape = restarted()
+    tape.add(99, "machine", "guest.disk.booted", disk="vda", console="ttyS0")
+    verdict = judge(tape.events)
+    assert verdict.passed
+    assert verdict.because == "workflow default/hello ended SUCCESS; the machine booted from vda"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_named(name: str) -> None:
     make, phase, blame, because = CASES[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from harness.phases import Phase
 from harness.timeline import Event
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
@@ -29,6 +30,7 @@ class NoWork(Rule):
     )
     _TIMES: Final = 3
     _SECONDS: Final = 12.0
+    _REBOOT_S: Final = 60.0
 
     def __init__(self) -> None:
         self._idle = Streak()
@@ -50,7 +52,9 @@ class NoWork(Rule):
 
     def ending(self, sight: Sight) -> Ending | None:
         idle = self._idle
-        if idle.count < self._TIMES or idle.lasted(sight) < self._SECONDS * sight.patience:
+        # A machine that is to restart after its workflow has to come to that first.
+        seconds = self._REBOOT_S if sight.tracker.phase is Phase.DISK_BOOT else self._SECONDS
+        if idle.count < self._TIMES or idle.lasted(sight) < seconds * sight.patience:
             return None
         return Ending(
             rule=self.name,

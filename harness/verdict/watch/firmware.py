@@ -144,7 +144,7 @@ class DhcpInVain(Rule):
         asked = self._asked
         if asked.count < self._TIMES or asked.lasted(sight) < self._SECONDS * sight.patience:
             return None
-        if sight.kernel:
+        if sight.kernel or sight.tracker.phase is Phase.DISK_BOOT:
             return None
         return Ending(
             rule=self.name,
@@ -172,7 +172,7 @@ class BootedFromDisk(Rule):
             self._booted = None
 
     def ending(self, sight: Sight) -> Ending | None:
-        if self._booted is None:
+        if self._booted is None or sight.tracker.phase in (Phase.DISK_BOOT, Phase.DONE):
             return None
         because = f"the machine booted from {self._booted.get('disk')}, not from the network"
         return Ending(rule=self.name, because=because, evidence=(self._booted,))

@@ -27,6 +27,7 @@ BUDGETS: Final[dict[Phase, tuple[float, tuple[str, ...], str]]] = {
         "dhcpcd gives up after 30 s; unpacking an initramfs takes 10 to 25 s",
     ),
     Phase.WORKER_PULL: (120, _PULL, "bootkit's longest back-off is 90 s"),
+    Phase.DISK_BOOT: (120, _EARLY, "a machine restarts, and its firmware speaks, within seconds"),
     Phase.WORKFLOW: (100, _WORK, "both workers ask for work every few seconds"),
 }
 """Phase → seconds of silence, whose events end it, and why so many."""
