@@ -12,12 +12,15 @@ import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fake_tink_server.workflow import Workflow
 from harness.scenario.item import Item
 from harness.wire.metadata import Instance
 from harness.wire.netboot import Reservation
+
+Hold = Literal["never", "failure", "always"]
+"""When a lab is kept alive after its run, until somebody lets it go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +36,10 @@ class Brief:
     """What the metadata service tells each machine of itself."""
     origin_s: float
     """CLOCK_MONOTONIC seconds at which the run began."""
+    hold: Hold = "never"
 
 
-def brief_of(item: Item, *, origin_s: float) -> Brief:
+def brief_of(item: Item, *, origin_s: float, hold: Hold = "never") -> Brief:
     """Return the brief of ``item``. Raises ``ScenarioError`` for objects that don't fit."""
     from fake_tink_server.catalog import Catalog
     from harness.instances import instance_of
@@ -59,6 +63,7 @@ def brief_of(item: Item, *, origin_s: float) -> Brief:
         instances=tuple(instance_of(loaded.object) for loaded in catalog.hardware.values()),
         workflows=tuple(job.run for job in catalog.jobs()),
         origin_s=origin_s,
+        hold=hold,
     )
 
 

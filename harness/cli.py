@@ -44,6 +44,15 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="scenario or folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write outcomes and verdicts")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML, for a CI")
+    parser.add_argument(
+        "--pause-on-failure",
+        action="store_true",
+        help="keep the lab of a boot that failed alive until Ctrl-C, and say how to look into it",
+    )
+    _configure_choice(parser)
+
+
+def _configure_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", dest="only", metavar="WORD", help="only items whose name has WORD")
     parser.add_argument(
         "--set",
@@ -63,8 +72,40 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.paths,
         json_file=arguments.json,
         junit_file=arguments.junit,
+        pause_on_failure=arguments.pause_on_failure,
         only=arguments.only,
         changes=arguments.changes,
+    )
+
+
+def _configure_up(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="SCENARIO", help="a scenario")
+    _configure_choice(parser)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from harness.scenario.command import up_command
+
+    return up_command(arguments.path, only=arguments.only, changes=arguments.changes)
+
+
+def _configure_attach(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="its folder, or that one's name")
+    parser.add_argument(
+        "how", nargs="?", choices=("serial", "monitor", "shell"), default="serial",
+        help="serial line (as when left out), QEMU's monitor, or a shell in the lab's namespaces",
+    )  # fmt: skip
+    parser.add_argument(
+        "--console", choices=("ttyS0", "ttyS1"), default="ttyS0", help="which serial line"
+    )
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="shell: run this instead")
+
+
+def _attach(arguments: argparse.Namespace) -> int:
+    from harness.attach import attach_command
+
+    return attach_command(
+        arguments.run_dir, arguments.how, arguments.command, console=arguments.console
     )
 
 
@@ -190,9 +231,32 @@ VERBS: dict[str, Verb] = {
   hooklab run scenarios/hello.yaml --set worker=tink-agent@v0.25.0 --set machine.firmware=uefi
                                                 another worker, one firmware
   hooklab run scenarios/hello.yaml --set stack=smee
-                                                the real smee serves the netboot""",
+                                                the real smee serves the netboot
+  hooklab run scenarios/hello.yaml --pause-on-failure
+                                                look into the lab where it went wrong""",
         configure=_configure_run,
         run=_run,
+    ),
+    "up": Verb(
+        summary="boot a machine and keep its lab alive until Ctrl-C, to work with it",
+        examples="""\
+  hooklab up scenarios/hello.yaml -k uefi       its lab stays when the workflow is over
+  hooklab up scenarios/hello.yaml -k uefi --set deadline=60min
+                                                time to do things by hand
+  hooklab attach hello-uefi-0007 shell          from another terminal""",
+        configure=_configure_up,
+        run=_up,
+    ),
+    "attach": Verb(
+        summary="look into a lab that runs: serial line, QEMU's monitor, a shell",
+        examples="""\
+  hooklab attach runs/hello-uefi-0007           the serial line; Ctrl-] leaves
+  hooklab attach hello-uefi-0007 serial --console ttyS1
+  hooklab attach hello-uefi-0007 monitor        'info status', 'info registers', 'system_reset'
+  hooklab attach hello-uefi-0007 shell          in the lab's network and mounts, as its root
+  hooklab attach hello-uefi-0007 shell -- tcpdump -ni hook0 port 67""",
+        configure=_configure_attach,
+        run=_attach,
     ),
     "build": Verb(
         summary="build the embedded Hook, the worker and the action images",

@@ -38,6 +38,8 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "expectations.met": _kind("All that a run without a workflow waits for was seen"),
     "run.awaits.disk": _kind("After its workflow the run waits for the first boot from disk"),
     "run.interrupted": _kind("The run was stopped before its end", "reason"),
+    "run.paused": _kind("The run is over, and its lab is kept alive", "outcome reason"),
+    "run.released": _kind("A lab that was kept alive may end"),
     "run.decided": _kind(
         "No later event can save the run; it need not go on", "rule because evidence hang"
     ),

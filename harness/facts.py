@@ -84,6 +84,20 @@ def is_initramfs(path: str) -> bool:
     return name.startswith("init") or "initr" in name
 
 
+def before_pause(events: Sequence[Event]) -> list[Event]:
+    """Return the events of a run up to where its lab was only kept alive, and how it ended then.
+
+    What somebody does with a lab that is kept alive is no part of the run.
+    """
+    paused = next((event for event in events if event.name == "run.paused"), None)
+    if paused is None:
+        return list(events)
+    kept = [event for event in events if event.seq <= paused.seq]
+    outcome = {"outcome": paused.get("outcome", "ended")}
+    end = Event(seq=paused.seq + 1, t=paused.t, source="run", name="run.finished", fields=outcome)
+    return [*kept, end]
+
+
 def nearest(
     events: Sequence[Event], prefixes: tuple[str, ...], *, anchor: int | None = None, most: int = 10
 ) -> list[Event]:

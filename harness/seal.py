@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import select
 import shutil
@@ -51,6 +52,21 @@ _STOP: Final = b"stop\n"
 """What goes over the life line before it is closed on purpose."""
 _GRACE: Final = timedelta(seconds=15)
 """How long the main process may take to stop after the life line ended."""
+
+
+WAY_IN_NAME: Final = "attach.json"
+
+
+def started_at(pid: int) -> str | None:
+    """Return when a process began, in the kernel's ticks; None when it is gone.
+
+    Together with the process id this names a process for good: ids are used again.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields[19] if fields[0] != "Z" else None
 
 
 def namespace_options() -> list[str]:
@@ -184,7 +200,10 @@ class SealedProcess:
         return None
 
     def _tell_people_the_way_in(self) -> None:
-        """Write ``attach.txt`` into the run folder once: how to look into the running lab."""
+        """Write once into the run folder how to look into the running lab: ``attach.txt``.
+
+        ``attach.json`` tells ``hooklab attach`` the same.
+        """
         if self._told:
             return
         pid = self.init_pid
@@ -193,6 +212,7 @@ class SealedProcess:
         self._told = True
         spaces = "--user --preserve-credentials " if not _is_real_root() else ""
         room = f"/proc/{pid}/root{PRIVATE_DIR}"
+        way_in = {"pid": pid, "started": started_at(pid), "user": bool(spaces), "room": room}
         text = (
             "# While this lab runs (Ctrl-] leaves a console):\n"
             f"nsenter --target {pid} {spaces}--net --mount --pid\n"
@@ -202,6 +222,7 @@ class SealedProcess:
         )
         with contextlib.suppress(OSError):  # a convenience: a full disk is told by the timeline
             (self._run_dir / "attach.txt").write_text(text)
+            (self._run_dir / WAY_IN_NAME).write_text(json.dumps(way_in) + "\n")
 
     async def wait(self) -> int:
         """Return the exit status once the program ended and its last line was delivered.

@@ -21,6 +21,7 @@ from harness.seal import life_line_ended, settle_in
 if TYPE_CHECKING:
     from harness.brief import Brief
     from harness.clock import Clock
+    from harness.lab import Lab
     from harness.timeline import Event, Timeline
 
 
@@ -89,9 +90,13 @@ async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str
     from harness.tasks import TaskKeeper
 
     keeper = TaskKeeper()
+    pause = Pause(brief, timeline)
     stopped = keeper.spawn(life_line_ended(), name="life line")
-    driving = keeper.spawn(_drive(brief, run_dir, timeline), name="run")
+    driving = keeper.spawn(_drive(brief, run_dir, timeline, pause), name="run")
     await asyncio.wait({stopped, driving}, return_when=asyncio.FIRST_COMPLETED)
+    if not driving.done() and pause.holds:
+        pause.release()
+        await asyncio.wait({driving})
     if not driving.done():
         asked = not stopped.cancelled() and stopped.exception() is None and stopped.result()
         reason = "somebody asked for it" if asked else "it was killed before its end"
@@ -127,25 +132,76 @@ def _ended(error: BaseException | None, timeline: Timeline) -> str:
             return "error"
 
 
-async def _drive(brief: Brief, run_dir: Path, timeline: Timeline) -> None:
+async def _drive(brief: Brief, run_dir: Path, timeline: Timeline, pause: Pause) -> None:
     from harness.errors import DeadlineExpired, Decided, MachineLost
     from harness.lab import Lab
 
     async with Lab(brief, run_dir=run_dir, timeline=timeline) as lab:
+        failure: Exception | None = None
         try:
-            if brief.item.python:
-                from harness.scenario.python import call_test
-
-                await call_test(brief.item.python, lab)
-            else:
-                await lab.machine.power_on()
-                await lab.run_to_end()
-        except (Decided, DeadlineExpired, MachineLost) as error:
-            if not isinstance(error, Decided) or error.hang:
+            await _play(brief, lab)
+        except Exception as error:
+            failure = error  # raised below, once nobody wants to look at the lab any more
+            hang = isinstance(error, DeadlineExpired | MachineLost) or (
+                isinstance(error, Decided) and error.hang
+            )
+            if hang:
                 await lab.take_dossier(str(error))
-            raise
         finally:
             await lab.check_disks()  # however the run ends: what is on them is evidence
+        if pause.wanted(failure):
+            await pause.hold(failure)
+        if failure is not None:
+            raise failure
+
+
+async def _play(brief: Brief, lab: Lab) -> None:
+    if brief.item.python:
+        from harness.scenario.python import call_test
+
+        await call_test(brief.item.python, lab)
+    else:
+        await lab.machine.power_on()
+        await lab.run_to_end()
+
+
+class Pause:
+    """Keeps a lab alive after its run, for people who want to look at it."""
+
+    def __init__(self, brief: Brief, timeline: Timeline) -> None:
+        self._brief = brief
+        self._timeline = timeline
+        self._let_go = asyncio.Event()
+        self.holds = False
+        """Whether it keeps the lab alive just now."""
+
+    def wanted(self, failure: Exception | None) -> bool:
+        """Whether this run's lab is to be kept, by how the run ended."""
+        if self._brief.hold != "failure" or failure is not None:
+            return self._brief.hold != "never"
+        from harness.scenario.expectations import check_expectations
+        from harness.verdict import judge
+
+        events = self._timeline.events
+        met = all(one.met for one in check_expectations(self._brief.item, events))
+        return not met or judge(events).failed_in is not None
+
+    async def hold(self, failure: Exception | None) -> None:
+        """Return once it is released."""
+        self._timeline.record(
+            "run",
+            "run.paused",
+            outcome=_ended(failure, self._timeline),
+            reason=str(failure) if failure is not None else "the run came to its end",
+        )
+        self.holds = True
+        await self._let_go.wait()
+        self.holds = False
+        self._timeline.record("run", "run.released")
+
+    def release(self) -> None:
+        """Let the lab go."""
+        self._let_go.set()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import LabError
+from harness.facts import before_pause
 from harness.scenario.expectations import Outcome, check_expectations, check_verdict
 from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import read_lock
@@ -82,7 +83,7 @@ def read_run(run_dir: Path) -> RunRecord:
             hint="hooklab run makes run folders below runs/",
         )
     try:
-        events = told_to_the_end(read_timeline(timeline))
+        events = told_to_the_end(before_pause(read_timeline(timeline)))
     except ValueError as error:
         raise LabError(str(error)) from error
     item = read_lock(run_dir / LOCK_NAME)

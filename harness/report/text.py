@@ -44,6 +44,10 @@ class Style:
         """Red and bold."""
         return self(text, "1;31")
 
+    def bold(self, text: str) -> str:
+        """Bold."""
+        return self(text, "1")
+
     def dim(self, text: str) -> str:
         """Faint."""
         return self(text, "2")

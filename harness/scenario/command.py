@@ -11,7 +11,10 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from harness.attach import ways_in
+from harness.brief import Hold
 from harness.errors import Position, ScenarioError, ScenarioErrors
+from harness.facts import before_pause
 from harness.hook.images import known_images
 from harness.paths import runs_root
 from harness.progress import PlainProgress
@@ -23,6 +26,8 @@ from harness.scenario.prepare import prepare
 from harness.scenario.resolve import load_items
 from harness.scenario.runner import Outcome, RunInterrupted, RunResult, run_item
 from harness.tasks import TaskKeeper
+from harness.timeline import Event
+from harness.verdict import judge
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -37,6 +42,7 @@ def run_command(
     json_file: Path | None,
     only: str | None,
     junit_file: Path | None = None,
+    pause_on_failure: bool = False,
     changes: Sequence[str] = (),
 ) -> int:
     """Run the scenarios in ``paths`` with ``changes`` (``KEY=VALUE``); return the exit status.
@@ -49,7 +55,8 @@ def run_command(
     items = load_all(paths, only=only, changes=parse_changes(changes))
     results: list[RunResult] = []
     try:
-        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results)))
+        hold: Hold = "failure" if pause_on_failure else "never"
+        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results, hold)))
     except (asyncio.CancelledError, KeyboardInterrupt):
         cut_off = [result for result in results if result.outcome is Outcome.INTERRUPTED]
         where = f"; what there is of it: {relative(cut_off[0].run_dir)}" if cut_off else ""
@@ -158,24 +165,85 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-async def _run_all(items: Sequence[Item], runs: Path, results: list[RunResult]) -> None:
+async def _run_all(items: Sequence[Item], runs: Path, results: list[RunResult], hold: Hold) -> None:
     progress = PlainProgress()
     for item in await prepare(items, progress=progress, runs=runs):
         try:
-            results.append(await _run_shown(item, runs))
+            results.append(await _run_shown(item, runs, hold))
         except RunInterrupted as interrupted:
             results.append(interrupted.result)
             raise
 
 
-async def _run_shown(item: Item, runs: Path) -> RunResult:
+def up_command(path: Path, *, only: str | None = None, changes: Sequence[str] = ()) -> int:
+    """Run one item, and keep its lab alive until somebody asks for its end; return the status.
+
+    Raises what ``run_command`` raises, and ``ScenarioError`` for more than one item.
+    """
+    items = load_all([path], only=only, changes=parse_changes(changes))
+    if len(items) > 1:
+        known = ", ".join(item.id for item in items)
+        raise ScenarioError(f"one machine at a time, and there are {known}", hint="choose with -k")
+    results: list[RunResult] = []
+    try:
+        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results, "always")))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        if not results:
+            return EXIT_INTERRUPTED
+        print(f"down   {relative(results[0].run_dir)}")
+    return EXIT_OK
+
+
+class _PauseTeller:
+    """Says what to do with a lab that stays, and that it stays."""
+
+    def __init__(self, item: Item, style: Style, hold: Hold) -> None:
+        self._item = item
+        self._style = style
+        self._hold = hold
+        self._run_dir = ""
+        self._events: list[Event] = []
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event."""
+        if self._hold == "never":
+            return
+        self._events.append(event)
+        if event.name == "run.started":
+            self._run_dir = relative(Path(str(event.get("run_dir"))))
+        elif event.name == "machine.powered_on" and self._hold == "always":
+            print(self._style.dim(ways_in(self._run_dir)), flush=True)
+        elif event.name == "run.paused":
+            verdict = judge(before_pause(self._events))
+            failed = f"failed in {verdict.failed_in.words}: " if verdict.failed_in else ""
+            state = "UP" if self._hold == "always" else "PAUSED"
+            print(
+                f"{self._style.bold(state)}  {failed}{verdict.because}\n"
+                f"{ways_in(self._run_dir)}\n"
+                "Ctrl-C ends this lab",
+                flush=True,
+            )
+
+
+async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
     """Run one item with its progress on the terminal."""
     style = Style(colour=wants_colour(sys.stdout))
     live = LiveProgress.on(sys.stdout, item)
     tasks = TaskKeeper()
-    tasks.spawn(_tick(live), name="elapsed time")
+    teller = _PauseTeller(item, style, hold)
+    still = asyncio.Event()
+
+    def feed(event: Event) -> None:
+        if event.name == "run.paused":
+            still.set()
+            live.finish()
+        if not still.is_set():
+            live.feed(event)
+        teller.feed(event)
+
+    tasks.spawn(_tick(live, still), name="elapsed time")
     try:
-        result = await run_item(item, runs=runs, listener=live.feed)
+        result = await run_item(item, runs=runs, listener=feed, hold=hold)
     finally:
         await tasks.close()
         live.finish()
@@ -194,8 +262,8 @@ async def _run_shown(item: Item, runs: Path) -> RunResult:
     return result
 
 
-async def _tick(live: LiveProgress) -> None:
-    while live.live:
+async def _tick(live: LiveProgress, still: asyncio.Event) -> None:
+    while live.live and not still.is_set():
         await asyncio.sleep(_TICK_S)
         with contextlib.suppress(OSError):  # a terminal that went away
             live.tick()

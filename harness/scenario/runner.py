@@ -19,9 +19,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from harness.brief import brief_of, write_brief
+from harness.brief import Hold, brief_of, write_brief
 from harness.clock import Deadline
 from harness.errors import LabError
+from harness.facts import before_pause
 from harness.report.html import write_report
 from harness.report.touched import comment_on_faults
 from harness.scenario.expectations import Outcome as Finding
@@ -98,12 +99,15 @@ class RunResult:
         }
 
 
-async def run_item(item: Item, *, runs: Path, listener: Listener | None = None) -> RunResult:
+async def run_item(
+    item: Item, *, runs: Path, listener: Listener | None = None, hold: Hold = "never"
+) -> RunResult:
     """Run ``item`` in a new folder below ``runs`` and return what it came to.
 
     ``listener`` gets every event as it happens. When this is cancelled, the lab is stopped
-    cleanly, the run folder completed, and ``RunInterrupted`` raised. Raises ``OSError`` when the
-    run folder can't be made.
+    cleanly, the run folder completed, and ``RunInterrupted`` raised. With ``hold`` the lab may
+    outlive its run (``run.paused``); to be cancelled then is its normal end, and nothing
+    is raised. Raises ``OSError`` when the run folder can't be made.
     """
     started_s = time.monotonic()
     run_dir = new_run_dir(runs, item)
@@ -120,7 +124,8 @@ async def run_item(item: Item, *, runs: Path, listener: Listener | None = None) 
             listener(event)
 
     process: SealedProcess | None = None
-    brief = write_brief(brief_of(item, origin_s=started_s))
+    status: int | None = None
+    brief = write_brief(brief_of(item, origin_s=started_s, hold=hold))
     try:
         argv = [sys.executable, "-m", "harness.sealed", str(run_dir), str(brief)]
         process = await seal(argv, run_dir=run_dir, on_line=on_line, pass_fds=[brief])
@@ -129,17 +134,25 @@ async def run_item(item: Item, *, runs: Path, listener: Listener | None = None) 
         if process is not None:
             await _stop(process)
         duration_s = time.monotonic() - started_s
-        raise RunInterrupted(
-            conclude(item, events, run_dir, duration_s, interrupted=True)
-        ) from None
+        if not named(events, "run.paused"):
+            raise RunInterrupted(
+                conclude(item, events, run_dir, duration_s, interrupted=True)
+            ) from None
+        this = asyncio.current_task()
+        while this is not None and this.cancelling():
+            this.uncancel()
     finally:
         os.close(brief)
     error = None
+    duration_s = time.monotonic() - started_s
+    if named(events, "run.paused"):
+        events = before_pause(events)
+        duration_s = events[-1].t
     if not named(events, "run.finished"):
-        words = process.last_words()
+        words = process.last_words() if process is not None else ""
         error = f"the lab ended with status {status} before the run did"
         error += f":\n{words}" if words else f"; see {run_dir / 'lab.log'}"
-    return conclude(item, events, run_dir, time.monotonic() - started_s, error=error)
+    return conclude(item, events, run_dir, duration_s, error=error)
 
 
 async def _stop(process: SealedProcess) -> None:

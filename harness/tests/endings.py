@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -141,10 +141,13 @@ class Run:
         *,
         env: Mapping[str, str] | None = None,
         before: str = "",
+        verb: str = "run",
+        options: Sequence[str] = (),
     ) -> None:
         """Start it. ``folder`` gets the run folders and its temporary files.
 
-        ``before`` is what a shell does first, in user and mount namespaces of the run's own.
+        ``before`` is what a shell does first, in user and mount namespaces of the run's own;
+        ``verb`` is what hooklab is asked to do, with ``options``.
         """
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
@@ -159,7 +162,9 @@ class Run:
             "PYTHONUNBUFFERED": "1",
             **(env or {}),
         }
-        argv = [sys.executable, "-m", "harness", "run", str(file), "--json", str(self.json_file)]
+        if verb == "run":
+            options = [*options, "--json", str(self.json_file)]
+        argv = [sys.executable, "-m", "harness", verb, str(file), *options]
         if before:
             spaces = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
             argv = [*spaces, f'{before} && exec "$@"', "sh", *argv]

@@ -162,7 +162,7 @@ def test_kill_9_of_the_outer_process_leaves_nothing(user: list[str], open_dir: P
         outer.kill()
     wait_until_gone(marker, namespace)
     assert not Path("/dev/shm/leftover").exists()
-    assert {path.name for path in open_dir.iterdir()} == {"lab.log", "attach.txt"}
+    assert {path.name for path in open_dir.iterdir()} == {"lab.log", "attach.txt", "attach.json"}
 
 
 @pytest.mark.parametrize("user", USERS)
