@@ -6,13 +6,15 @@ On a terminal the running phase is one redrawn line; elsewhere only what is fina
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
+from harness.facts import nearest
 from harness.phases import Phase
 from harness.scenario.expectations import Outcome
 from harness.scenario.item import Item
@@ -47,6 +49,10 @@ class Style:
     def bold(self, text: str) -> str:
         """Bold."""
         return self(text, "1")
+
+    def accent(self, text: str) -> str:
+        """Yellow: what to look at."""
+        return self(text, "33")
 
     def dim(self, text: str) -> str:
         """Faint."""
@@ -210,10 +216,14 @@ def final_block(
     style: Style,
     outcomes: Sequence[Outcome] = (),
     differences: Sequence[str] = (),
+    events: Sequence[Event] = (),
+    width: int | None = None,
 ) -> str:
     """Return how a boot ended: one line when it passed, the whole story when it did not.
 
-    ``differences`` is what ``check_verdict`` found; ``total_s`` counts from power-on.
+    ``differences`` is what ``check_verdict`` found; ``total_s`` counts from power-on. Of a boot
+    that failed and should not have, ``events`` gives the nearest ten, each cut to ``width``
+    columns (None: not at all); sentences are wrapped to that.
     """
     report = relative(run_dir / "report.html")
     unmet = [outcome for outcome in outcomes if not outcome.met]
@@ -226,9 +236,9 @@ def final_block(
     word = style.good("FAILED") if passed else style.bad("FAILED")
     lines.append(f"{word}{where} after {total_s:.1f} s{expected}")
     if failed_in or not unmet:
-        lines.append(_entry("what", verdict.because))
+        lines.append(_entry("what", style.bold(verdict.because)))
     if verdict.blame:
-        lines.append(_entry("blame", verdict.blame.value))
+        lines.append(_entry("blame", style.accent(verdict.blame.value)))
     if not passed:
         lines += [_entry("differs", text) for text in differences if item.expected_verdict]
         for outcome in unmet:
@@ -242,7 +252,51 @@ def final_block(
     if verdict.hint and failed_in:
         lines.append(_entry("try", verdict.hint))
     lines.append(_entry("report", report))
+    lines = [part for line in lines for part in _wrapped(line, width)]
+    if not passed and failed_in:
+        lines += _nearest_events(verdict, events, style, width)
     return "\n".join(lines)
+
+
+def _nearest_events(
+    verdict: Verdict, events: Sequence[Event], style: Style, width: int | None
+) -> list[str]:
+    """Return the ten events nearest to what proves the verdict, the proof itself marked."""
+    proof = set(verdict.evidence)
+    about = nearest(events, (), anchor=max(proof) if proof else None)
+    lines = []
+    for event in about:
+        text = event_line(event)
+        text = text if width is None else _cut(text, max(20, width - 5))
+        proves = event.seq in proof
+        lines.append(
+            f"  {style.accent('▸') if proves else ' '} {text if proves else style.dim(text)}"
+        )
+    return ["  nearest events", *lines] if lines else []
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    """Return a line of the final block in lines of ``width`` columns, hanging below its text."""
+    if width is None or _columns(line) <= width:
+        return [line]
+    lines, current = [], ""
+    for word in line[_HANGING:].split(" "):
+        joined = f"{current} {word}" if current else word
+        if current and _HANGING + _columns(joined) > width:
+            lines.append(current)
+            current = word
+        else:
+            current = joined
+    lines.append(current)
+    return [line[:_HANGING] + lines[0], *(" " * _HANGING + more for more in lines[1:])]
+
+
+_HANGING: Final = 10
+_SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _columns(text: str) -> int:
+    return len(_SGR.sub("", text))
 
 
 def _entry(name: str, text: str) -> str:

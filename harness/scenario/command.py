@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -257,6 +258,8 @@ async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
             style=style,
             outcomes=result.findings,
             differences=result.differences,
+            events=result.events,
+            width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
         )
     )
     return result

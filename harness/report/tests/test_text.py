@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,7 +91,15 @@ def test_colour_is_for_terminals_that_want_it() -> None:
     assert PLAIN.good("x") == "x"
 
 
-def block(tape: Tape, *, passed: bool, expected: VerdictItem | None = None) -> list[str]:
+def block(
+    tape: Tape,
+    *,
+    passed: bool,
+    expected: VerdictItem | None = None,
+    style: Style = PLAIN,
+    width: int | None = None,
+    nearest: bool = False,
+) -> list[str]:
     """Return the lines of the final block."""
     item = replace(hello(), expected_verdict=expected)
     text = final_block(
@@ -99,7 +108,9 @@ def block(tape: Tape, *, passed: bool, expected: VerdictItem | None = None) -> l
         verdict=judge(tape.events),
         total_s=66.42,
         run_dir=Path("runs/hello-uefi-0007"),
-        style=PLAIN,
+        style=style,
+        width=width,
+        events=tape.events if nearest else (),
         outcomes=check_expectations(item, tape.events),
         differences=["expected to fail in ipxe"],
     )
@@ -124,6 +135,34 @@ def test_failed_tells_the_story() -> None:
         "  proof   events 53 of timeline.jsonl",
         "  report  runs/hello-uefi-0007/report.html",
     ]
+
+
+def test_failed_shows_the_nearest_events() -> None:
+    lines = block(failed_boot(), passed=False, nearest=True)
+    at = lines.index("  nearest events")
+    assert len(lines) == at + 11
+    [proof] = [line for line in lines[at:] if line.startswith("  ▸ ")]
+    assert "#53 " in proof
+    assert "action=write  state=STATE_FAILED" in proof
+
+
+def test_failed_as_expected_shows_no_events() -> None:
+    expected = VerdictItem(failed_in="workflow", at="m.yaml:1:1")
+    lines = block(failed_boot(), passed=True, expected=expected, nearest=True)
+    assert "  nearest events" not in lines
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_narrow_terminals_get_whole_sentences_and_cut_events(colour: bool) -> None:
+    style = Style(colour=colour)
+    narrow = block(failed_boot(), passed=False, style=style, width=60, nearest=True)
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in narrow]
+    assert ("\x1b[" in "".join(narrow)) is colour
+    # a word that is wider than the terminal is left whole
+    assert max(len(line) for line in plain if " " in line[10:].strip()) <= 60
+    wide = block(failed_boot(), passed=False)
+    at = plain.index("  nearest events")
+    assert " ".join(" ".join(plain[:at]).split()) == " ".join(" ".join(wide).split())
 
 
 def test_failed_as_expected() -> None:
