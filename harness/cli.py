@@ -242,8 +242,7 @@ VERBS: dict[str, Verb] = {
         examples="""\
   hooklab up scenarios/hello.yaml -k uefi       its lab stays when the workflow is over
   hooklab up scenarios/hello.yaml -k uefi --set deadline=60min
-                                                time to do things by hand
-  hooklab attach hello-uefi-0007 shell          from another terminal""",
+                                                time to do things by hand""",
         configure=_configure_up,
         run=_up,
     ),

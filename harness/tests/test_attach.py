@@ -14,10 +14,16 @@ import pytest
 
 from harness.attach import find_way_in, ways_in
 from harness.errors import LabError
+from harness.facts import before_pause
 from harness.paths import source_root
 from harness.report.record import read_run
+from harness.scenario.tests.samples import Tape
 from harness.seal import started_at
+from harness.tests import test_seal as sealed
 from harness.tests.endings import Belongings, Run
+from harness.tests.test_seal import USERS, open_dir
+
+__all__ = ["open_dir"]
 
 SCENARIO = """\
 scenario: A firmware that is never offered an address
@@ -79,6 +85,63 @@ def test_people_are_told_every_way() -> None:
     told = ways_in("runs/hello-uefi-0001")
     for how in ("serial", "monitor", "shell"):
         assert f"hooklab attach runs/hello-uefi-0001 {how}" in told
+
+
+_ECHO = """async def echo(reader, writer):
+    writer.write(b"login: ")
+    while octets := await reader.read(100):
+        writer.write(octets.upper())
+async def main():
+    server = await asyncio.start_unix_server(echo, PRIVATE_DIR / "machine-ttyS0")
+"""
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("user", USERS)
+def test_its_user_gets_in(user: list[str], open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealed, "INNER", sealed.INNER.replace("async def main():\n", _ECHO))
+    python = sealed.SYSTEM_PYTHON if user else sys.executable
+    marker = f"hooklab-test-{os.urandom(6).hex()}"
+    words = [*user, python, "-m", "harness", "attach", str(open_dir)]
+    environment = {**os.environ, "PYTHONPATH": str(source_root())}
+
+    def attached(*more: str, given: str = "") -> str:
+        done = subprocess.run(
+            [*words, *more], env=environment, input=given, capture_output=True, text=True,
+            timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    with sealed.start_outer(user, open_dir, marker) as outer:
+        sealed.read_until(outer, "ready", open_dir)
+        inside = attached("shell", "--", "sh", "-c", "ip -br link; cat /dev/shm/leftover; id -u")
+        assert "b0" in inside
+        assert inside.endswith("x0\n")
+        with subprocess.Popen(
+            [*words, "serial"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as serial:
+            assert serial.stdin is not None
+            assert serial.stdout is not None
+            assert serial.stdout.read(7) == b"login: "
+            serial.stdin.write(b"root")
+            serial.stdin.flush()
+            assert serial.stdout.read(4) == b"ROOT"
+            serial.stdin.write(b"\x1d")
+            serial.stdin.flush()
+            assert serial.wait(20) == 0
+    sealed.wait_until_gone(marker)
+
+
+def test_a_pause_is_no_part_of_the_run() -> None:
+    tape = Tape()
+    tape.add(1.0, "machine", "machine.powered_on", mac="52:54:00:12:34:59")
+    assert before_pause(tape.events) == tape.events
+    tape.add(9.0, "run", "run.paused", outcome="deadline", reason="why")
+    tape.add(600.0, "tink", "tink.workflow.changed", workflow_id="x", state="STATE_SUCCESS")
+    tape.add(601.0, "run", "run.interrupted", reason="it was killed before its end")
+    told = before_pause(tape.events)
+    assert [event.name for event in told] == ["machine.powered_on", "run.paused", "run.finished"]
+    assert (told[-1].t, told[-1].get("outcome")) == (9.0, "deadline")
 
 
 @pytest.mark.boot
