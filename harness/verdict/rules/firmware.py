@@ -58,6 +58,9 @@ def _boot_program(case: Case) -> Finding | None:
     bad = http_errors(case, lambda path: path.startswith("/ipxe/binary/"))
     if bad:
         return bad
+    sent_away = _sent_away(case)
+    if sent_away:
+        return sent_away
     mute = _no_tftp_answer(case)
     if mute:
         return mute
@@ -79,6 +82,28 @@ def _boot_program(case: Case) -> Finding | None:
             evidence=aborted[-5:],
         )
     return None
+
+
+def _sent_away(case: Case) -> Finding | None:
+    """F6: UEFI was told that its boot program is elsewhere, and asked nowhere else."""
+    told = [
+        event
+        for event in case.seen("http.response.finished")
+        if str(event.get("path", "")).startswith("/ipxe/binary/")
+    ]
+    if not told or not 300 <= told[-1].get("status", 200) < 400:
+        return None
+    path, status = str(told[-1].get("path")), told[-1].get("status")
+    return Finding(
+        blame=Party.HTTP,
+        because=f"HTTP sent the firmware elsewhere ({status}) for {path}, where it did not go",
+        evidence=told[-3:],
+        hint=(
+            "UEFI follows no redirects: is there '//' in the URL that DHCP gives?"
+            if "//" in path
+            else "UEFI follows no redirects: let DHCP give the URL where the file is"
+        ),
+    )
 
 
 def _no_tftp_answer(case: Case) -> Finding | None:

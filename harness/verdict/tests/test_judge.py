@@ -56,6 +56,19 @@ def case(phase: str, blame: str, because: str) -> Callable[[Callable[[], Tape]],
     return add
 
 
+@case(
+    "nbp-download",
+    "http",
+    "HTTP sent the firmware elsewhere (307) for /ipxe/binary//ipxe.efi, where it did not go",
+)
+def firmware_redirected() -> Tape:
+    tape = good_boot().until("dhcp.ack.sent")
+    path = "/ipxe/binary//ipxe.efi"
+    tape.add(7, "http", "http.request.received", id=1, mac=MAC, method="HEAD", path=path)
+    tape.add(7, "http", "http.response.finished", id=1, mac=MAC, path=path, status=307, bytes=0)
+    return tape
+
+
 URL = f"http://192.168.77.1:7080/iso/{MAC}/hook.iso"
 
 
