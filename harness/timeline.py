@@ -39,14 +39,10 @@ class Event:
 
     def to_json(self) -> str:
         """Return the event as one line of JSON, without the newline."""
-        return _JSON.encode(
-            {
-                "seq": self.seq,
-                "t": round(self.t, 6),
-                "source": self.source,
-                "name": self.name,
-                "fields": dict(self.fields),
-            }
+        encode = _JSON.encode
+        return (
+            f'{{"seq":{self.seq},"t":{round(self.t, 6)!r},"source":{encode(self.source)},'
+            f'"name":{encode(self.name)},"fields":{encode(dict(self.fields))}}}'
         )
 
     @classmethod

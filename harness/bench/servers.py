@@ -34,7 +34,7 @@ _BULK_GOAL: Final = 1.0
 FLOOR: Final = "a grpc.aio server that does nothing"
 ROWS: Final = (
     ("dhcp", "1,000 DHCP exchanges", "dnsmasq", _SMALL_GOAL),
-    ("tftp", "TFTP, 32 MiB, blksize 1468", "dnsmasq", _BULK_GOAL),
+    ("tftp", "TFTP, 16 MiB, blksize 1468", "dnsmasq", _BULK_GOAL),
     ("http", "HTTP, a file of 500 MiB", "nginx", _BULK_GOAL),
     ("registry", "registry, a layer of 500 MiB", "docker-registry", _BULK_GOAL),
     ("grpc", "1,000 gRPC calls, 20 at a time", "a minimal Go server", None),
