@@ -86,6 +86,11 @@ class Auto:
         self._catalog = catalog
         self._unrendered.clear()
 
+    @property
+    def enrolls(self) -> bool:
+        """Whether there is any rule set."""
+        return bool(self._rule_sets)
+
     def discover(self, agent: str, attributes: Attributes | None) -> list[Note]:
         """Make a Hardware for ``agent`` when there is none with its id."""
         self._fresh = ""
@@ -111,7 +116,7 @@ class Auto:
         Returns None without rule sets, and for a workflow that its template does not make. Raises
         ``Refused``.
         """
-        if not self._rule_sets or not agent:
+        if not self.enrolls or not agent:
             return None, []
         namespace = None if self._discovery else self._namespace
         known = self._of(agent, namespace)

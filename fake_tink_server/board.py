@@ -22,6 +22,21 @@ class _Heard:
     last_s: float | None = None
 
 
+@dataclass(slots=True)
+class _Work:
+    workflows: int = 0
+    ended: int = 0
+    does: str = ""
+
+    def text(self, *, called: bool) -> str:
+        """Return what the worker does, in words."""
+        if not self.workflows:
+            return "has no workflow"
+        if self.ended == self.workflows:
+            return "all done"
+        return self.does or ("has work" if called else "awaited")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRow:
     """One worker or agent."""
@@ -91,15 +106,18 @@ class Board:
 
     def workers(self, now_s: float) -> list[WorkerRow]:
         """Return every worker that called or has a task; ``now_s`` on the events' clock."""
-        doing: dict[str, str] = {}
+        work: dict[str, _Work] = {}
         for workflow in self._workflows().values():
+            ended = workflow.state in TERMINAL
             for worker in workflow.workers:
-                doing.setdefault(worker, "")
-            for task, action in workflow.actions:
-                if action.state is State.RUNNING and workflow.state is State.RUNNING:
-                    doing[task.worker] = f"{workflow.id} {action.name}"
+                own = work.setdefault(worker, _Work())
+                own.workflows += 1
+                own.ended += ended
+            for task, action in workflow.actions if workflow.state is State.RUNNING else ():
+                if action.state is State.RUNNING:
+                    work[task.worker].does = f"{workflow.id} {action.name}"
         rows = []
-        for worker in dict.fromkeys([*doing, *self._heard]):
+        for worker in dict.fromkeys([*work, *self._heard]):
             heard = self._heard.get(worker, _Heard())
             rows.append(
                 WorkerRow(
@@ -107,7 +125,7 @@ class Board:
                     protocol=heard.protocol or "-",
                     calls=heard.calls,
                     silent_s=None if heard.last_s is None else max(0.0, now_s - heard.last_s),
-                    does=doing.get(worker) or self._waits(worker),
+                    does=work.get(worker, _Work()).text(called=worker in self._heard),
                 )
             )
         return rows
@@ -135,15 +153,6 @@ class Board:
             )
             for workflow in self._workflows().values()
         ]
-
-    def _waits(self, worker: str) -> str:
-        own = [each for each in self._workflows().values() if worker in each.workers]
-        if not own:
-            return "has no workflow"
-        ended = sum(each.state in TERMINAL for each in own)
-        return (
-            "all done" if ended == len(own) else "has work" if worker in self._heard else "awaited"
-        )
 
 
 def _seconds(action: Action, wall_s: float) -> int | None:

@@ -25,6 +25,9 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNFIT: Final = 3
 
+_KEPT: Final = 10_000
+"""Events in memory: an idle tink-worker makes as many in two hours."""
+
 _DESCRIPTION: Final = """\
 Serve Tinkerbell's workflows to tink-worker (v0.12) and tink-agent (v0.25), without a cluster.
 
@@ -218,7 +221,8 @@ def _complain(what: object, status: int) -> int:
 def _open_timeline(events: str | None) -> Iterator[Timeline]:
     from harness.timeline import Timeline
 
-    timeline = Timeline(None if events in (None, "-") else Path(str(events)))
+    file = None if events in (None, "-") else Path(str(events))
+    timeline = Timeline(file, keep=_KEPT)
     if events == "-":
         timeline.subscribe(lambda event: _say(sys.stdout, event.to_json()))
     try:
@@ -228,8 +232,9 @@ def _open_timeline(events: str | None) -> Iterator[Timeline]:
 
 
 def _make_server(options: argparse.Namespace, timeline: Timeline) -> Server:
+    from fake_tink_server.settings import Settings
     from fake_tink_server.sources import Sources
-    from fake_tink_server.standalone import Server, Setup
+    from fake_tink_server.standalone import Server
     from fake_tink_server.trust import wish_of
 
     sources = Sources(
@@ -239,7 +244,7 @@ def _make_server(options: argparse.Namespace, timeline: Timeline) -> Server:
     )
     server = Server(
         sources,
-        Setup(
+        Settings(
             bind=options.bind,
             port=options.port,
             profile=options.profile,

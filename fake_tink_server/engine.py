@@ -167,7 +167,9 @@ class Engine:
 
         Raises ``Refused``.
         """
-        if self._auto is None or any(w.agent == agent_id for w in self._workflows.values()):
+        if self._auto is None or not self._auto.enrolls:
+            return []
+        if any(workflow.agent == agent_id for workflow in self._workflows.values()):
             return []
         workflow, notes = self._auto.enroll(agent_id, attributes, self._workflows)
         return [*notes, *self.apply(workflow, now_s)] if workflow else notes

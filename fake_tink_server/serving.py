@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from fake_tink_server.settings import Settings
 from fake_tink_server.sources import Sources
-from fake_tink_server.standalone import Server, Setup
+from fake_tink_server.standalone import Server
 from harness.errors import ScenarioError
 from harness.timeline import Timeline
 
@@ -73,7 +74,7 @@ def serve(
         workers=[worker] if isinstance(worker, str) else list(worker),
         devices=devices or {},
     )
-    setup = Setup(
+    settings = Settings(
         bind=bind,
         port=port,
         profile=profile,
@@ -84,7 +85,7 @@ def serve(
         throwaway_ca=bool(tls),
         mutual_tls=tls == "mutual",
     )
-    server = Server(sources, setup, timeline=Timeline(events), watch=watch)
+    server = Server(sources, settings, timeline=Timeline(events), watch=watch)
     if actions and not server.workflows:
         server.timeline.close()
         raise ScenarioError("actions need a worker", hint='serve(actions=[…], worker="w1")')

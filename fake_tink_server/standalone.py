@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import copy
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from fake_tink_server.permissions import Permissions
+from fake_tink_server.settings import Settings
 from fake_tink_server.sources import Sources
 from harness.clock import Deadline
 from harness.errors import ScenarioError
@@ -39,33 +41,6 @@ PATIENCE: Final = timedelta(seconds=60)
 _NOT_STARTED: Final = "the server was not started: async with serve(...) as server"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """How a server serves."""
-
-    bind: str = "127.0.0.1"
-    port: int = 0
-    """0: any free one."""
-    profile: str = "fast"
-    """``faithful`` or ``fast``."""
-    state_file: Path | None = None
-    bmc: bool = False
-    """Whether what ``bootMode`` asks of a BMC is done at once."""
-    image_prefix: str = ""
-    """Put in front of the images that a v2 agent is given."""
-    faults: Sequence[Mapping[str, Any]] = ()
-    """``{"at": "tink", "when": {…}, "do": …}`` as in YAML."""
-    discovery: bool = False
-    """Whether a Hardware is made for each v2 agent that has none (auto-discovery)."""
-    discovery_namespace: str = "default"
-    enroll_discovered: bool = False
-    """Whether such Hardware lets its agent be enrolled again, once its workflow is deleted."""
-    throwaway_ca: bool = False
-    """Whether to serve TLS with a CA that is gone with the server."""
-    mutual_tls: bool = False
-    """Whether clients of that CA only are let in."""
-
-
 class Server:
     """Serves Tinkerbell's workflows to workers, and says what they did.
 
@@ -75,7 +50,7 @@ class Server:
     def __init__(
         self,
         sources: Sources,
-        setup: Setup | None = None,
+        settings: Settings | None = None,
         *,
         wish: Wish | None = None,
         timeline: Timeline | None = None,
@@ -86,7 +61,7 @@ class Server:
         Raises ``ScenarioError`` at the mistake's place.
         """
         self._sources = sources
-        self._setup = setup or Setup()
+        self._settings = settings or Settings()
         self._wish = wish
         self._watches = watch
         self.timeline = Timeline(None) if timeline is None else timeline  # an empty one is false
@@ -96,13 +71,13 @@ class Server:
         self._catalog = sources.read()
         self._jobs = self._render(self._catalog)
         self._auto = self._make_auto()
-        self._allow_pxe = _allowances(self._catalog)
+        self._permissions = Permissions(self._catalog, self._record)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._trust: Trust | None = None
         self._plan: FaultPlan | None = None
         self._tasks: TaskKeeper | None = None
         self._server: TinkServer | None = None
-        self._port = self._setup.port
+        self._port = self._settings.port
 
     # -- life
 
@@ -168,7 +143,7 @@ class Server:
     @property
     def authority(self) -> str:
         """``address:port``, what workers call TINKERBELL_GRPC_AUTHORITY."""
-        bind = self._setup.bind
+        bind = self._settings.bind
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(bind, bind)
         return f"{f'[{host}]' if ':' in host and '[' not in host else host}:{self._port}"
 
@@ -226,12 +201,12 @@ class Server:
     @property
     def hardware(self) -> Mapping[str, bool | None]:
         """``allowPXE`` of every Hardware as it is now, by ``namespace/name``; None: not set."""
-        return {name: self._allow_pxe.get(name) for name in map("/".join, self._catalog.hardware)}
+        return {"/".join(key): self._permissions.of(key) for key in self._catalog.hardware}
 
     @property
     def has_work(self) -> bool:
         """Whether there is a workflow, or there may be one for an agent to come."""
-        return bool(self.workflows or self._catalog.rule_sets or self._setup.discovery)
+        return bool(self.workflows or self._catalog.rule_sets or self._settings.discovery)
 
     def workflow(self, name: str | None = None) -> Workflow:
         """Return the workflow called ``[namespace/]name``; None: the only one.
@@ -348,7 +323,7 @@ class Server:
                   if each.object.spec.disabled}  # fmt: skip
         found = differences(self._jobs, jobs, self._serving.engine.workflows, asleep=asleep)
         self._jobs = jobs
-        self._take_hardware(catalog)
+        self._permissions.take(catalog)
         self._catalog = catalog
         for workflow_id in found.removed:
             self._serving.remove(workflow_id)
@@ -380,7 +355,7 @@ class Server:
                 return {each.id: each.state.short for each in known.values()}
             await self.timeline.wait_for(
                 lambda event: event.name in ("tink.workflow.changed", "tink.workflow.removed"),
-                since=len(self.timeline),
+                since=self.timeline.last_seq,
             )
 
     async def _race(self, work: Awaitable[T], within: timedelta, what: str) -> T:
@@ -393,36 +368,15 @@ class Server:
 
         return Auto(
             self._catalog,
-            discovery=self._setup.discovery,
-            namespace=self._setup.discovery_namespace,
-            enroll_discovered=self._setup.enroll_discovered,
+            discovery=self._settings.discovery,
+            namespace=self._settings.discovery_namespace,
+            enroll_discovered=self._settings.enroll_discovered,
         )
 
     def _render(self, catalog: Catalog) -> dict[str, Workflow]:
         jobs = catalog.jobs()
         self.warnings += [warning for job in jobs for warning in job.warnings]
         return {job.run.id: job.run for job in jobs}
-
-    def _take_hardware(self, catalog: Catalog) -> None:
-        before, after = self._catalog.hardware, catalog.hardware
-        for key, name in ((key, "/".join(key)) for key in {**before, **after}):
-            if key not in after:
-                self._allow_pxe.pop(name, None)
-                self._record("tink.hardware.changed", hardware=name, change="removed")
-            elif key not in before or before[key].object != after[key].object:
-                allowed = self._allow_pxe[name] = _allowance(after[key].object)
-                change = "edited" if key in before else "added"
-                self._record(
-                    "tink.hardware.changed", hardware=name, change=change, allow_pxe=allowed
-                )
-
-    def _toggle(self, name: str, allow: bool) -> None:
-        for key in self._allow_pxe:
-            if key.partition("/")[2] == name:
-                self._allow_pxe[key] = allow
-                self._record(
-                    "tink.hardware.changed", hardware=key, change="toggled", allow_pxe=allow
-                )
 
     def _refuse(self, error: ScenarioError) -> None:
         self._record("tink.files.refused", reason=str(error))
@@ -435,17 +389,17 @@ class Server:
         from fake_tink_server import trust
         from harness.faults.plan import FaultPlan
 
-        wish = self._wish or trust.Wish(bind=self._setup.bind)
+        wish = self._wish or trust.Wish(bind=self._settings.bind)
         self._folder = tempfile.TemporaryDirectory(prefix="fake-tink-server-")
         folder = Path(self._folder.name)
-        if self._setup.throwaway_ca or self._setup.mutual_tls:
-            ca = folder / "ca.pem" if self._setup.mutual_tls else None
+        if self._settings.throwaway_ca or self._settings.mutual_tls:
+            ca = folder / "ca.pem" if self._settings.mutual_tls else None
             wish = replace(wish, throwaway_ca=folder, client_ca=ca)
-        if self._setup.faults:
+        if self._settings.faults:
             import json
 
             wish = replace(wish, faults=folder / "faults.yaml")
-            text = json.dumps(list(self._setup.faults), indent=1)
+            text = json.dumps(list(self._settings.faults), indent=1)
             (folder / "faults.yaml").write_text(text, encoding="utf-8")
         self._wish = wish
         self._trust = trust.read(wish)
@@ -466,35 +420,23 @@ class Server:
 
         assert self._trust is not None
         assert self._plan is not None
-        profile = Profile(self._setup.profile)
+        profile = Profile(self._settings.profile)
         # as the real server, which looks through an agent's workflows in random order
         seed = 0 if profile is Profile.FAITHFUL else None
         return TinkServer(
             engine=Engine(map(copy.deepcopy, self._jobs.values()), seed=seed, auto=self._auto),
             record=self._record,
-            bind=self._setup.bind,
+            bind=self._settings.bind,
             port=self._port,
             tls=self._trust.tls,
             issue=self._trust.issue,
             profile=profile,
-            state_file=self._setup.state_file,
-            bmc=self._setup.bmc,
-            allow_pxe=self._toggle,
+            state_file=self._settings.state_file,
+            bmc=self._settings.bmc,
+            allow_pxe=self._permissions.toggle,
             strike=self._plan.at(PLACE),
-            image_prefix=self._setup.image_prefix,
+            image_prefix=self._settings.image_prefix,
         )
-
-
-def _allowances(catalog: Catalog) -> dict[str, bool | None]:
-    return {"/".join(key): _allowance(each.object) for key, each in catalog.hardware.items()}
-
-
-def _allowance(hardware: Any) -> bool | None:
-    """Return ``allowPXE`` of the first interface that says it."""
-    for interface in hardware.spec.interfaces:
-        if interface.netboot is not None and interface.netboot.allow_pxe is not None:
-            return bool(interface.netboot.allow_pxe)
-    return None
 
 
 def _state_of(event: Event) -> str:

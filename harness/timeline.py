@@ -70,10 +70,18 @@ class Event:
 class Timeline:
     """Records events: to disk, to listeners, and to whoever waits for one."""
 
-    def __init__(self, path: Path | None, clock: Clock | None = None) -> None:
-        """Record to ``path`` (None: in memory only)."""
+    def __init__(
+        self, path: Path | None, clock: Clock | None = None, *, keep: int | None = None
+    ) -> None:
+        """Record to ``path`` (None: in memory only).
+
+        With ``keep`` no more than twice so many events stay in memory: for what runs for days.
+        """
         self.clock = clock or Clock()
         self.events: list[Event] = []
+        self.last_seq = 0
+        """Of the latest event; 0 before there is one."""
+        self._keep = keep
         self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
         self._listeners: list[Listener] = []
         self._write_error: OSError | None = None
@@ -89,10 +97,13 @@ class Timeline:
         if not carried.keys() <= kind.names:
             unknown = sorted(carried.keys() - kind.names)
             raise ValueError(f"{name} has no field {', '.join(unknown)}")
+        self.last_seq += 1
         event = Event(
-            seq=len(self.events) + 1, t=self.clock.now(), source=source, name=name, fields=carried
+            seq=self.last_seq, t=self.clock.now(), source=source, name=name, fields=carried
         )
         self.events.append(event)
+        if self._keep is not None and len(self.events) > 2 * self._keep:
+            del self.events[: -self._keep]
         if self._file:
             self._write(self._file, event)
         for listener in tuple(self._listeners):
@@ -136,7 +147,8 @@ class Timeline:
 
         Has no deadline of its own: go through ``TaskKeeper.race``.
         """
-        for event in self.events[since:]:
+        forgotten = self.last_seq - len(self.events)
+        for event in self.events[max(0, since - forgotten) :]:
             if wanted(event):
                 return event
         found: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
