@@ -155,10 +155,14 @@ class Relay:
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_UNIX)
         sock.setblocking(False)
-        # The name is how grpc tells calls of this connection from others'.
-        sock.bind(f"\0{self._name}-{self.number}")
-        await loop.sock_connect(sock, f"\0{self._name}")
-        await loop.create_connection(lambda: self._inner, sock=sock)
+        try:
+            # The name is how grpc tells calls of this connection from others'.
+            sock.bind(f"\0{self._name}-{self.number}")
+            await loop.sock_connect(sock, f"\0{self._name}")
+            await loop.create_connection(lambda: self._inner, sock=sock)
+        except BaseException:  # the server stops, say
+            sock.close()
+            raise
         self._joined = True
         if self._over:
             self._inner.close()

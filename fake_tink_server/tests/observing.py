@@ -22,8 +22,6 @@ from harness.faults.plan import FaultPlan
 from harness.timeline import Event
 
 NAMES: Final = ("localhost", "127.0.0.1")
-ACTION_S: Final = 1.2
-"""How long an action runs, for what has to happen meanwhile."""
 DOWN_S: Final = 1.0
 _MANY: Final = 5
 """So many reports of one state in a row count as "again and again"."""
@@ -50,8 +48,11 @@ class Observation:
             self._reported.append(str(facts.get("state")))
         return self._plan.strike("tink", occasion, **facts)
 
-    async def run(self, *, settles: bool, watch_s: float) -> Seen:
-        """Return what was seen: when the worker ``settles``, else after ``watch_s``."""
+    async def run(self, expected: Seen, *, watch_s: float) -> Seen:
+        """Return what was seen once it is what is ``expected``, or time is over.
+
+        A worker that is to wait is watched for its action's time and ``watch_s`` from then on.
+        """
         scene, stage = self._scene, self._case.row.stage
         workflow = self._add(stage)
         self._plan.begin()
@@ -60,14 +61,24 @@ class Observation:
         if stage.restart != "no":
             workflow = await self._restart(stage, workflow)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_SETTLED_WITHIN_S if settles else watch_s):
-                await self._settled(workflow)
+            async with asyncio.timeout(_SETTLED_WITHIN_S):
+                if expected.settles:
+                    await self._settled(workflow)
+                else:
+                    await scene.timeline.wait_for(lambda _: self._is(expected, workflow))
+        if expected.then == "waits":
+            await asyncio.sleep(stage.takes_s + watch_s)
         return self._seen(workflow)
+
+    def _is(self, expected: Seen, workflow: Workflow) -> bool:
+        seen = self._seen(workflow)
+        alike = seen.model_copy(update={"over": expected.over, "says": expected.says})
+        return alike == expected and not self._plan.unfired()
 
     def _add(self, stage: Stage) -> Workflow:
         scene = self._scene
-        first = {"exit_code": stage.exits, "seconds": None if stage.hangs else ACTION_S}
-        scene.behave("two", seconds=ACTION_S)
+        first = {"exit_code": stage.exits, "seconds": None if stage.hangs else stage.takes_s}
+        scene.behave("two", seconds=stage.takes_s)
         scene.behave("one", **first)
         steps = [scene.action(name, timeout_s=stage.timeout_s) for name in ("one", "two")]
         return scene.add(*steps[: stage.actions])
@@ -171,11 +182,17 @@ def printed(output: str) -> list[str]:
 
 
 async def observe(
-    real: Real, case: Case, *, authority: Authority, folder: Path, settles: bool, watch_s: float
+    real: Real,
+    case: Case,
+    expected: Seen,
+    *,
+    authority: Authority,
+    folder: Path,
+    watch_s: float,
 ) -> tuple[Seen, list[str]]:
     """Return what ``real`` did, and the lines it printed."""
     folder.mkdir()
     async with Scene(setup=await setup_of(real), protocol=real.protocol, folder=folder) as scene:
         one = Observation(case=case, scene=scene, authority=authority, folder=folder)
-        seen = await one.run(settles=settles, watch_s=watch_s)
+        seen = await one.run(expected, watch_s=watch_s)
         return seen, printed(scene.worker.output())

@@ -28,6 +28,7 @@ class Stage(_Form):
     actions: int = 1
     exits: int = 0
     hangs: bool = False
+    takes_s: float = 1.2
     timeout_s: int = 60
     tls: Literal["off", "trusted", "insecure", "mutual"] = "off"
     restart: Literal["no", "kept", "lost"] = "no"
