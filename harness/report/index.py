@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -68,9 +70,17 @@ def row_of(run: RunRecord) -> Row:
 
 
 def _unreadable(run_dir: Path, error: Exception) -> Row:
+    """Return the row of a run that can't be judged anew: what was said of it when it was new."""
+    told: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        data = json.loads((run_dir / "verdict.json").read_bytes())
+        told = data if isinstance(data, dict) else {}
+    reason = str(error).partition("\n")[0].replace(f"{run_dir}/", "")
+    sentence = f"{told['because']} ({reason})" if told.get("because") else reason
     return Row(
         run_dir=run_dir, name=run_dir.name, title="", report="", outcome="unreadable", tone="error",
-        expected=False, phase="", blame="", sentence=str(error),
+        expected=False, phase=str(told.get("failed_in") or "").replace("-", " "),
+        blame=str(told.get("blame") or ""), sentence=sentence,
     )  # fmt: skip
 
 

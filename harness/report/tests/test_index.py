@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -109,7 +110,12 @@ def test_a_folder_that_can_not_be_read_has_a_row(runs: Path, tmp_path: Path) -> 
     (runs / "b-0001" / "timeline.jsonl").write_text("nonsense\n{}\n")
     rows = write_index(find_runs([runs]), tmp_path / "i.html")
     assert [row.outcome for row in rows] == ["passed", "unreadable", "passed"]
-    assert "not an event" in rows[1].sentence
+    assert "timeline.jsonl:1: not an event" in rows[1].sentence
+    verdict = {"failed_in": "worker-pull", "blame": "registry", "because": "it was slow"}
+    (runs / "b-0001" / "verdict.json").write_text(json.dumps(verdict))
+    row = write_index(find_runs([runs]), tmp_path / "i.html")[1]
+    assert (row.phase, row.blame) == ("worker pull", "registry")
+    assert row.sentence.startswith("it was slow (timeline.jsonl:1: ")
 
 
 def test_what_has_no_runs_is_refused(tmp_path: Path) -> None:
