@@ -172,9 +172,11 @@ async def test_a_machine_is_put_together_as_the_faults_say(tmp_path: Path) -> No
         assert memory["base-memory"] == 128 << 20
         date = await made.machine.monitor.execute("qom-get", path="/machine", property="rtc-time")
         assert (date["tm_year"], date["tm_mon"], date["tm_mday"]) == (99, 11, 31)
-        assert "Input/output error" in await made.ask('qemu-io disk0 "write 1M 512"')
-        assert "wrote" in await made.ask('qemu-io disk0 "write 2M 512"')
-        assert "read 512/512" in await made.ask('qemu-io disk0 "read 1M 512"')
+        for what in ("write 1M", "write 2M", "read 1M"):
+            await made.ask(f'qemu-io disk0 "{what} 512"')
+    said = made.machine.last_lines()  # qemu-io writes where QEMU does, once that ends
+    wanted = ("write failed: Input/output error", "wrote 512/512", "read 512/512")
+    assert [text for text in wanted if any(text in line for line in said)] == list(wanted)
 
 
 @in_own_network

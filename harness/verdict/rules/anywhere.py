@@ -7,6 +7,7 @@ from typing import Final
 
 from harness.phases import Party
 from harness.verdict.rules.case import Case, Finding, Rule, quoted
+from harness.verdict.rules.link import link_came_too_late, link_is_down
 
 
 def _panicked(case: Case) -> Finding | None:
@@ -138,6 +139,8 @@ FIRST: Final[tuple[Rule, ...]] = (
     _power_lost,
     _qemu_exited,
     _shut_down,
+    link_is_down,
+    link_came_too_late,
     _never_netbooted,
 )
 """Asked before the phase's own rules."""

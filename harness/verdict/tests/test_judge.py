@@ -273,6 +273,36 @@ def switched_off() -> Tape:
     return tape
 
 
+@case("ipxe", "network", "the machine's link has no carrier since 12.0 s")
+def link_lost() -> Tape:
+    tape = good_boot().until("http.script.served")
+    tape.add(5, "switch", "link.lost", mac=MAC)
+    tape.add(6, "switch", "link.restored", mac=MAC, duration_s=1.0)
+    tape.add(12, "switch", "link.lost", mac=MAC)
+    tape.add(13, "switch", "link.blocked", mac="52:54:00:ff:ff:ff")
+    return tape
+
+
+@case("firmware-dhcp", "network", "the switch's port forwards nothing since 0.1 s")
+def port_blocked() -> Tape:
+    tape = good_boot().until("machine.powered_on")
+    tape.add(0.1, "switch", "link.blocked", mac=MAC)
+    return tape
+
+
+@case(
+    "firmware-dhcp",
+    "network",
+    "the switch's port forwarded nothing for 45.0 s and swallowed 9 frames;"
+    " the firmware asked no more after it",
+)
+def port_blocked_too_long() -> Tape:
+    tape = good_boot().until("machine.powered_on")
+    tape.add(0.1, "switch", "link.blocked", mac=MAC)
+    tape.add(45.1, "switch", "link.forwarding", mac=MAC, duration_s=45.0, lost_frames=9)
+    return tape
+
+
 @case("hook-boot", "machine", "the machine lost its power in hook boot")
 def power_lost() -> Tape:
     tape = good_boot().until("guest.kernel.started")

@@ -1,0 +1,69 @@
+"""What the switch's port says of the machine's cable."""
+
+from __future__ import annotations
+
+from harness.phases import Party, Phase
+from harness.timeline import Event
+from harness.verdict.rules.case import Case, Finding
+
+_ENDS = {"link.restored": "link.lost", "link.forwarding": "link.blocked"}
+_HINTS = {
+    "link.lost": "is the cable in, and the switch's port on?",
+    "link.blocked": "let the switch's port forward at once: portfast, or LACP with fallback",
+}
+
+
+def link_is_down(case: Case) -> Finding | None:
+    """Judge a link that is down, or blocked, when the run ends."""
+    began = {name: _last(case, name, end) for end, name in _ENDS.items()}
+    lost, blocked = began["link.lost"], began["link.blocked"]
+    if lost is not None:
+        return Finding(
+            blame=Party.NETWORK,
+            because=f"the machine's link has no carrier since {lost.t:.1f} s",
+            evidence=[lost],
+            hint=_HINTS["link.lost"],
+        )
+    if blocked is not None:
+        return Finding(
+            blame=Party.NETWORK,
+            because=f"the switch's port forwards nothing since {blocked.t:.1f} s",
+            evidence=[blocked],
+            hint=_HINTS["link.blocked"],
+        )
+    return None
+
+
+def link_came_too_late(case: Case) -> Finding | None:
+    """Judge a firmware that was not heard while its port did not forward, and not after it."""
+    if case.phase is not Phase.FIRMWARE_DHCP:
+        return None
+    late = _of_its_nic(case, *_ENDS)
+    asked = case.seen("dhcp.discover.received")
+    if not late or asked:
+        return None
+    last = late[-1]
+    carrier = last.name == "link.restored"
+    what = "the machine's link had no carrier" if carrier else "the switch's port forwarded nothing"
+    frames = last.get("lost_frames")
+    swallowed = f" and swallowed {frames} frames" if frames else ""
+    return Finding(
+        blame=Party.NETWORK,
+        because=f"{what} for {last.get('duration_s', 0):.1f} s{swallowed};"
+        " the firmware asked no more after it",
+        evidence=[*_of_its_nic(case, *_ENDS.values())[-1:], last],
+        hint=_HINTS[_ENDS[last.name]],
+    )
+
+
+def _last(case: Case, name: str, end: str) -> Event | None:
+    """Return the latest event ``name``, unless ``end`` came after it."""
+    found = _of_its_nic(case, name, end)
+    return found[-1] if found and found[-1].name == name else None
+
+
+def _of_its_nic(case: Case, *names: str) -> list[Event]:
+    """Return the events with one of ``names`` that are of the NIC the machine boots from."""
+    machine = case.tracker.machine
+    mac = machine.get("mac") if machine else None
+    return [event for event in case.seen(*names) if mac is None or event.get("mac") == mac]
