@@ -19,14 +19,14 @@ def link_is_down(case: Case) -> Finding | None:
     lost, blocked = began["link.lost"], began["link.blocked"]
     if lost is not None:
         return Finding(
-            blame=Party.NETWORK,
+            blame=Party.LINK,
             because=f"the machine's link has no carrier since {lost.t:.1f} s",
             evidence=[lost],
             hint=_HINTS["link.lost"],
         )
     if blocked is not None:
         return Finding(
-            blame=Party.NETWORK,
+            blame=Party.LINK,
             because=f"the switch's port forwards nothing since {blocked.t:.1f} s",
             evidence=[blocked],
             hint=_HINTS["link.blocked"],
@@ -48,7 +48,7 @@ def link_came_too_late(case: Case) -> Finding | None:
     frames = last.get("lost_frames")
     swallowed = f" and swallowed {frames} frames" if frames else ""
     return Finding(
-        blame=Party.NETWORK,
+        blame=Party.LINK,
         because=f"{what} for {last.get('duration_s', 0):.1f} s{swallowed};"
         " the firmware asked no more after it",
         evidence=[*_of_its_nic(case, *_ENDS.values())[-1:], last],

@@ -273,7 +273,7 @@ def switched_off() -> Tape:
     return tape
 
 
-@case("ipxe", "network", "the machine's link has no carrier since 12.0 s")
+@case("ipxe", "link", "the machine's link has no carrier since 12.0 s")
 def link_lost() -> Tape:
     tape = good_boot().until("http.script.served")
     tape.add(5, "switch", "link.lost", mac=MAC)
@@ -283,7 +283,7 @@ def link_lost() -> Tape:
     return tape
 
 
-@case("firmware-dhcp", "network", "the switch's port forwards nothing since 0.1 s")
+@case("firmware-dhcp", "link", "the switch's port forwards nothing since 0.1 s")
 def port_blocked() -> Tape:
     tape = good_boot().until("machine.powered_on")
     tape.add(0.1, "switch", "link.blocked", mac=MAC)
@@ -292,7 +292,7 @@ def port_blocked() -> Tape:
 
 @case(
     "firmware-dhcp",
-    "network",
+    "link",
     "the switch's port forwarded nothing for 45.0 s and swallowed 9 frames;"
     " the firmware asked no more after it",
 )
