@@ -162,7 +162,7 @@ def test_a_machine_that_gets_further_each_time_does_not() -> None:
 def test_a_download_that_stands_still() -> None:
     tape = good_boot().until("http.transfer.progressed", path="/initramfs-x86_64")
     at = tape.events[-1].t
-    assert ended(tape, "silence", by=at + 75).hang
+    assert ended(tape, "silence", by=at + 90).hang
 
 
 def test_a_download_that_trickles() -> None:
@@ -334,8 +334,8 @@ def test_an_action_beyond_its_timeout() -> None:
     tape = working()
     tape.add(45, "tink", "tink.actions.sent", id=2, workflow_id="w", actions=["a"], timeouts_s=[90])
     report(tape, 46, "a", "STATE_RUNNING")
-    assert play(tape, until=195) is None
-    assert ended(tape, "action-overdue", by=196).hang
+    assert play(tape, until=255) is None
+    assert ended(tape, "action-overdue", by=256).hang
 
 
 def test_an_action_without_a_known_timeout_may_run() -> None:
@@ -345,7 +345,7 @@ def test_an_action_without_a_known_timeout_may_run() -> None:
 
 
 def test_a_worker_that_is_dead() -> None:
-    assert ended(working(), "silence", by=142).hang
+    assert ended(working(), "silence", by=192).hang
 
 
 def test_what_is_to_change_by_itself_is_waited_for() -> None:

@@ -255,7 +255,7 @@ class ActionOverdue(Rule):
         "both workers stop an action after its timeout and report that at once; tink-worker takes "
         "0 for an hour; the pull comes on top"
     )
-    _MARGIN_S: Final = 60.0
+    _MARGIN_S: Final = 120.0
 
     def __init__(self) -> None:
         self._timeouts: dict[str, float] = {}
