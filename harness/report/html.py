@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.report import contents
-from harness.report.dossier import read_dossier
+from harness.report.dossier import exhibit_dossier
 from harness.report.packets import read_packets
 from harness.report.picture import boot_picture
 from harness.report.record import RunRecord, read_run
@@ -64,7 +64,7 @@ def render(run: RunRecord) -> str:
             actions=contents.actions(run.events),
             calls=contents.calls(run.events),
             packets=read_packets(run.run_dir / "capture.pcapng", run.events),
-            dossier=read_dossier(run.run_dir),
+            dossier=exhibit_dossier(run.run_dir),
             scripts=contents.scripts(run.events),
             cmdline=contents.kernel_arguments(run.events),
             environment=contents.environment(run),
