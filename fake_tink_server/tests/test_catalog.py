@@ -73,12 +73,46 @@ def test_one_file_with_everything_and_more() -> None:
     assert job.warnings == []
 
 
+DISKS = """\
+apiVersion: tinkerbell.org/v1alpha1
+kind: Template
+metadata:
+  name: disks
+  namespace: default
+spec:
+  data: |
+    version: "0.1"
+    name: disks
+    global_timeout: 900
+    tasks:
+      - name: disks
+        worker: "{{.device_1}}"
+        volumes:
+          - /dev:/dev
+        environment:
+          MAC: {{ .device_1 | replace ":" "-" | quote }}
+        actions:
+          - name: disk
+            image: disk:v1
+            timeout: 120
+            environment:
+              DISK: {{ index .Hardware.Disks 0 }}
+              TEXT: {{ (index .Hardware.Interfaces 0).DHCP.IP.Address }}
+          - name: print
+            image: print:v1
+            timeout: 120
+            command:
+              - "first partition: {{ formatPartition (index .Hardware.Disks 0) 1 }}"
+"""
+"""The functions as real templates use them: disk and address come from the Hardware."""
+
+
 def test_the_fixtures_are_good() -> None:
     fixtures = Path(__file__).parents[2] / "fixtures"
     catalog = Catalog()
     for name in ("hardware/lab-machine.yaml", "templates/hello.yaml", "workflows/hello.yaml"):
         catalog.add(fixtures / name)
-    [template] = catalog.add(fixtures / "templates/disks.yaml")
+    [template] = catalog.add(DISKS, file=Path("disks.yaml"))
     hardware = catalog.hardware["default", "lab-machine"].object
     catalog.add_object(workflow_for(name="d", template=template, hardware=hardware))
     hello, disks = catalog.jobs()
