@@ -81,19 +81,19 @@ class DossierTaker:
         )
 
     async def _look(self) -> None:
-        """Look at what changes by being looked at last: SysRq prints on the consoles."""
+        """Look first at what is here already, last at what changes by it: SysRq prints."""
         look = self._inspection
         for name in self._machine.consoles:
             await self._try(f"console-{name}", f"Last lines of {name}", self._console(name))
+        await self._try("connections", "Sockets of the lab", _now(socket_table))
+        await self._try("frames", "Last frames", _now(self._frames))
+        await self._try("servers", "What the servers know", _now(self._servers), kind="json")
         await asyncio.gather(
             self._try("status", "State of QEMU", look.status),
             self._try("registers", "CPU registers", look.registers),
         )
         await self._try("devices", "Devices", look.devices)
         await self._try("screen", "Screen", look.screen, kind="png")
-        await self._try("connections", "Sockets of the lab", _now(socket_table))
-        await self._try("frames", "Last frames", _now(self._frames))
-        await self._try("servers", "What the servers know", _now(self._servers), kind="json")
         for console in self._linux_consoles():
             title = f"What Linux says on {console} (SysRq)"
             asked = lambda console=console: look.sysrq(console)  # noqa: E731

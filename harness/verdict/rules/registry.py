@@ -112,7 +112,7 @@ _UNREACHED: Final = re.compile(
 
 
 def _registry_unreached(case: Case) -> Finding | None:
-    """Judge what docker said about a registry that never heard of it."""
+    """F43, F48: what docker said about a registry that never heard of it."""
     if case.seen("registry.request.received", "registry.tls.failed"):
         return None
     said = [
@@ -123,6 +123,13 @@ def _registry_unreached(case: Case) -> Finding | None:
     if not said:
         return None
     text = said[-1][1][0]
+    if "proxyconnect" in str(said[-1][0].get("line")):
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because=f"docker can't reach the proxy it was told to use, {times(len(said))}: {text}",
+            evidence=[*case.seen("guest.cmdline.seen")[-1:], *(event for event, _ in said[-3:])],
+            hint="HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in capitals, on the kernel command line",
+        )
     blame, hint = Party.LINK, "look for the SYN in the capture"
     if "network is unreachable" in text:
         blame = Party.GUEST_NETWORK
@@ -140,7 +147,7 @@ def _registry_unreached(case: Case) -> Finding | None:
 
 
 def _registry_breaks_off(case: Case) -> Finding | None:
-    """Judge answers that the registry itself did not finish, and never did later."""
+    """F57: answers that the registry itself did not finish, and never did later."""
     cuts = case.in_phase("registry.response.cut")
     if not cuts:
         return None

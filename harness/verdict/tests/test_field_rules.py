@@ -222,6 +222,14 @@ def f28_no_registry() -> Tape:
     return docker("console=ttyS1")
 
 
+@case("worker-pull", "boot-script", "docker can't reach the proxy it was told to use, once")
+def f43_proxy() -> Tape:
+    tape = docker("HTTP_PROXY=http://192.168.77.7:3128 docker_registry=r:5000")
+    line = "Get https://r:5000/v2/: proxyconnect tcp: dial tcp 192.168.77.7:3128: i/o timeout"
+    complains(tape, 40, "image pull failure", line)
+    return tape
+
+
 CLOCK = (
     "image pull failure: x509: certificate has expired or is not yet valid: current time"
     " 2001-01-01T00:00:41Z is before 2026-11-20T10:00:00Z"
