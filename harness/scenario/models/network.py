@@ -64,8 +64,9 @@ class Http(Model):
     """The HTTP server of scripts, boot programs, kernel and initramfs."""
 
     scheme: Literal["http", "https"] = "http"
-    """``https``: iPXE is sent to port 7443, beside which 7080 stays. Tinkerbell's iPXE knows public
-    CAs only, through ca.ipxe.org: it refuses the lab's, so that no such boot goes further."""
+    """``https``: iPXE is sent to port 7443, beside which 7080 stays. Tinkerbell's iPXE trusts what
+    ca.ipxe.org vouches for, and nothing can tell it of another CA: it asks there, and refuses the
+    lab's certificate (``Permission denied (https://ipxe.org/0216eb8f)``)."""
     certificate: Literal[
         "right",
         "unknown-ca",

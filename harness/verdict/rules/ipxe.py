@@ -210,19 +210,29 @@ def _artifacts(case: Case) -> Finding | None:
     return None
 
 
+_SAID: Final = re.compile(r"https://\S+\.\.\. (.+ \(https://ipxe\.org/[0-9a-f]+\))")
+
+
 def _https(case: Case) -> Finding | None:
     """Judge TLS that never came about between iPXE and the HTTP server."""
     failed = case.seen("http.tls.failed")
     asked = case.seen("http.request.received")
     if not failed or (asked and asked[-1].seq > failed[-1].seq):
         return None
+    # iPXE closes without an alert; it says why on its consoles
+    said = [
+        (event, found[1])
+        for event in case.in_phase("guest.error.seen")
+        if (found := _SAID.search(str(event.get("line"))))
+    ]
+    words = f"; iPXE said: {said[-1][1]}" if said else ""
     return Finding(
         blame=Party.HTTP,
         because=(
             f"iPXE and the HTTPS server don't come to terms, {times(len(failed))}:"
-            f" {failed[-1].get('reason')}"
+            f" {failed[-1].get('reason')}{words}"
         ),
-        evidence=failed[-5:],
+        evidence=[*failed[-5:], *(event for event, _ in said[-1:])],
         hint="Tinkerbell's iPXE trusts public CAs only, by ca.ipxe.org: another CA needs an iPXE"
         " built with TRUST=",
     )
