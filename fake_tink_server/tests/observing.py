@@ -67,7 +67,7 @@ class Observation:
                 else:
                     await scene.timeline.wait_for(lambda _: self._is(expected, workflow))
         if expected.then == "waits":
-            await asyncio.sleep(stage.takes_s + watch_s)
+            await scene.watch(stage.takes_s + watch_s)
         return self._seen(workflow)
 
     def _is(self, expected: Seen, workflow: Workflow) -> bool:
@@ -104,7 +104,7 @@ class Observation:
         scene = self._scene
         await scene.report(("one", "two")[stage.actions - 1], "RUNNING")
         await scene.stop_server()
-        await asyncio.sleep(DOWN_S)
+        await scene.watch(DOWN_S)
         if stage.restart == "lost":
             scene.engine = Engine()
             workflow = self._add(stage)
