@@ -118,7 +118,8 @@ def _registry_unreached(case: Case) -> Finding | None:
     said = [
         (event, found)
         for event in case.in_phase("guest.error.seen")
-        if (found := _UNREACHED.search(str(event.get("line"))))
+        if event.get("pattern") != "clock not set"
+        and (found := _UNREACHED.search(str(event.get("line"))))
     ]
     if not said:
         return None

@@ -278,6 +278,14 @@ def f41_no_name_server() -> Tape:
     return tape
 
 
+@case("worker-pull", "hook", "docker is up, but nobody asked the registry")
+def a_time_server_that_has_no_name_is_not_to_blame() -> Tape:
+    tape = docker()
+    line = "ntp call to pool.ntp.org failed: lookup pool.ntp.org on 192.168.77.1:53: no such host"
+    complains(tape, 40, "clock not set", line)
+    return tape
+
+
 @case("worker-pull", "worker", "the worker ends within three seconds of its start")
 def worker_ends() -> Tape:
     tape = good_boot().until("registry.blob.served")
