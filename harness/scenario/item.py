@@ -228,7 +228,7 @@ class Item:
     registries: tuple[RegistryItem, ...] = ()
     """Beside the one that Hook pulls from."""
     tink: TinkItem
-    https: str | None
+    https: str | None = None
     """What is wrong with the certificate of the HTTPS that iPXE is sent to; None: plain HTTP."""
     tftp_single_port: bool
     tftp_assets: Path | None = None
