@@ -275,6 +275,7 @@ class Lab:
             deadline_s=self.item.deadline_s,
             workflow=bool(self.tink.server.engine.workflows),
             disk=any(disk.boots for disk in self.item.disks),
+            ways=sum(nic.place is not None for nic in self.item.nics) + (self.item.iso is not None),
         )
         watching = self.tasks.spawn(
             until_decided(watch, self.timeline, self.faults.unsettled), name="watch"

@@ -18,11 +18,12 @@ def play(
     *,
     workflow: bool = True,
     disk: bool = False,
+    ways: int = 1,
     unsettled: Callable[[float], Collection[str]] = lambda now: (),
     until: float = LATEST,
 ) -> tuple[float, Ending] | None:
     """Return when and why the watch ends the run; after the tape's last event nothing happens."""
-    watch = Watch(deadline_s=600, workflow=workflow, disk=disk)
+    watch = Watch(deadline_s=600, workflow=workflow, disk=disk, ways=ways)
     events = list(tape.events)
     now = 0.0
     while now < until:
@@ -121,6 +122,12 @@ def test_dhcp_that_answers_nobody() -> None:
     discover(tape, 9, 10, 12, 16, 24, 40, 60, stage="tinkerbell")
     assert play(tape, until=68) is None
     assert ended(tape, "dhcp-in-vain", by=69)
+
+
+def test_a_machine_with_another_card_tries_that_next() -> None:
+    tape = good_boot().until("tftp.transfer.finished")
+    discover(tape, 9, 10, 12, 16, 24, 40, 60, stage="tinkerbell")
+    assert play(tape, ways=2, until=90) is None
 
 
 def test_a_machine_that_switched_itself_off() -> None:

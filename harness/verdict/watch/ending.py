@@ -36,6 +36,8 @@ class Sight:
     """Whether it ends with a workflow, not with events that a scenario waits for."""
     disk: bool = False
     """Whether a disk has a system that could boot instead of the network."""
+    ways: int = 1
+    """How many network cards, and other ways over the network, the firmware tries."""
     patience: float = 1.0
     """What every silence is multiplied with."""
     now: float = 0.0

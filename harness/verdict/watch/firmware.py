@@ -66,7 +66,8 @@ class OnlyIpv6Left(Rule):
     def ending(self, sight: Sight) -> Ending | None:
         ways = [str(event.get("way")) for event in self._failed]
         if (
-            self._trying is None
+            sight.ways > 1
+            or self._trying is None
             or self._trying.get("way") != "HTTP Boot over IPv6"
             or not any("PXEv4" in way for way in ways)
             or not any("HTTPv4" in way for way in ways)
@@ -103,7 +104,7 @@ class NobodyKnowsIt(Rule):
             self._error = event
 
     def ending(self, sight: Sight) -> Ending | None:
-        if not self._ignored or self._error is None or sight.kernel:
+        if not self._ignored or self._error is None or sight.kernel or sight.ways > 1:
             return None
         if sight.disk and not sight.workflow:
             return None  # the disk comes after the network
@@ -144,7 +145,7 @@ class DhcpInVain(Rule):
         asked = self._asked
         if asked.count < self._TIMES or asked.lasted(sight) < self._SECONDS * sight.patience:
             return None
-        if sight.kernel or sight.tracker.phase is Phase.DISK_BOOT:
+        if sight.kernel or sight.ways > 1 or sight.tracker.phase is Phase.DISK_BOOT:
             return None
         return Ending(
             rule=self.name,

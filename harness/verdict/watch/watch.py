@@ -48,13 +48,18 @@ class Watch:
     something that the scenario declared is still to begin or to end (``unsettled``).
     """
 
-    def __init__(self, *, deadline_s: float, workflow: bool, disk: bool = False) -> None:
+    def __init__(
+        self, *, deadline_s: float, workflow: bool, disk: bool = False, ways: int = 1
+    ) -> None:
         """``deadline_s`` is how long the run may take; ``workflow`` whether it ends with one.
 
-        ``disk`` is whether the machine has a disk that boots.
+        ``disk`` is whether the machine has a disk that boots, ``ways`` how many network cards (or
+        CD drives that a BMC fills) its firmware tries one after the other.
         """
         patience = min(max(1.0, deadline_s / _USUAL_DEADLINE_S), _MOST_PATIENCE)
-        self.sight = Sight(deadline_s=deadline_s, workflow=workflow, disk=disk, patience=patience)
+        self.sight = Sight(
+            deadline_s=deadline_s, workflow=workflow, disk=disk, ways=ways, patience=patience
+        )
         self._rules = [rule() for rule in RULES]
         self._stopped = False
         self._looked: float | None = None
