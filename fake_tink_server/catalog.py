@@ -16,6 +16,7 @@ from fake_tink_server.objects import (
     Workflow,
     WorkflowRuleSet,
 )
+from fake_tink_server.release import NEWEST, Release
 from fake_tink_server.template import Compiled, compile_template
 from fake_tink_server.workflow import BootOptions
 from fake_tink_server.workflow import Workflow as Run
@@ -115,8 +116,11 @@ class Catalog:
             ignored=[*self.ignored, *other.ignored],
         )
 
-    def jobs(self, *, disabled: bool = False) -> list[Job]:
+    def jobs(self, *, release: Release | None = None, disabled: bool = False) -> list[Job]:
         """Render every Workflow that is not disabled; those too with ``disabled``.
+
+        ``release`` says whose templates and, until a worker's report tells, whose controller it is;
+        None: the newest one's templates, and what both controllers do.
 
         Raises ``ScenarioError``, or ``ScenarioErrors`` for several workflows with mistakes.
         """
@@ -126,7 +130,7 @@ class Catalog:
             if loaded.object.spec.disabled and not disabled:
                 continue
             try:
-                found.append(self.job(loaded))
+                found.append(self.job(loaded, release))
             except ScenarioErrors as several:
                 errors += several.errors
             except ScenarioError as error:
@@ -194,7 +198,7 @@ class Catalog:
             if mac:
                 known[mac] = document.position(_mac_path(number))
 
-    def job(self, loaded: Loaded[Workflow]) -> Job:
+    def job(self, loaded: Loaded[Workflow], release: Release | None = None) -> Job:
         """Render a Workflow, which need not be one of the catalog. Raises ``ScenarioError``."""
         spec, (namespace, name) = loaded.object.spec, loaded.object.key
         template = _find(self.templates, loaded, spec.template_ref, "templateRef")
@@ -203,8 +207,9 @@ class Catalog:
             if spec.hardware_ref
             else None
         )
-        data = template_data(hardware.object if hardware else None, spec.hardware_map)
-        compiled = compile_template(template.document, data)
+        known, rules = hardware.object if hardware else None, release or NEWEST
+        data = template_data(known, spec.hardware_map, rules)
+        compiled = compile_template(template.document, data, rules)
         custom = spec.boot_options.customboot_config
         return Job(
             run=Run(
@@ -222,6 +227,7 @@ class Catalog:
                     post_actions=bool(custom.get("postActions")),
                 ),
                 disabled=bool(spec.disabled),
+                protocol=release.protocol if release else None,
             ),
             workflow=loaded,
             template=template,

@@ -175,6 +175,13 @@ def _add_serving(group: argparse._ArgumentGroup) -> None:
         help="let such an agent be enrolled more than once",
     )
     group.add_argument(
+        "--tinkerbell",
+        metavar="RELEASE",
+        choices=["v0.12.2", "v0.25.0"],
+        help="render templates, and fail or wait, as this one: v0.12.2 or v0.25.0 (default: "
+        "templates as v0.25.0, all else as the worker that reports)",
+    )
+    group.add_argument(
         "--faults",
         metavar="FILE",
         type=Path,
@@ -253,6 +260,7 @@ def _make_server(options: argparse.Namespace, timeline: Timeline) -> Server:
             discovery=options.auto_discovery,
             discovery_namespace=options.auto_discovery_namespace,
             enroll_discovered=options.auto_discovery_enroll,
+            release=options.tinkerbell,
         ),
         wish=wish_of(options),
         timeline=timeline,

@@ -18,7 +18,8 @@ BMC after POST       ``iso``                             ``iso``, ``isoboot``, `
 ==================== =================================== ======================================
 
 Both set ``allowPXE`` true before and false after the work when ``toggleAllowNetboot`` is set.
-Without a Hardware to toggle v0.12.2 tries again for ever; here it is FAILED, as in v0.25.0.
+What can't be prepared (no Hardware, no BMC, no ISO) v0.12.2 tries again for ever, and v0.25.0 calls
+FAILED: so does this one unless it was told that it is v0.12.2.
 """
 
 from __future__ import annotations
@@ -71,17 +72,22 @@ def _begin(workflow: Workflow) -> list[Note]:
     notes = move(workflow, State.PREPARING)
     if boot.toggle_allow_netboot:
         if not workflow.hardware:
-            return notes + move(workflow, State.FAILED)
+            return notes + _unprepared(workflow)
         notes.append(AllowPxe(hardware=workflow.hardware, allow=True))
     if not boot.mode:
         return notes + move(workflow, State.PENDING)
     if not workflow.hardware:
-        return notes + move(workflow, State.FAILED)
+        return notes + _unprepared(workflow)
     if boot.mode == "customboot" and not boot.preparing_actions:
         return notes  # and so it stays: the controller waits for a job that it never made
     if not boot.bmc or (boot.mode in ("iso", "isoboot") and not boot.iso_url):
-        return notes + move(workflow, State.FAILED)
+        return notes + _unprepared(workflow)
     return [*notes, BmcWanted(workflow_id=workflow.id, mode=boot.mode, post=False)]
+
+
+def _unprepared(workflow: Workflow) -> list[Note]:
+    """v0.12.2 tries again for ever."""
+    return [] if workflow.protocol is Protocol.V1 else move(workflow, State.FAILED)
 
 
 def _watch_v1(workflow: Workflow, now_s: float) -> list[Note]:

@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fake_tink_server.govalues import CallFailed, GoStruct, go_type, is_true, to_text
+from fake_tink_server.goyaml import from_yaml, to_yaml
+from fake_tink_server.release import Release
+from harness.documents import suggest
 
 Function = Callable[[list[Any]], Any]
 
@@ -144,7 +147,7 @@ def _printf(form: str, *values: Any) -> str:
             raise CallFailed(f"no value for %{verb}")
         out += _formatted(verb, width, rest.pop(0)) + tail
     if rest:
-        raise CallFailed("more values than verbs")
+        raise CallFailed("more values than verbs are not supported")
     return out
 
 
@@ -188,7 +191,8 @@ def _decoded(text: str) -> str:
     try:
         return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise CallFailed(f"not base64 of text: {error}") from None
+        # Go's own words take the text's place, and the template goes on
+        raise CallFailed(f"not base64 of text, which is not supported: {error}") from None
 
 
 def _indented(width: int, text: str) -> str:
@@ -208,6 +212,14 @@ def _last(values: Any) -> Any:
     if not isinstance(values, list):
         raise CallFailed(f"cannot find last on type {go_type(values)}")
     return values[-1] if values else None
+
+
+def format_partition_v0_12(device: str, partition: int) -> str:
+    """Return the path of a device's partition, as Tinkerbell v0.12 names it."""
+    if device.startswith("/dev/nvme"):
+        return f"{device}p{partition}"
+    known = ("/dev/sd", "/dev/vd", "/dev/xvd", "/dev/hd")
+    return f"{device}{partition}" if device.startswith(known) else device
 
 
 def format_partition(device: str, partition: int) -> str:
@@ -237,7 +249,7 @@ def _ternary(yes: Any, no: Any, test: Any) -> Any:
     return yes if test else no
 
 
-FUNCTIONS: Final[Mapping[str, Function]] = {
+_COMMON: Final[Mapping[str, Function]] = {
     # Go's own
     "and": _typed("aa*", _and),
     "eq": _typed("aa*", _eq),
@@ -278,7 +290,52 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "trimPrefix": _typed("ss", lambda prefix, text: text.removeprefix(prefix)),
     "trimSuffix": _typed("ss", lambda suffix, text: text.removesuffix(suffix)),
     "upper": _typed("s", lambda text: "".join(_one(c, c.upper()) for c in text)),
-    # Tinkerbell's
-    "formatPartition": _typed("si", format_partition),
-    "netmaskToPrefixLength": _typed("s", netmask_to_prefix_length),
 }
+_OWN: Final[Mapping[Release, Mapping[str, Function]]] = {
+    Release.V0_12: {"formatPartition": _typed("si", format_partition_v0_12)},
+    Release.V0_25: {
+        "formatPartition": _typed("si", format_partition),
+        "fromYaml": _typed("s", from_yaml),
+        "netmaskToPrefixLength": _typed("s", netmask_to_prefix_length),
+        "toYaml": _typed("a", to_yaml),
+    },
+}
+NOT_HERMETIC: Final = frozenset(
+    [
+        "date",
+        "date_in_zone",
+        "date_modify",
+        "now",
+        "htmlDate",
+        "htmlDateInZone",
+        "dateInZone",
+        "dateModify",
+        "randAlphaNum",
+        "randAlpha",
+        "randAscii",
+        "randNumeric",
+        "randBytes",
+        "uuidv4",
+        "env",
+        "expandenv",
+        "getHostByName",
+    ]
+)
+"""What sprig calls so: v0.12.2's templates have it, v0.25.0's no longer."""
+
+
+def functions_of(release: Release) -> Mapping[str, Function]:
+    """Return what a template may call with ``release``, as far as it is supported here."""
+    return {**_COMMON, **_OWN[release]}
+
+
+def missing(name: str, release: Release) -> tuple[str, str | None]:
+    """Return why a template can't call ``name``, and a hint."""
+    if name in _OWN[release.other]:
+        gone = f"Tinkerbell {release} has no template function {name!r}"
+        return gone, f"{release.other} has it"
+    if name in NOT_HERMETIC and release is Release.V0_25:
+        gone = f"Tinkerbell {release} has no template function {name!r} any more"
+        return gone, "only what gives the same result each time was left"
+    known = [*_COMMON, *_OWN[release]]
+    return f"function {name!r} is not supported", suggest(name, sorted(known))

@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fake_tink_server.govalues import CallFailed, GoStruct, go_type, to_text
+from fake_tink_server.govalues import CallFailed, GoStruct, go_type, is_true, to_text
+from fake_tink_server.release import NEWEST, Release
 
-MAX_OUTPUT: Final = 256 * 1024
+MAX_OUTPUT: Final = {Release.V0_12: 16 * 1024 * 1024, Release.V0_25: 256 * 1024}
+"""Octets. v0.12.2 has no limit; this one is there against a mistake."""
 """Tinkerbell's own limit on a rendered template, in bytes."""
 MAX_DEPTH: Final = 40
 
@@ -82,22 +84,23 @@ class _Token:
     at: int
 
 
-def render(source: str, data: Mapping[str, Any]) -> Rendered:
-    """Render ``source`` with ``data``. Raises ``TemplateRefused``."""
+def render(source: str, data: Mapping[str, Any], release: Release = NEWEST) -> Rendered:
+    """Render ``source`` with ``data`` as ``release`` does. Raises ``TemplateRefused``."""
     out: list[str] = []
     pieces: list[tuple[int, int, bool]] = []
     length = size = 0
     for at, text, tokens in _split(source):
         copied = tokens is None
         if tokens is not None:
-            text = _Pipeline(source, tokens, at, data).run()
+            text = _Pipeline(source, tokens, at, data, release).run()
         if text:
             pieces.append((length, at, copied))
             out.append(text)
             length += len(text)
             size += len(text.encode("utf-8", "surrogatepass"))
-        if size > MAX_OUTPUT:
-            raise _refused(source, at, f"the rendered template exceeds {MAX_OUTPUT} bytes")
+        limit = MAX_OUTPUT[release]
+        if size > limit:
+            raise _refused(source, at, f"the rendered template exceeds {limit} bytes")
     return Rendered("".join(out), source, tuple(pieces))
 
 
@@ -168,13 +171,26 @@ def _tokens(source: str, at: int, start: int) -> tuple[list[_Token], int, bool]:
 class _Pipeline:
     """Parses and evaluates one action in one go: without control flow nothing is run twice."""
 
-    def __init__(self, source: str, tokens: list[_Token], at: int, data: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        source: str,
+        tokens: list[_Token],
+        at: int,
+        data: Mapping[str, Any],
+        release: Release,
+    ) -> None:
+        from fake_tink_server.gofunctions import functions_of
+
+        self._release = release
+        self._functions = functions_of(release)
         self._source = source
         self._tokens = tokens
         self._start = at
         self._data = data
         self._next = 0
         self._depth = 0
+        self._decided = 0
+        """Above 0 within arguments that "and" or "or" no longer looks at."""
 
     def run(self) -> str:
         """Return the text that the action leaves."""
@@ -232,17 +248,13 @@ class _Pipeline:
         return value
 
     def _call(self, token: _Token, *, first: bool, piped: Any) -> Any:
-        from fake_tink_server.gofunctions import FUNCTIONS
-        from harness.documents import suggest
-
         self._next += 1
         if token.text in _KEYWORDS:
             raise self._error(token, f"{{{{{token.text}}}}} is not supported in templates here")
-        function = FUNCTIONS.get(token.text)
-        if function is None:
-            hint = suggest(token.text, sorted(FUNCTIONS))
-            raise self._error(token, f"function {token.text!r} is not supported", hint)
+        function = self._function(token)
         arguments: list[Any] = []
+        stop = {"and": False, "or": True}.get(token.text)
+        decided = False
         while True:
             # an argument is set off by space, as in Go
             gap = self._peek(skip=False)
@@ -251,25 +263,35 @@ class _Pipeline:
                 break
             if gap is following and not (following.kind == "sign" and following.text == "("):
                 raise self._error(following, f"unexpected {following.text!r} in the action")
+            self._decided += decided
             if following.kind == "name" and following.text not in ("true", "false", "nil"):
                 self._next += 1
-                arguments.append(self._call_bare(following))
+                value = self._call_bare(following)
             else:
-                arguments.append(self._operand())
-        if not first:
+                value = self._operand()
+            self._decided -= decided
+            if not decided:
+                arguments.append(value)
+            decided = decided or (stop is not None and is_true(value) is stop)
+        if not first and not decided:
             arguments.append(piped)
         return self._apply(token, function, arguments)
 
     def _call_bare(self, token: _Token) -> Any:
         """A function's name as an argument is a call without arguments."""
-        from fake_tink_server.gofunctions import FUNCTIONS
+        return self._apply(token, self._function(token), [])
 
-        function = FUNCTIONS.get(token.text)
+    def _function(self, token: _Token) -> Any:
+        from fake_tink_server.gofunctions import missing
+
+        function = self._functions.get(token.text)
         if function is None:
-            raise self._error(token, f"function {token.text!r} is not supported")
-        return self._apply(token, function, [])
+            raise self._error(token, *missing(token.text, self._release))
+        return function
 
     def _apply(self, token: _Token, function: Any, arguments: list[Any]) -> Any:
+        if self._decided:
+            return None
         try:
             return function(arguments)
         except CallFailed as error:
@@ -325,6 +347,8 @@ class _Pipeline:
     def _field(self, value: Any, name: str, token: _Token) -> Any:
         from harness.documents import suggest
 
+        if self._decided:
+            return None
         if isinstance(value, GoStruct):
             if name not in value:
                 raise self._error(

@@ -20,6 +20,8 @@ class Settings:
     state_file: Path | None = None
     bmc: bool = False
     """Whether what ``bootMode`` asks of a BMC is done at once."""
+    release: str | None = None
+    """Whose templates are rendered, ``v0.12.2`` or ``v0.25.0``; None: the newest one's."""
     image_prefix: str = ""
     """Put in front of the images that a v2 agent is given."""
     faults: Sequence[Mapping[str, Any]] = ()

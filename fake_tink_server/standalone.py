@@ -374,7 +374,10 @@ class Server:
         )
 
     def _render(self, catalog: Catalog) -> dict[str, Workflow]:
-        jobs = catalog.jobs()
+        from fake_tink_server.release import Release
+
+        wanted = self._settings.release
+        jobs = catalog.jobs(release=Release(wanted) if wanted else None)
         self.warnings += [warning for job in jobs for warning in job.warnings]
         return {job.run.id: job.run for job in jobs}
 

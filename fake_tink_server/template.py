@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from fake_tink_server.gotemplate import TemplateRefused, render
+from fake_tink_server.release import NEWEST, Release
 from fake_tink_server.workflow import Action, Namespaces, Task
 from harness.documents import Document, KeyPath, Mistake, PlainText, load, validate
 from harness.errors import ScenarioError, ScenarioErrors
@@ -140,15 +141,17 @@ class Compiled:
         return self.document.error(message, ("tasks", task, "actions", action, field), hint=hint)
 
 
-def compile_template(template: Document, data: Mapping[str, Any]) -> Compiled:
-    """Render and check ``spec.data`` of a Template's document.
+def compile_template(
+    template: Document, data: Mapping[str, Any], release: Release = NEWEST
+) -> Compiled:
+    """Render and check ``spec.data`` of a Template's document, as ``release`` does.
 
     Raises ``ScenarioError`` or ``ScenarioErrors`` at the line of the Template's file.
     """
     path: KeyPath = ("spec", "data")
     source = template.at(path).data
     try:
-        rendered = render(source, data)
+        rendered = render(source, data, release)
     except TemplateRefused as refused:
         at = template.inside(path, refused.line, refused.column)
         raise ScenarioError(str(refused), at=at, hint=refused.hint) from None
@@ -162,9 +165,9 @@ def compile_template(template: Document, data: Mapping[str, Any]) -> Compiled:
     return Compiled(
         name=model.name,
         global_timeout_s=model.global_timeout,
-        tasks=[_make_task(task) for task in model.tasks],
+        tasks=[_make_task(task, release) for task in model.tasks],
         document=document,
-        warnings=_warnings(document, model),
+        warnings=_warnings(document, model, release),
     )
 
 
@@ -186,7 +189,7 @@ def _check_unique(document: Document, model: _Data) -> None:
         raise errors[0] if len(errors) == 1 else ScenarioErrors(errors)
 
 
-def _warnings(document: Document, model: _Data) -> list[ScenarioError]:
+def _warnings(document: Document, model: _Data, release: Release) -> list[ScenarioError]:
     found: list[ScenarioError] = []
     gone = "Tinkerbell's controller marks the workflow STATE_TIMEOUT as soon as it runs"
     if model.global_timeout <= 0:
@@ -197,6 +200,9 @@ def _warnings(document: Document, model: _Data) -> list[ScenarioError]:
             if action.timeout <= 0:
                 message = f"the timeout of {action.name} is {action.timeout}: {gone}"
                 found.append(document.error(message, path))
+            if release is Release.V0_12 and _make_namespaces(action.namespaces):
+                message = f"Tinkerbell {release} passes over the namespaces of {action.name}"
+                found.append(document.error(message, (*path, "namespaces"), key=True))
             for key, value in (
                 ("on-timeout", action.on_timeout),
                 ("on-failure", action.on_failure),
@@ -207,7 +213,7 @@ def _warnings(document: Document, model: _Data) -> list[ScenarioError]:
     return found
 
 
-def _make_task(task: _Task) -> Task:
+def _make_task(task: _Task, release: Release) -> Task:
     return Task(
         name=task.name,
         worker=task.worker,
@@ -222,7 +228,9 @@ def _make_task(task: _Task) -> Task:
                 volumes=list(action.volumes),
                 environment=dict(action.environment),
                 pid=action.pid,
-                namespaces=_make_namespaces(action.namespaces),
+                namespaces=(
+                    _make_namespaces(action.namespaces) if release is Release.V0_25 else None
+                ),
                 on_timeout=list(action.on_timeout),
                 on_failure=list(action.on_failure),
             )

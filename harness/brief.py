@@ -42,10 +42,12 @@ class Brief:
 def brief_of(item: Item, *, origin_s: float, hold: Hold = "never") -> Brief:
     """Return the brief of ``item``. Raises ``ScenarioError`` for objects that don't fit."""
     from fake_tink_server.catalog import Catalog
+    from fake_tink_server.release import Release
     from harness.instances import instance_of
     from harness.reservations import reservations_of
 
     catalog = Catalog()
+    release = Release(item.tink.release) if item.tink.release else None
     for text in (item.hardware_yaml, item.template_yaml, item.workflow_yaml):
         if text:
             catalog.add(text, file=item.source)
@@ -61,7 +63,7 @@ def brief_of(item: Item, *, origin_s: float, hold: Hold = "never") -> Brief:
             for loaded in catalog.hardware.values()
         ),
         instances=tuple(instance_of(loaded.object) for loaded in catalog.hardware.values()),
-        workflows=tuple(job.run for job in catalog.jobs()),
+        workflows=tuple(job.run for job in catalog.jobs(release=release)),
         origin_s=origin_s,
         hold=hold,
     )

@@ -129,6 +129,8 @@ class TinkItem:
     """Whether the worker checks its certificate."""
     trusted: bool = False
     """Whether the worker's image has the lab's CA."""
+    release: str | None = None
+    """Which Tinkerbell it stands for: a value of ``fake_tink_server.release.Release``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

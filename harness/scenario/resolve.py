@@ -31,7 +31,7 @@ from harness.scenario.kernel_args import resolve_kernel_args
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.registries import check_images, resolve_registries
 from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
-from harness.scenario.worker import resolve_worker
+from harness.scenario.worker import release_of, resolve_worker
 from harness.wire.oci import Reference
 
 _SMEES: Final = frozenset({"dhcp", "tftp", "http", "metadata", "syslog"})
@@ -84,6 +84,7 @@ def _boots(
         tls=scenario.tink.tls,
         verified=scenario.tink.verified,
         trusted=scenario.tink.trusted,
+        release=release_of(loaded),
     )
     hook = _hook(loaded)
     images = _images(loaded)
@@ -102,6 +103,7 @@ def _boots(
             firmware=firmware,
             network=network,
             nics=nics,
+            release=tink.release,
             known_images=available,
         )
         item = Item(

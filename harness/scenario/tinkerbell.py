@@ -9,6 +9,7 @@ from typing import Final
 from fake_tink_server.catalog import Catalog, Job
 from fake_tink_server.derive import OtherInterface, as_yaml, hardware_for, workflow_for
 from fake_tink_server.objects import Hardware, Template
+from fake_tink_server.release import Release
 from harness.documents import suggest
 from harness.scenario.item import NetworkItem, NicItem
 from harness.scenario.loader import LoadedScenario
@@ -38,9 +39,10 @@ def resolve_tinkerbell(
     firmware: str,
     network: NetworkItem,
     nics: Sequence[NicItem],
+    release: str | None,
     known_images: Collection[str],
 ) -> TinkerbellFiles:
-    """Return the scenario's Hardware, Template and Workflow.
+    """Return the scenario's Hardware, Template and Workflow, as ``release`` of Tinkerbell has them.
 
     Raises ``ScenarioError`` for a file that is not there or not right, an object that is named
     and not there, an image the lab's registry does not have, and a worker that no machine is.
@@ -74,7 +76,7 @@ def resolve_tinkerbell(
         )
         catalog.add_object(workflow)
         texts["workflow"] = as_yaml(workflow)
-    jobs = catalog.jobs()
+    jobs = catalog.jobs(release=Release(release) if release else None)
     for job in jobs:
         _check_images(job, {*known_images, *loaded.scenario.absent_images})
         _check_workers(loaded, job)

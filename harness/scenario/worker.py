@@ -6,7 +6,8 @@
 ``../bin/my-worker``    a static x86-64 program, relative to the scenario: becomes an image
 ====================== ===========================================================================
 
-Whether it speaks protocol v1 or v2 is not asked: the lab's server hears which.
+Whether it speaks protocol v1 or v2 is not asked: the lab's server hears which. Templates are
+rendered before that, as by the Tinkerbell that the worker came with.
 """
 
 from __future__ import annotations
@@ -66,6 +67,14 @@ def resolve_worker(loaded: LoadedScenario, available: Collection[str]) -> Resolv
         hint=suggest(written, [*pinned_workers(), *(i for i in sorted(available) if "worker" in i)])
         or "a worker of Tinkerbell's (NAME@VERSION), an image listed in 'images', or a program",
     )
+
+
+def release_of(loaded: LoadedScenario) -> str | None:
+    """Return the Tinkerbell that the scenario names, or that its worker came with."""
+    from fake_tink_server.release import Release
+
+    known = {"tink-worker": Release.V0_12, "tink-agent": Release.V0_25}
+    return loaded.scenario.tink.release or known.get(loaded.scenario.worker.partition("@")[0])
 
 
 def _program(loaded: LoadedScenario, program: Path, at: str) -> ResolvedWorker:

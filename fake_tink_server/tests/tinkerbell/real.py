@@ -68,9 +68,9 @@ class RealTinkerbell:
 
 
 @asynccontextmanager
-async def real_tinkerbell() -> AsyncIterator[RealTinkerbell]:
-    """Run the program, which is built when it was not."""
-    program = await ensure_tool("tinkerbell", cache_root(), SilentProgress())
+async def real_tinkerbell(tool: str = "tinkerbell") -> AsyncIterator[RealTinkerbell]:
+    """Run the program, which is built when it was not; ``tink`` is v0.12.2's."""
+    program = await ensure_tool(tool, cache_root(), SilentProgress())
     process = await asyncio.create_subprocess_exec(
         program,
         stdin=asyncio.subprocess.PIPE,
@@ -82,7 +82,7 @@ async def real_tinkerbell() -> AsyncIterator[RealTinkerbell]:
     try:
         real = RealTinkerbell(process, tasks)
         told = await real.read()
-        real.once, real.patient = told["once"], told["patient"]
+        real.once, real.patient = told["once"], told.get("patient", "")
         yield real
     finally:
         assert process.stdin is not None

@@ -43,6 +43,9 @@ class Tink(Model):
     trusted: bool = False
     """Whether the worker knows the lab's CA: Hook has no way to hand it one, so that users build a
     worker image of their own with the CA in ``/etc/ssl/certs``, as the lab does then."""
+    release: Literal["v0.12.2", "v0.25.0"] | None = None
+    """Which Tinkerbell renders templates and looks after workflows; without it the one that
+    ``worker`` came with (tink-worker: v0.12.2, tink-agent: v0.25.0), else the newest."""
 
     @model_validator(mode="after")
     def _fits(self) -> Tink:
