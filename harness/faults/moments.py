@@ -22,7 +22,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "repository": "repository in the registry",
     "rpc": "Tinkerbell's call",
     "action": "workflow's action",
-    "state": "state of an action or workflow",
+    "state": "state of an action or workflow, as RUNNING or SUCCESS",
     "stage": "stage of a DHCP client",
 }
 """Fields of events that a fault may ask for."""
@@ -55,4 +55,6 @@ def event_facts(name: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
     if name.startswith(_OF_FAULTS):
         return None
     found = {key: fields[key] for key in _FIELDS if key in fields}
+    if "state" in found:
+        found["state"] = str(found["state"]).removeprefix("STATE_")
     return {"event": name, **found}
