@@ -10,8 +10,9 @@ from harness.timeline import Event
 from harness.verdict.rules.case import Case
 
 _ERROR: Final = re.compile(r'"error":"((?:[^"\\]|\\.)*)"')
-_REPORTING: Final = '"reporting Action Status"'
-_ACTION: Final = re.compile(r'"actionName":"((?:[^"\\]|\\.)*)"')
+_REPORTING: Final = re.compile(r'"reporting Action Status"|"executed action"')
+"""tink-worker v0.12.2 (worker.go) and tink-agent v0.25.0 (agent.go), right before they report."""
+_ACTION: Final = re.compile(r'"(?:actionName|[Nn]ame)":"((?:[^"\\]|\\.)*)"')
 
 
 def error_of(event: Event) -> str | None:
@@ -40,11 +41,17 @@ def errors(case: Case, *, after: int = 0, before: int | None = None) -> list[tup
 
 
 def reporting(case: Case, *, after: int) -> list[tuple[Event, str]]:
-    """Return when the worker said that it reports an action (tink-worker v0.12.2, worker.go)."""
-    return [
-        (event, found[1])
-        for event in case.seen("syslog.message.received")
-        if event.seq > after
-        and _REPORTING in str(event.get("message"))
-        and (found := _ACTION.search(str(event.get("message"))))
-    ]
+    """Return when the worker said that it reports an action, and which, empty if it is not told."""
+    said = []
+    for event in case.seen("syslog.message.received"):
+        if event.seq > after and is_report(event):
+            found = _ACTION.search(str(event.get("message")))
+            said.append((event, found[1] if found else ""))
+    return said
+
+
+def is_report(event: Event) -> bool:
+    """Return whether a worker says that it is about to report an action."""
+    return event.name == "syslog.message.received" and bool(
+        _REPORTING.search(str(event.get("message")))
+    )

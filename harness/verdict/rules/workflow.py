@@ -103,6 +103,7 @@ def _half_open(case: Case) -> Finding | None:
     if not told or case.events[-1].t - told[-1][0].t < _UNHEARD_S:
         return None
     event, action = told[-1]
+    which = f"action '{action}'" if action else "an action"
     peer = calls[-1].get("peer")
     closed = [one for one in case.seen("tink.connection.closed") if one.get("peer") == peer]
     if closed:
@@ -110,8 +111,8 @@ def _half_open(case: Case) -> Finding | None:
     return Finding(
         blame=Party.LINK,
         because=(
-            f"the worker reports action '{action}', and nothing of that arrives: its connection"
-            " to Tinkerbell's server is half open"
+            f"the worker reports {which}, and nothing of that arrives: its connection to"
+            " Tinkerbell's server is half open"
         ),
         evidence=[calls[-1], event],
         hint="does a firewall or NAT between them forget connections that say nothing for a while?",

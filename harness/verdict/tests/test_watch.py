@@ -388,3 +388,22 @@ def test_a_host_that_was_asleep_has_not_waited() -> None:
 def test_every_rule_has_a_name_and_a_source_of_its_own() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.source and rule.__doc__ for rule in RULES)
+
+
+def says(tape: Tape, t: float, words: str) -> None:
+    tape.add(t, "syslog", "syslog.message.received", mac=MAC, message=f'{{"msg":"{words}"}}')
+
+
+@pytest.mark.parametrize("words", ["reporting Action Status", "executed action"])
+def test_a_report_that_never_arrives(words: str) -> None:
+    tape = good_boot().until("tink.action.reported", action="write")
+    says(tape, 58, words)
+    assert ended(tape, "report-unheard", by=118).hang
+
+
+def test_a_report_that_arrives_is_no_end() -> None:
+    tape = good_boot().until("tink.action.reported", action="write")
+    says(tape, 58, "reporting Action Status")
+    tape.add(60, "tink", "tink.rpc.received", id=9, rpc="ReportActionStatus", peer="x:1")
+    tape.add(60, "tink", "tink.rpc.finished", id=9, rpc="ReportActionStatus", code="OK")
+    assert play(tape, until=150) is None

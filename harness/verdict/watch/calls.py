@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from harness.phases import Phase
 from harness.timeline import Event
+from harness.verdict.rules.words import is_report
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
 _REPORT: Final = "ReportActionStatus"
@@ -124,6 +125,43 @@ class CallUnanswered(Rule):
         for waiting in (self._open, self._ignored):
             for key, (call, _) in waiting.items():
                 waiting[key] = (call, sight.now)
+
+
+class ReportUnheard(Rule):
+    """The worker says that it reports, and nothing of that arrives."""
+
+    name: ClassVar = "report-unheard"
+    source: ClassVar = (
+        "neither worker has a keepalive: on a half-open connection it waits until TCP gives up,"
+        " after some 15 min (tcp_retries2), or for ever where the other side's kernel answers"
+    )
+    _SECONDS: Final = 60.0
+
+    def __init__(self) -> None:
+        self._said: tuple[Event, float] | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if is_report(event):
+            self._said = self._said or (event, sight.now)
+        elif event.name.startswith("tink.") or event.name == "machine.reset":
+            self._said = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._said is None or sight.now - self._said[1] < self._SECONDS * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"the worker said {sight.now - self._said[1]:.0f} s ago that it reports an action,"
+                " and nothing of that arrived"
+            ),
+            evidence=(self._said[0],),
+            hang=True,
+        )
+
+    def forget(self, sight: Sight) -> None:
+        if self._said is not None:
+            self._said = (self._said[0], sight.now)
 
 
 class NoConnection(Rule):

@@ -25,6 +25,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     hook.PullFails,
     calls.NoWork,
     calls.CallUnanswered,
+    calls.ReportUnheard,
     calls.NoConnection,
     calls.ReportRefused,
     calls.ActionOverdue,
