@@ -9,12 +9,16 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from harness.clock import Deadline
+from harness.documents import load
 from harness.errors import ServiceCrashed, SetupFailed
+from harness.faults.plan import FaultPlan
+from harness.faults.reading import FaultReader
 from harness.process import run
 from harness.services.http import HttpService
 from harness.tasks import TaskKeeper
@@ -154,6 +158,35 @@ async def test_a_script_is_found_by_mac_in_the_path_else_by_the_senders_address(
     script = script_for(machine, SCRIPTS)
     assert await curl(http, path) == script.encode() + b"200"
     assert named(timeline, "http.script.served")[0]["script"] == script
+
+
+async def test_a_fault_bends_the_kernels_arguments_once_and_the_event_says_so(
+    timeline: Timeline,
+) -> None:
+    fault = "{at: hook, when: {first: 1}, do: {arguments: {remove: syslog_host, add: [a=b, c]}}}"
+    read = FaultReader(load(fault).data).read()
+    assert read is not None
+    plan = FaultPlan([read], record=partial(timeline.record, "faults"), now=timeline.clock.now)
+    http = HttpService(
+        timeline=timeline,
+        tasks=TaskKeeper(),
+        reservations=Reservations([MACHINE]),
+        scripts=SCRIPTS,
+        bind="127.0.0.1",
+        port=0,
+        hook_strike=plan.at("hook"),
+    )
+    await http.start()
+    path = f"/ipxe/script/{MAC}/auto.ipxe"
+    bent, whole = [(await curl(http, path))[:-3].decode() for _ in range(2)]
+    await http.stop()
+    assert whole == script_for(MACHINE, SCRIPTS)
+    assert "syslog_host" in whole
+    assert "syslog_host" not in bent
+    assert " a=b c && goto " in bent
+    told = [event["script"] for event in named(timeline, "http.script.served")]
+    assert told == [bent, whole]
+    assert named(timeline, "fault.fired")[0]["mac"] == MAC
 
 
 @pytest.mark.parametrize(
