@@ -70,7 +70,7 @@ def _offers_not_taken(
     code = next((c for c in ("PXE-E16", "PXE-E18") if said and c in str(said[0].get("line"))), "")
     evidence = [*asked[-3:], *offers[-3:], *said[:1]]
     without = [event for event in offers if not event.get("file")]
-    firmware = who == "the firmware"
+    firmware = any(event.get("stage") == "firmware" for event in offers)
     if firmware and len(without) == len(offers):
         reason = ""
         if ignored:

@@ -45,6 +45,12 @@ def f8_offers_lost() -> Tape:
     return tape
 
 
+@case("firmware-dhcp", "link", "DHCP answered the firmware, 4 times, and none of it arrived: it")
+def f8_offers_to_a_rom_lost() -> Tape:
+    """The iPXE of a network card's ROM takes any OFFER."""
+    return offers(start(), file="undionly.kpxe", stage="ipxe")
+
+
 @case("firmware-dhcp", "dhcp", "the firmware found none of the OFFERs of 192.168.77.1 valid")
 def f8_offers_of_no_use() -> Tape:
     tape = offers(start(), file="ipxe.efi", server="192.168.77.1")

@@ -245,6 +245,14 @@ def test_an_image_that_nobody_has() -> None:
     assert ended(tape, "pull-refused", by=44)
 
 
+def test_layers_that_are_broken_off_by_turns() -> None:
+    tape = pulling()
+    for number in range(20):
+        tape.add(40 + 2 * number, "registry", "registry.response.cut", id=number,
+                 path=f"/v2/tink-worker/blobs/sha256:{number % 2}")  # fmt: skip
+    assert ended(tape, "pull-fails", by=70)
+
+
 def test_an_engine_that_does_not_start() -> None:
     tape = good_boot().until("dhcp.ack.sent", stage="guest")
     for number, t in enumerate((40, 50, 60), 1):

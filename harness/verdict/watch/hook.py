@@ -128,7 +128,7 @@ class PullFails(Rule):
             self._failed.clear()
             self._cuts.clear()
         elif event.name == "registry.response.cut":
-            self._cuts.add(event, sight.now, event.get("path"))
+            self._cuts.add(event, sight.now)
         elif _says(event, "image pull failure") and _CLOCK not in str(event.get("line")):
             self._failed.add(event, sight.now)
         elif _says(event, "worker did not start"):
@@ -140,7 +140,10 @@ class PullFails(Rule):
         if failed.count >= _TIMES and failed.lasted(sight) >= long:
             return self._say(failed, f"the pull of the worker's image failed {failed.count} times")
         if cuts.count >= 2 * _TIMES and cuts.lasted(sight) >= long:
-            return self._say(cuts, f"{cuts.what} was broken off {cuts.count} times")
+            path = cuts.events[-1].get("path")
+            return self._say(
+                cuts, f"the registry broke off {cuts.count} answers, the last for {path}"
+            )
         if starts.count >= 2 and starts.lasted(sight) >= long:
             return self._say(starts, f"Hook failed to start the worker {starts.count} times")
         return None
