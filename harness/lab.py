@@ -281,11 +281,11 @@ class Lab:
             until_decided(watch, self.timeline, self.faults.unsettled), name="watch"
         )
         try:
-            await self._until_over(deadline)
+            await self._until_over(watch, deadline)
         finally:
             watching.cancel()
 
-    async def _until_over(self, deadline: Deadline) -> None:
+    async def _until_over(self, watch: Watch, deadline: Deadline) -> None:
         if self.tink.server.engine.workflows:
             await self.wait_for_workflow(deadline=deadline)
             if self._awaits_disk and workflow_state(self.timeline.events) == "SUCCESS":
@@ -298,7 +298,14 @@ class Lab:
             await self.tasks.race(
                 self._until_expectations_hold(), deadline, waiting_for="what the scenario expects"
             )
-            self.timeline.record("run", "expectations.met")
+            if self.item.expected_verdict is None:
+                self.timeline.record("run", "expectations.met")
+                return
+            # It is to fail, and has not yet: the watch tells when it has.
+            watch.expect_nothing_more()
+            await self.tasks.race(
+                asyncio.Event().wait(), deadline, waiting_for="the failure that is expected"
+            )
 
     @property
     def _awaits_disk(self) -> bool:

@@ -415,3 +415,16 @@ def test_a_report_that_arrives_is_no_end() -> None:
     tape.add(60, "tink", "tink.rpc.received", id=9, rpc="ReportActionStatus", peer="x:1")
     tape.add(60, "tink", "tink.rpc.finished", id=9, rpc="ReportActionStatus", code="OK")
     assert play(tape, until=150) is None
+
+
+def test_once_nothing_is_waited_for_all_rules_hold() -> None:
+    watch = Watch(deadline_s=600, workflow=False)
+    tape = good_boot().until("dhcp.offer.sent")
+    way_failed(tape, 70, "PXEv4")
+    way_failed(tape, 200, "HTTPv4")
+    tape.add(201, "machine", "firmware.boot.tried", way="HTTP Boot over IPv6", console="ttyS0")
+    for event in tape.events:
+        watch.feed(event)
+    assert watch.look(202) is None
+    watch.expect_nothing_more()
+    assert watch.look(203) is not None

@@ -65,6 +65,10 @@ class Watch:
         self._stopped = False
         self._looked: float | None = None
 
+    def expect_nothing_more(self) -> None:
+        """Apply all rules from now on: the events that somebody waited for have come."""
+        self.sight.workflow = True
+
     def feed(self, event: Event) -> None:
         """Take in the next event."""
         if event.name.startswith("fault."):
