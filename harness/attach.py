@@ -208,9 +208,18 @@ def _answer(stream: Any) -> dict[str, Any]:
 
 def ways_in(run_dir: str) -> str:
     """Return how to look into a lab that runs, for people."""
-    return f"""\
-  hooklab attach {run_dir} serial                its console; Ctrl-] leaves
-  hooklab attach {run_dir} serial --console ttyS1
-  hooklab attach {run_dir} monitor               QEMU: info status, info registers, system_reset
-  hooklab attach {run_dir} shell                 in the lab's network: tcpdump -ni hook0, ss, ip
-  docker in the guest: a shell on the serial line; ps shows its containers' processes"""
+    ways = (
+        ("serial", "its console; Ctrl-] leaves"),
+        ("serial --console ttyS1", "the other one"),
+        ("monitor", "QEMU: info status, info registers, system_reset"),
+        ("shell", "in the lab's network: tcpdump -ni hook0, ss, ip"),
+    )
+    width = max(len(way) for way, _ in ways)
+    lines = [f"  hooklab attach {run_dir} {way:{width}}   {words}" for way, words in ways]
+    return "\n".join([*lines, _DOCKER])
+
+
+_DOCKER: Final = """\
+  docker in the guest, from Hook's shell on a serial line (exec -t ID sh gets into one):
+  nsenter -t $(cat /run/docker/docker.pid) -m runc --root /var/run/docker/runtime-runc/moby list"""
+"""Hook has no docker client; runc is there, and knows the containers."""
