@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,12 +93,16 @@ class DossierTaker:
             self._try("status", "State of QEMU", look.status),
             self._try("registers", "CPU registers", look.registers),
         )
-        await self._try("devices", "Devices", look.devices)
-        await self._try("screen", "Screen", look.screen, kind="png")
-        for console in self._linux_consoles():
-            title = f"What Linux says on {console} (SysRq)"
-            asked = lambda console=console: look.sysrq(console)  # noqa: E731
-            await self._try(f"sysrq-{console}", title, asked, limit=_SYSRQ_LOOK)
+        await asyncio.gather(
+            self._try("devices", "Devices", look.devices),
+            self._try("screen", "Screen", look.screen, kind="png"),
+            *(self._ask_linux(console) for console in self._linux_consoles()),
+        )
+
+    async def _ask_linux(self, console: str) -> None:
+        title = f"What Linux says on {console} (SysRq)"
+        asked = partial(self._inspection.sysrq, console)
+        await self._try(f"sysrq-{console}", title, asked, limit=_SYSRQ_LOOK)
 
     async def _try(
         self, name: str, title: str, look: Look, *, kind: str = "text", limit: timedelta = _LOOK

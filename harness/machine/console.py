@@ -122,6 +122,7 @@ class Console:
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
+        self._aside = False
 
     async def connect(self, connected: socket.socket) -> None:
         """Take over the socket and begin to read."""
@@ -135,6 +136,18 @@ class Console:
     def read_data(self, reader: DataReader) -> Callable[[], None]:
         """Call ``reader`` with every later chunk of octets; returns what ends that."""
         return _subscribe(self._data_readers, reader)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Tell nobody of lines as long as this lasts: somebody asked for them, and keeps them.
+
+        Readers of octets, and so the console's file, get them all the same.
+        """
+        self._aside = True
+        try:
+            yield
+        finally:
+            self._aside = False
 
     async def write(self, data: bytes) -> None:
         """Type ``data`` on the console. Ignored once the machine is gone."""
@@ -226,6 +239,8 @@ class Console:
             shown, self._shown_partial = self._shown_partial, ""
             if text == shown:
                 return  # told already, when it was partial
+        if self._aside:
+            return
         self._timeline.record(
             self._machine,
             "console.line.seen",

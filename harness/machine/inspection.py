@@ -25,8 +25,8 @@ _LAST_OCTETS: Final = 64_000
 _LAST_LINES: Final = 200
 _SYSRQ: Final = {"l": "what each CPU does", "w": "tasks that wait", "t": "every task"}
 """Linux, Documentation/admin-guide/sysrq.rst."""
-_SYSRQ_QUIET_S: Final = 0.25
-_SYSRQ_LONGEST: Final = timedelta(seconds=1.5)
+_SYSRQ_QUIET_S: Final = 0.15
+_SYSRQ_LONGEST: Final = timedelta(seconds=1.2)
 
 
 class Inspection:
@@ -105,16 +105,18 @@ class Inspection:
 
     async def _ask(self, console: str, key: str) -> str:
         heard = bytearray()
-        end = self._machine.consoles[console].read_data(heard.extend)
+        port = self._machine.consoles[console]
+        end = port.read_data(heard.extend)
         try:
-            # A BREAK, and then a character within five seconds.
-            await self._machine.monitor.execute("chardev-send-break", id=console)
-            await self._machine.consoles[console].write(key.encode())
-            deadline = Deadline.after(_SYSRQ_LONGEST)
-            before = -1
-            while not deadline.expired and len(heard) != before:
-                before = len(heard)
-                await asyncio.sleep(_SYSRQ_QUIET_S)
+            with port.aside():
+                # A BREAK, and then a character within five seconds.
+                await self._machine.monitor.execute("chardev-send-break", id=console)
+                await port.write(key.encode())
+                deadline = Deadline.after(_SYSRQ_LONGEST)
+                before = -1
+                while not deadline.expired and len(heard) != before:
+                    before = len(heard)
+                    await asyncio.sleep(_SYSRQ_QUIET_S)
         finally:
             end()
         splitter = LineSplitter()

@@ -122,6 +122,24 @@ async def test_lines_and_prompts_become_events() -> None:
     ]
 
 
+async def test_what_was_asked_for_is_told_to_nobody_else() -> None:
+    bench = Bench()
+    await bench.connect()
+    come = asyncio.Event()
+    bench.theirs.send(b"before\r\n")
+    await bench.line("before")
+    with bench.console.aside():
+        bench.console.read_data(lambda data: come.set() if b"\n" in data else None)
+        bench.theirs.send(b"sysrq: every task\r\n")
+        await asyncio.wait_for(come.wait(), 10)
+        # Readers of octets come before those of lines, in one turn of the loop.
+        await asyncio.sleep(0)
+    bench.theirs.send(b"after\r\n")
+    await bench.line("after")
+    await bench.close()
+    assert [event["text"] for event in bench.timeline] == ["before", "after"]
+
+
 async def test_several_dialogs_see_everything() -> None:
     bench = Bench()
     await bench.connect()
