@@ -233,8 +233,12 @@ def _https(case: Case) -> Finding | None:
             f" {failed[-1].get('reason')}{words}"
         ),
         evidence=[*failed[-5:], *(event for event, _ in said[-1:])],
-        hint="Tinkerbell's iPXE trusts public CAs only, by ca.ipxe.org: another CA needs an iPXE"
-        " built with TRUST=",
+        hint=(
+            "Tinkerbell's iPXE takes RSA certificates only"
+            if "no shared cipher" in str(failed[-1].get("reason"))
+            else "Tinkerbell's iPXE trusts public CAs only, by ca.ipxe.org: another CA needs an"
+            " iPXE built with TRUST="
+        ),
     )
 
 
