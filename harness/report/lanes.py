@@ -61,6 +61,8 @@ class Drawing:
 
     origin_s: float
     end_s: float
+    served_s: float = 0.0
+    """When the registry last gave a manifest away, on the run's clock."""
     bars: list[Bar] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     _open: dict[tuple[str, object], tuple[float, str]] = field(default_factory=dict)
@@ -113,7 +115,10 @@ class Drawing:
 def draw(events: Sequence[Event], tracker: PhaseTracker, end_s: float) -> Drawing:
     """Return what is to be drawn of a machine that was powered on."""
     assert tracker.power_on_s is not None
-    drawing = Drawing(origin_s=tracker.power_on_s, end_s=end_s)
+    served = named(events, "registry.manifest.served")
+    drawing = Drawing(
+        origin_s=tracker.power_on_s, end_s=end_s, served_s=served[-1].t if served else 0.0
+    )
     _machine(tracker, drawing)
     _guest(events, tracker, drawing)
     _wire((event for event in events if event.t >= drawing.origin_s), drawing)
@@ -185,7 +190,9 @@ def _registry(event: Event, drawing: Drawing) -> None:
         drawing.burst("registry", str(repository), event)
     elif event.name in _REGISTRY_BAD:
         words = event.get("reason") or f"{event.get('status', 'cut')} {event.get('path', '')}"
-        drawing.mark("registry", event, str(words).strip(), "bad")
+        # An engine tries TLS first even where it was told that there is none.
+        harmless = event.name == "registry.tls.failed" and event.t <= drawing.served_s
+        drawing.mark("registry", event, str(words).strip(), "soft" if harmless else "bad")
 
 
 def _tink(event: Event, drawing: Drawing) -> None:

@@ -170,3 +170,18 @@ def test_a_console_of_one_endless_line_costs_nothing(tmp_path: Path) -> None:
     began_s = time.process_time()
     assert "END" in page(folder).text("pre")
     assert time.process_time() - began_s < 2
+
+
+def test_a_probe_for_tls_is_no_failure_where_pulls_succeed(tmp_path: Path) -> None:
+    tape, failed = Tape(), Tape()
+    for event in good_boot().events:
+        for each in (tape, failed):
+            if each is tape or not event.name.startswith(("registry.", "tink.", "run.finished")):
+                each.add(event.t, event.source, event.name, **event.fields)
+        if event.name == "guest.docker.started":
+            for each in (tape, failed):
+                each.add(event.t, "registry", "registry.tls.failed", reason="TLS on a plain port")
+    good = write_report(make_run(tmp_path / "good", tape)).read_text()
+    bad = write_report(make_run(tmp_path / "bad", failed)).read_text()
+    assert 'class="mark bad"' not in good
+    assert 'class="mark bad"' in bad
