@@ -375,6 +375,8 @@ class Registry:
         try:
             digest = Digest.parse(reference)
         except DecodeError:
+            if ":" not in reference:
+                return not_found(request)  # no route, in Docker's
             return error_response(request, 400, "DIGEST_INVALID", detail={})
         size = self.repositories.get(name, Repository()).blobs.get(digest)
         if size is None:

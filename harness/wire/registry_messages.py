@@ -27,7 +27,6 @@ _MESSAGES: Final = {
     "PAGINATION_NUMBER_INVALID": "invalid number of results requested",
     "RANGE_INVALID": "invalid content range",
     "SIZE_INVALID": "provided length did not match content length",
-    "TAG_INVALID": "manifest tag did not match URI",
     "TOOMANYREQUESTS": "too many requests",
     "UNAUTHORIZED": "authentication required",
     "UNAVAILABLE": "service unavailable",

@@ -238,7 +238,7 @@ class PushDesk:
                 return error_response(request, 400, "DIGEST_INVALID", detail={})
             digest = asked
         elif not is_tag(reference):
-            return error_response(request, 400, "TAG_INVALID")
+            return not_found(request)  # no route, in Docker's
         try:
             manifest, parts = _parse(data, digest, request.headers.get("content-type", ""))
         except DecodeError as error:

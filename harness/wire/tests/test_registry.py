@@ -104,7 +104,7 @@ def test_the_base_says_its_version() -> None:
         (f"/v2/lab/tool/blobs/{NONE}", 404, "BLOB_UNKNOWN"),
         (f"/v2/empty/blobs/{BLOB}", 404, "BLOB_UNKNOWN"),
         ("/v2/lab/tool/blobs/sha256:00", 400, "DIGEST_INVALID"),
-        ("/v2/lab/tool/blobs/x", 400, "DIGEST_INVALID"),
+        ("/v2/lab/tool/blobs/x:", 400, "DIGEST_INVALID"),
     ],
 )
 def test_errors_have_their_code(path: str, status: int, error: str) -> None:

@@ -176,7 +176,7 @@ def manifest(*layers: tuple[Digest, int], **more: Any) -> bytes:
         ("v1", manifest(schemaVersion=1), None, 400, "MANIFEST_INVALID"),
         ("v1", manifest(), "text/plain", 400, "MANIFEST_INVALID"),
         ("v1", manifest(), MediaType.DOCKER_MANIFEST, 400, "MANIFEST_INVALID"),
-        ("-", manifest(), None, 400, "TAG_INVALID"),
+        ("-", manifest(), None, 404, "404 page not found\n"),  # a path of no API
         ("v1", b" " * ((4 << 20) + 1), None, 413, "SIZE_INVALID"),
     ],
 )
@@ -189,7 +189,7 @@ def test_manifests(
     done = shell("PUT", path, data, content_type=kind or MediaType.OCI_MANIFEST)
     assert done.status == status
     if status != 201:
-        assert code(done) == expected
+        assert done.body == expected.encode() if status == 404 else code(done) == expected
         return
     assert header(done, "Docker-Content-Digest") == str(Digest.of(data))
     got = shell("GET", path, accept=MediaType.OCI_MANIFEST)
