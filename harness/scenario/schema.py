@@ -9,6 +9,7 @@ from urllib.parse import quote
 from harness.events import EVENTS
 from harness.scenario.loader import TWIN_LACKS
 from harness.scenario.models import DiskExpectation, Scenario
+from harness.scenario.models.machine import DISK_NAME
 
 _DEFAULTS = {"PT0S": "0 s", "PT10M": "10 min", str(2 << 30): "2 GiB"}
 """Defaults as a person writes them, where pydantic would show the parsed value."""
@@ -20,7 +21,7 @@ def scenario_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a scenario file."""
     schema = Scenario.model_json_schema(by_alias=True)
     expect = schema["$defs"]["Expect"]
-    expect["patternProperties"] = {"^disk vd[a-z]$": {"$ref": "#/$defs/DiskExpectation"}}
+    expect["patternProperties"] = {f"^disk {DISK_NAME}$": {"$ref": "#/$defs/DiskExpectation"}}
     expect |= {"additionalProperties": False, "minProperties": 1, "maxProperties": 1}
     schema["$defs"]["DiskExpectation"] = DiskExpectation.model_json_schema(by_alias=True)
     _tidy(schema)

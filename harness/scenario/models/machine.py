@@ -40,11 +40,14 @@ _DEFAULT_MODELS: Final = {"vd": "virtio-blk", "sd": "ahci", "nv": "nvme"}
 _AHCI_DISKS: Final = 5
 """The machine's own controller has six ports; the last is for a CD drive."""
 
+DISK_NAME: Final = r"([vs]d[a-z]|nvme[0-9]n1)"
+"""What a guest calls a disk, as a regular expression."""
+
 
 class Disk(Model):
     """A disk, empty at power-on unless it ``boots``."""
 
-    name: Annotated[str, Field(pattern=r"^([vs]d[a-z]|nvme[0-9]n1)$")]
+    name: Annotated[str, Field(pattern=f"^{DISK_NAME}$")]
     """The name the guest gives it: vda, vdb, … (virtio), sda, … or nvme0n1, … in this order."""
     size: Size
     """Such as ``64 MiB``; at least 1 MiB."""

@@ -93,6 +93,12 @@ def test_every_key_is_described() -> None:
 
 def test_keys_with_spaces_are_there() -> None:
     text = schema_text()
-    for key in ("kernel args", "failed in", "worker pulled", "no event", "^disk vd[a-z]$"):
+    for key in (
+        "kernel args",
+        "failed in",
+        "worker pulled",
+        "no event",
+        "^disk ([vs]d[a-z]|nvme[0-9]n1)$",
+    ):
         assert json.dumps(key) in text
     assert HELLO in SCENARIOS
