@@ -16,6 +16,8 @@ from harness.phases import Phase
 from harness.timeline import Event
 
 ORDER: Final = tuple(Phase)
+WORKER_ENDED: Final = "tink-worker container is not running"
+"""What hook-bootkit says of a worker that ended within three seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -280,6 +282,10 @@ _BEGINS: Final[dict[str, Callable[[Event], Phase | None]]] = {
     "registry.request.received": _always(Phase.WORKER_PULL),
     "registry.tls.failed": _always(Phase.WORKER_PULL),
     "guest.worker.started": _always(Phase.WORKFLOW),
+    # It ran, however short: what was to be pulled is there.
+    "guest.error.seen": lambda event: (
+        Phase.WORKFLOW if WORKER_ENDED in str(event.get("line")) else None
+    ),
     "tink.rpc.received": _always(Phase.WORKFLOW),
     "tink.workflow.changed": lambda event: (
         Phase.DONE if state_of(event) in ("SUCCESS", "POST") else None

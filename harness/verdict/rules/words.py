@@ -18,6 +18,8 @@ _ACTION: Final = re.compile(r'"(?:actionName|[Nn]ame)":"((?:[^"\\]|\\.)*)"')
 def error_of(event: Event) -> str | None:
     """Return the error that a line of a worker's log tells, None for any other line."""
     message = str(event.get("message"))
+    if message.startswith("Error: "):
+        return message.removeprefix("Error: ")  # of its command line
     if '"level":"error"' not in message and '"error":' not in message:
         return None
     found = _ERROR.search(message)

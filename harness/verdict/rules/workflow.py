@@ -8,6 +8,7 @@ from typing import Final
 from harness.facts import state_of
 from harness.phases import Party, Phase
 from harness.timeline import Event
+from harness.verdict.phases import WORKER_ENDED
 from harness.verdict.rules import clock, dns, tink
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import argument
@@ -297,6 +298,14 @@ def _never_called(case: Case) -> Finding | None:
         )
     told = errors(case, after=started[0].seq if started else 0)
     words = f": {told[-1][1]}" if told else ""
+    ended = [one for one in case.seen("guest.error.seen") if WORKER_ENDED in str(one.get("line"))]
+    if ended:
+        return Finding(
+            blame=Party.WORKER,
+            because=f"the worker ends within three seconds of its start, each time{words}",
+            evidence=[*ended[-3:], *(one for one, _ in told[-2:])],
+            hint="its words go to syslog; what does it lack on the kernel command line?",
+        )
     there = [
         f"{event.get('address')}:{event.get('port')}"
         for event in case.seen("service.started")

@@ -292,7 +292,7 @@ def a_time_server_that_has_no_name_is_not_to_blame() -> Tape:
     return tape
 
 
-@case("worker-pull", "worker", "the worker ends within three seconds of its start")
+@case("workflow", "worker", "the worker ends within three seconds of its start")
 def worker_ends() -> Tape:
     tape = good_boot().until("registry.blob.served")
     complains(tape, 45, "worker did not start",
