@@ -90,16 +90,26 @@ def _unprepared(workflow: Workflow) -> list[Note]:
     return [] if workflow.protocol is Protocol.V1 else move(workflow, State.FAILED)
 
 
+def _in_go(seconds: int) -> float:
+    """Return ``seconds`` as Go's Duration has them: nanoseconds in 64 bits, 292 years at most."""
+    return ((seconds * 10**9 + 2**63) % 2**64 - 2**63) / 10**9
+
+
 def _watch_v1(workflow: Workflow, now_s: float) -> list[Note]:
     notes: list[Note] = []
-    first = workflow.actions[0][1].started_at_s
-    if first is not None and now_s > first + workflow.global_timeout_s:
+    opening = workflow.tasks[0].actions[:1]
+    first = opening[0].started_at_s if opening else None
+    if first is None:
+        # v0.12.2 takes the first action's start for granted, and dies of it before it looks further
+        _follow(workflow)
+        return []
+    if now_s > first + _in_go(workflow.global_timeout_s):
         notes += move(workflow, State.TIMEOUT)
     for _, action in workflow.actions:
         started = action.started_at_s
         if action.state is not State.RUNNING or started is None:
             continue
-        if now_s > started + action.timeout_s:
+        if now_s > started + _in_go(action.timeout_s):
             action.state = State.TIMEOUT
             action.message = "Action timed out"
             action.seconds = int(now_s - started)
@@ -122,7 +132,7 @@ def _watch_v2(workflow: Workflow, now_s: float) -> list[Note]:
         return []
     skew = max(0.0, now_s - first.started_at_s)
     # Kubernetes stores whole seconds
-    workflow.global_stop_s = int(now_s + workflow.global_timeout_s + skew)
+    workflow.global_stop_s = int(now_s + _in_go(workflow.global_timeout_s) + skew)
     return _watch_v2(workflow, now_s)
 
 

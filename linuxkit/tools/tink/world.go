@@ -144,31 +144,38 @@ func sortByName(workflows []v1alpha1.Workflow) {
 	})
 }
 
-// settle lets the controller look at every workflow until it has nothing to do, or complains.
+// settle lets the controller look at every workflow.
 func (w *world) settle(ctx context.Context) error {
 	workflows, err := w.workflows(ctx)
 	if err != nil {
 		return err
 	}
 	for _, each := range workflows {
-		key := client.ObjectKeyFromObject(&each)
-		seen := ""
-		for range rounds {
-			found := &v1alpha1.Workflow{}
-			if err := w.store.Get(ctx, key, found); err != nil {
-				return err
-			}
-			if found.ResourceVersion == seen {
-				break
-			}
-			seen = found.ResourceVersion
-			again, err := w.reconcile(ctx, reconcile.Request{NamespacedName: key})
-			if err != nil {
-				break // it would be tried again, and note the time of its failure again
-			}
-			if again {
-				seen = ""
-			}
+		if err := w.settleOne(ctx, client.ObjectKeyFromObject(&each)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleOne lets the controller look at a workflow until it has nothing to do, or complains.
+func (w *world) settleOne(ctx context.Context, key client.ObjectKey) error {
+	seen := ""
+	for range rounds {
+		found := &v1alpha1.Workflow{}
+		if err := w.store.Get(ctx, key, found); err != nil {
+			return err
+		}
+		if found.ResourceVersion == seen {
+			break
+		}
+		seen = found.ResourceVersion
+		again, err := w.reconcile(ctx, reconcile.Request{NamespacedName: key})
+		if err != nil {
+			break // it would be tried again, and note the time of its failure again
+		}
+		if again {
+			seen = ""
 		}
 	}
 	return nil
@@ -226,5 +233,5 @@ func (s *watchedStatus) Update(
 	if err := s.SubResourceWriter.Update(ctx, object, options...); err != nil {
 		return err
 	}
-	return s.world.settle(ctx)
+	return s.world.settleOne(ctx, client.ObjectKeyFromObject(object))
 }
