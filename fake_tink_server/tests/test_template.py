@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fake_tink_server.catalog import Catalog
+from fake_tink_server.release import Release
 from fake_tink_server.template import Compiled, check_image, compile_template
 from harness.documents import Mistake, load
 from harness.errors import ScenarioError, ScenarioErrors
@@ -157,3 +161,33 @@ def test_arbitrary_data_never_crashes(body: str) -> None:
         at = found[0].at
     assert at is not None, "no text of 30 characters is a template"
     assert at.file == Path("t.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "release", "complaint"),
+    [
+        ("{{ toYaml .device_1 }}", Release.V0_12, "v0.12.2 has no template function 'toYaml'"),
+        ("{{ netmaskToPrefixLength .device_1 }}", Release.V0_12, "v0.25.0 has it"),
+        ("{{ env `HOME` }}", Release.V0_25, "has no template function 'env' any more"),
+        ("{{ .hardware.kind }}", Release.V0_12, "no entry for key 'hardware'"),
+    ],
+)
+def test_what_another_release_has_is_refused_with_its_place(
+    data: str, release: Release, complaint: str
+) -> None:
+    catalog = Catalog()
+    text = json.dumps(f"name: t\n# {data}\n")
+    catalog.add(
+        f"{_HEAD}kind: Template\nmetadata: {{name: t}}\nspec: {{data: {text}}}\n", file=_FILE
+    )
+    catalog.add(
+        f"{_HEAD}kind: Workflow\nmetadata: {{name: w}}\n"
+        "spec: {templateRef: t, hardwareMap: {device_1: x}}\n",
+        file=_FILE,
+    )
+    with pytest.raises(ScenarioError, match=re.escape(complaint)):
+        catalog.jobs(release=release)
+
+
+_HEAD = "apiVersion: tinkerbell.org/v1alpha1\n"
+_FILE = Path("objects.yaml")

@@ -148,6 +148,12 @@ def test_a_base_is_laid_under_and_files_are_relative_to_where_they_are_named(
     )
 
 
+def test_tinkerbells_release_is_the_workers_unless_it_is_named() -> None:
+    assert resolved().tink.release == "v0.12.2"
+    assert resolved(worker="tink-agent@v0.25.0").tink.release == "v0.25.0"
+    assert resolved(tink={"release": "v0.25.0"}).tink.release == "v0.25.0"
+
+
 def test_a_proxy_has_a_server_of_addresses_beside_it() -> None:
     plain = resolved()
     assert (plain.dhcp_mode, plain.network.addresses) == ("reservation", "")
