@@ -7,6 +7,7 @@ deed is done to every program, many at a time: most of the time nobody computes 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,6 +35,11 @@ def authority() -> Authority:
     return Authority(keys=KeyKind.ECDSA)
 
 
+def _each_once(seen: Seen) -> str:
+    """Return the reports without those that repeat the one before."""
+    return re.sub(r" x\d+", "", seen.reports)
+
+
 async def mistakes(
     folder: Path, authority: Authority, wanted: Callable[[Case, Seen], bool], watch_s: float
 ) -> list[str]:
@@ -56,6 +62,9 @@ async def mistakes(
         more = (seen.over or 0) >= (expected.over or 0) and expected.then != "waits"
         if more:  # tink-agent gives an attempt a second, which a busy host may need
             same = same.model_copy(update={"over": expected.over})
+        if "lifetime" in str(case.row.faults) and _each_once(seen) == _each_once(expected):
+            # by the clock: on a busy host a report may be under way, and is made again
+            same = same.model_copy(update={"reports": expected.reports})
         wrong = [f"{head} {same} != {expected}"] if same != expected else []
         pattern = f"*{expected.says.replace('[', '[[]')}*"
         if program == TINK_AGENT.name and any("deadline exceeded" in line for line in lines):
