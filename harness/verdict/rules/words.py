@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from typing import Final
 
 from harness.timeline import Event
@@ -42,18 +43,49 @@ def errors(case: Case, *, after: int = 0, before: int | None = None) -> list[tup
     ]
 
 
-def reporting(case: Case, *, after: int) -> list[tuple[Event, str]]:
-    """Return when the worker said that it reports an action, and which, empty if it is not told."""
-    said = []
-    for event in case.seen("syslog.message.received"):
-        if event.seq > after and is_report(event):
-            found = _ACTION.search(str(event.get("message")))
-            said.append((event, found[1] if found else ""))
-    return said
-
-
 def is_report(event: Event) -> bool:
     """Return whether a worker says that it is about to report an action."""
     return event.name == "syslog.message.received" and bool(
         _REPORTING.search(str(event.get("message")))
     )
+
+
+class ReportsTold:
+    """Follows what a worker says it reports, and what of that is heard.
+
+    Its words go another way, through docker and syslog, and often come a little after the report.
+    """
+
+    def __init__(self) -> None:
+        self.unheard: Event | None = None
+        """Where it said that it reports, when nothing was heard of it since."""
+        self._heard: deque[float] = deque()
+        """When reports came that it has not told of yet."""
+
+    @property
+    def action(self) -> str:
+        """Which action the report is of; empty if that is not told."""
+        found = _ACTION.search(str(self.unheard.get("message"))) if self.unheard else None
+        return found[1] if found else ""
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event."""
+        if is_report(event):
+            while self._heard and event.t - self._heard[0] > _LATE_S:
+                self._heard.popleft()
+            if self._heard:
+                self._heard.popleft()
+            else:
+                self.unheard = self.unheard or event
+        elif event.name.startswith("tink."):
+            report = event.get("rpc") == "ReportActionStatus" and event.name.endswith(".received")
+            if report and self.unheard is None:
+                self._heard.append(event.t)
+            self.unheard = None
+        elif event.name == "machine.reset":
+            self.unheard = None
+            self._heard.clear()
+
+
+_LATE_S: Final = 5.0
+"""Words that come so much later than a report may still be of it; seen: 0.01 s."""

@@ -12,7 +12,7 @@ from harness.verdict.phases import WORKER_ENDED
 from harness.verdict.rules import clock, dns, tink
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import argument
-from harness.verdict.rules.words import errors, reporting
+from harness.verdict.rules.words import ReportsTold, errors
 
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
 
@@ -100,11 +100,13 @@ def _half_open(case: Case) -> Finding | None:
     calls = case.seen("tink.rpc.received")
     if not calls:
         return None
-    told = reporting(case, after=calls[-1].seq)
-    if not told or case.events[-1].t - told[-1][0].t < _UNHEARD_S:
+    told = ReportsTold()
+    for each in case.events:
+        told.feed(each)
+    event = told.unheard
+    if event is None or case.events[-1].t - event.t < _UNHEARD_S:
         return None
-    event, action = told[-1]
-    which = f"action '{action}'" if action else "an action"
+    which = f"action '{told.action}'" if told.action else "an action"
     peer = calls[-1].get("peer")
     closed = [one for one in case.seen("tink.connection.closed") if one.get("peer") == peer]
     if closed:

@@ -417,6 +417,20 @@ def test_a_report_that_arrives_is_no_end() -> None:
     assert play(tape, until=150) is None
 
 
+def test_words_that_come_after_their_report_tell_of_no_other() -> None:
+    tape = good_boot().until("tink.action.reported", action="write")
+    call(tape, tape.events[-1].t, "ReportActionStatus")
+    says(tape, tape.events[-1].t + 0.01, "reporting Action Status")  # as it was seen with QEMU
+    assert play(tape, until=300) is None
+    says(tape, 300, "reporting Action Status")
+    assert ended(tape, "report-unheard", by=360).hang
+
+
+def call(tape: Tape, t: float, rpc: str) -> None:
+    tape.add(t, "tink", "tink.rpc.received", id=9, rpc=rpc, worker_id=MAC, peer="x:1")
+    tape.add(t, "tink", "tink.rpc.finished", id=9, rpc=rpc, code="OK")
+
+
 def test_once_nothing_is_waited_for_all_rules_hold() -> None:
     watch = Watch(deadline_s=600, workflow=False)
     tape = good_boot().until("dhcp.offer.sent")

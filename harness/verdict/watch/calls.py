@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from harness.phases import Phase
 from harness.timeline import Event
-from harness.verdict.rules.words import is_report
+from harness.verdict.rules.words import ReportsTold
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
 _REPORT: Final = "ReportActionStatus"
@@ -138,30 +138,31 @@ class ReportUnheard(Rule):
     _SECONDS: Final = 60.0
 
     def __init__(self) -> None:
-        self._said: tuple[Event, float] | None = None
+        self._told = ReportsTold()
+        self._since = 0.0
 
     def feed(self, event: Event, sight: Sight) -> None:
-        if is_report(event):
-            self._said = self._said or (event, sight.now)
-        elif event.name.startswith("tink.") or event.name == "machine.reset":
-            self._said = None
+        before = self._told.unheard
+        self._told.feed(event)
+        if self._told.unheard is not before:
+            self._since = sight.now
 
     def ending(self, sight: Sight) -> Ending | None:
-        if self._said is None or sight.now - self._said[1] < self._SECONDS * sight.patience:
+        said, silent = self._told.unheard, sight.now - self._since
+        if said is None or silent < self._SECONDS * sight.patience:
             return None
         return Ending(
             rule=self.name,
             because=(
-                f"the worker said {sight.now - self._said[1]:.0f} s ago that it reports an action,"
+                f"the worker said {silent:.0f} s ago that it reports an action,"
                 " and nothing of that arrived"
             ),
-            evidence=(self._said[0],),
+            evidence=(said,),
             hang=True,
         )
 
     def forget(self, sight: Sight) -> None:
-        if self._said is not None:
-            self._said = (self._said[0], sight.now)
+        self._since = sight.now
 
 
 class NoConnection(Rule):
