@@ -417,6 +417,14 @@ def test_a_report_that_arrives_is_no_end() -> None:
     assert play(tape, until=150) is None
 
 
+def test_a_reset_after_a_long_action_is_no_silence() -> None:
+    tape = good_boot().until("tink.action.reported", action="write")
+    tape.add(400, "machine", "machine.reset", machine="machine", guest=True)
+    discover(tape, 405, 409)
+    assert play(tape, until=409 + 149) is None
+    assert ended(tape, "silence", by=409 + 150).hang
+
+
 def test_words_that_come_after_their_report_tell_of_no_other() -> None:
     tape = good_boot().until("tink.action.reported", action="write")
     call(tape, tape.events[-1].t, "ReportActionStatus")

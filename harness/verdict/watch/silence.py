@@ -63,7 +63,9 @@ class Silence(Rule):
             self._calls = {key: each for key, each in self._calls.items() if each != peer}
         elif event.name == "machine.reset":
             self._calls.clear()
-        if event.name.startswith(budget[1]) or phase is not self._phase:
+        # A phase is kept over a reset, and yet the machine begins with its firmware again.
+        heard = budget[1] if sight.kernel else _EARLY
+        if event.name.startswith(heard) or phase is not self._phase:
             self._last, self._since, self._phase = event, sight.now, phase
 
     def ending(self, sight: Sight) -> Ending | None:
