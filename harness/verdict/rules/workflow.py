@@ -161,9 +161,7 @@ def _action_failed(case: Case) -> Finding | None:
         message = str(event.get("message") or "")
         words = next((text for _, text in reversed(told) if "report" not in text), "") or message
         evidence = [event, *(one for one, _ in told[-2:])]
-        missing = [
-            one for one in case.in_phase("registry.request.failed") if one.get("status") != 401
-        ]
+        missing = _missing(case, since, event.seq)
         if state == "TIMEOUT":
             return _timed_out(case, event, since, evidence)
         if missing:
@@ -200,6 +198,25 @@ def _action_failed(case: Case) -> Finding | None:
             blame=Party.ACTION, because=f"action '{action}' failed{said}", evidence=evidence
         )
     return None
+
+
+def _missing(case: Case, since: int, until: int) -> list[Event]:
+    """Return what was refused between two events, and not had after all: from another registry."""
+    served = case.seen("registry.manifest.served", "registry.blob.served")
+    return [
+        one
+        for one in case.seen("registry.request.failed")
+        if since < one.seq < until
+        and one.get("status") != 401
+        and not any(one.seq < had.seq < until and _is_of(had, one) for had in served)
+    ]
+
+
+def _is_of(had: Event, refused: Event) -> bool:
+    path = str(refused.get("path"))
+    if had.name == "registry.manifest.served":
+        return "/manifests/" in path
+    return str(had.get("digest")) in path
 
 
 _REASONS: Final = (

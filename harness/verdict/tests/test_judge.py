@@ -501,6 +501,20 @@ def action_image_missing() -> Tape:
     return tape
 
 
+@case("workflow", "action", "action 'write' failed: exit status 1")
+def action_failed_whose_image_the_mirror_lacked() -> Tape:
+    tape = good_boot().until("tink.action.reported", action="print")
+    path = "/v2/print/manifests/v1"  # another action's, long ago
+    tape.add(47, "registry", "registry.request.failed", id=9, path=path, status=404)
+    report(tape, 48, "print", "STATE_SUCCESS")
+    report(tape, 49, "write", "STATE_RUNNING")
+    path = "/v2/write/manifests/v1"
+    tape.add(50, "registry", "registry.request.failed", id=9, path=path, status=404)
+    tape.add(51, "registry", "registry.manifest.served", id=10, repository="write", reference="v1")
+    report(tape, 60, "write", "STATE_FAILED", message="exit status 1")
+    return tape
+
+
 @case("workflow", "action", "action 'write' was still running when the run was given up")
 def action_hangs() -> Tape:
     return good_boot().until("tink.action.reported", action="write")
