@@ -78,7 +78,7 @@ def manifest_of(hook: HookFiles) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)
 async def test_two_builds_in_two_places_are_the_same_and_a_third_does_nothing(
     tmp_path: Path,
 ) -> None:
@@ -93,7 +93,7 @@ async def test_two_builds_in_two_places_are_the_same_and_a_third_does_nothing(
     assert (again, steps) == (one, [])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)
 async def test_the_manifest_names_every_input_and_output(tmp_path: Path) -> None:
     hook, _ = await built(fresh_cache(tmp_path / "cache"))
     manifest = manifest_of(hook)
@@ -121,7 +121,7 @@ async def test_the_manifest_names_every_input_and_output(tmp_path: Path) -> None
     assert inputs["linuxkit"]["version"].startswith("v")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)
 async def test_a_changed_component_leaves_debians_files_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
