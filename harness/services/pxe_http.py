@@ -5,6 +5,7 @@ For clients such as u-boot, whose ``pxe`` command can fetch by wget.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,6 @@ class PxeHttp:
     """Answers requests below ``PREFIX``."""
 
     def __init__(self, *, reservations: Reservations, assets: Path | None) -> None:
-        self._assets = assets
         self._files = TftpFiles(binaries={}, reservations=reservations, assets=assets)
 
     def answer(self, method: str, path: str) -> gohttp.Answer:
@@ -36,19 +36,12 @@ class PxeHttp:
         name = path.removeprefix(PREFIX).removeprefix("/")
         content = self._files.pxelinux(name)
         if content is None and (file := self._files.asset(name)):
-            content = file.read_bytes()
-        if content is None:
-            return _FAILED if self._is_folder(name) else gohttp.NOT_FOUND
+            with contextlib.suppress(OSError):
+                content = file.read_bytes()
+        if content is None:  # smee opens a folder, and can't read it
+            return _FAILED if name and self._files.has_folder(name) else gohttp.NOT_FOUND
         kind = _kind(content) if content and method == "GET" else None
         return gohttp.Answer(body=content, content_type=kind)
-
-    def _is_folder(self, name: str) -> bool:
-        """Whether ``name`` is a folder among the assets: smee opens it, and can't read it."""
-        if self._assets is None or not name or "\0" in name:
-            return False
-        root = self._assets.resolve()
-        wanted = (root / name).resolve()
-        return not name.startswith("/") and wanted.is_relative_to(root) and wanted.is_dir()
 
 
 def _kind(content: bytes) -> str:

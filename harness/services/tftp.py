@@ -86,13 +86,24 @@ class TftpFiles:
 
     def asset(self, path: str) -> Path | None:
         """Return the file below the asset folder, never one outside of it."""
-        if self._assets is None or "\0" in path:
+        found = self._inside(path)
+        return found if found and found.is_file() else None
+
+    def has_folder(self, path: str) -> bool:
+        """Whether ``path`` is a folder among the assets."""
+        found = self._inside(path)
+        return found is not None and found.is_dir()
+
+    def _inside(self, path: str) -> Path | None:
+        """Return what exists below the asset folder at ``path``."""
+        if self._assets is None or "\0" in path or path.startswith("/"):  # os.Root refuses it
             return None
         root = self._assets.resolve()
-        if path.startswith("/"):  # Go's os.Root refuses it
+        try:
+            wanted = (root / path).resolve(strict=True)
+        except (OSError, RuntimeError):  # not there, too long a name, a link to itself (3.11)
             return None
-        wanted = (root / path).resolve()
-        return wanted if wanted.is_relative_to(root) and wanted.is_file() else None
+        return wanted if wanted.is_relative_to(root) else None
 
     def _mapped(self, path: Path) -> bytes | memoryview | Refusal:
         """Return a file's content without reading it all; mapped once, anew when it changed."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.services.pxe_http import PxeHttp
 from harness.services.tftp import TftpFiles
+from harness.wire import gohttp
 from harness.wire.netboot import Reservation, Reservations
 from harness.wire.tftp_server import Refusal
 
@@ -56,6 +58,17 @@ def test_a_pi_finds_its_files(files: TftpFiles, path: str, content: bytes) -> No
 )
 def test_what_is_not_there(files: TftpFiles, path: str) -> None:
     assert isinstance(files.open(path, FROM_PI), Refusal)
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a/" * 2500, "loop", "loop/x", "pi4/start4.elf/x", ""])
+def test_a_path_that_the_kernel_refuses_is_not_there(
+    files: TftpFiles, tmp_path: Path, path: str
+) -> None:
+    assets = tmp_path / "assets"
+    (assets / "loop").symlink_to("loop")
+    assert isinstance(files.open(path, FROM_ANOTHER), Refusal)
+    over_http = PxeHttp(reservations=Reservations([PI]), assets=assets)
+    assert over_http.answer("GET", f"/tftp/{path}") == gohttp.NOT_FOUND
 
 
 def test_only_the_pi_itself_finds_them(files: TftpFiles) -> None:
