@@ -44,6 +44,7 @@ class HttpServer:
             logger=aiohttp_logger(on_malformed, on_bug),
             access_log=None,
             handler_cancellation=False,
+            auto_decompress=False,  # a body is what was sent, as for Go's servers
         )
         self._door = Door(
             sock=sock,

@@ -343,6 +343,15 @@ async def test_what_is_no_http_is_an_event_without_a_traceback(
     assert capfd.readouterr().err == ""
 
 
+async def test_a_body_in_a_content_coding_is_left_as_it_is(start: Start, tmp_path: Path) -> None:
+    head = "HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nConnection: close\r\n"
+    async with start(push_to=tmp_path) as lab:
+        reader, writer = await asyncio.open_connection("127.0.0.1", lab.service.port)
+        writer.write(f"PUT /v2/a/manifests/x {head}Content-Length: 4\r\n\r\nabcd".encode())
+        assert b" 400 " in await asyncio.wait_for(reader.readline(), 5)  # a bad manifest
+        writer.close()
+
+
 async def test_tls_on_the_plain_port(start: Start) -> None:
     async with start() as lab:
         with pytest.raises(CommandFailed, match="server gave HTTP response to HTTPS client"):
