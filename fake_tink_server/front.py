@@ -197,21 +197,29 @@ class Front:
             manner=conduct.manner,
             within_s=2 * _OPENED_WITHIN_S,  # the caller's is first
         )
+        try:
+            return await self._greeted(relay, "grpc+tls" if tls else "grpc"), None
+        except BaseException:  # the socket is its transport's by now, which has to close it
+            relay.abort()
+            raise
+
+    async def _greeted(self, relay: Relay, transport: str) -> Relay:
+        """Wait for the preface, and join ``relay`` to gRPC."""
         greeting = await relay.greeting
         if greeting != PREFACE:
             relay.refuse(SETTINGS)
             self._bogus(relay, greeting)
-            return relay, None
-        self._relays[number], self._peers[number] = relay, peer
+            return relay
+        self._relays[relay.number], self._peers[relay.number] = relay, relay.peer
         self._record(
             "tink.connection.opened",
-            id=number,
-            peer=peer,
-            transport="grpc+tls" if tls else "grpc",
+            id=relay.number,
+            peer=relay.peer,
+            transport=transport,
             client=relay.client,
         )
         await relay.join()
-        return relay, None
+        return relay
 
     def _bogus(self, relay: Relay, greeting: bytes) -> None:
         if not greeting:

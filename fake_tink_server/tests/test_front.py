@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from fake_tink_server.frames import (
 from fake_tink_server.server import ServerTls, TinkServer
 from fake_tink_server.tests.test_server import MAC, Client, make_workflow
 from harness.certificates import Authority, KeyKind, Kind
+from harness.handshake import accept
 from harness.timeline import Event, Timeline, named
 
 NAME = "localhost"
@@ -201,6 +203,37 @@ async def test_a_port_check_is_no_failure(bench: Bench) -> None:
     writer.close()
     await bench.event("tink.connection.closed")
     assert not named(bench.timeline, "tink.connection.failed")
+
+
+async def test_a_client_that_stops_in_the_preface_leaves_nothing_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = asyncio.Event()
+
+    async def accept_and_tell(*words: Any, **options: Any) -> None:
+        await accept(*words, **options)
+        taken.set()
+
+    monkeypatch.setattr("fake_tink_server.front.accept", accept_and_tell)
+    await bench.serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+    writer.write(PREFACE[:3])
+    assert bench.server is not None
+    async with asyncio.timeout(5):
+        await taken.wait()
+        await bench.server.stop()
+        assert await reader.read() == b""
+    writer.close()
+    # these get the descriptors that are free now; the loop must not think it knows one of them
+    for one, other in [socket.socketpair() for _ in range(8)]:
+        reader, writer = await asyncio.open_connection(sock=one)
+        its_reader, its_writer = await asyncio.open_connection(sock=other)
+        writer.write(b"x")
+        its_writer.write(b"y")
+        async with asyncio.timeout(5):
+            assert (await reader.read(1), await its_reader.read(1)) == (b"y", b"x")
+        writer.close()
+        its_writer.close()
 
 
 async def frames(bench: Bench, wanted: int) -> list[Frame]:
