@@ -67,7 +67,7 @@ class Pattern:
         if any(field.test is None and field.path in there for field in self.fields):
             return False
         wanted = [field for field in self.fields if field.test is not None]
-        return _matched(wanted, leaves, ())
+        return _matched(wanted, leaves)
 
 
 def leaves_of(event: Any) -> Iterator[Leaf]:
@@ -88,19 +88,19 @@ def leaves_of(event: Any) -> Iterator[Leaf]:
     return walk(event, "", ())
 
 
-def _matched(wanted: list[_Field], leaves: list[Leaf], trail: Trail) -> bool:
+def _matched(wanted: list[_Field], leaves: list[Leaf]) -> bool:
     """Whether each field finds a leaf; one and the next not in different elements of an array."""
-    if not wanted:
-        return True
-    field = wanted[0]
-    assert field.test is not None
-    return any(
-        leaf.path == field.path
-        and _together(trail, leaf.trail)
-        and field.test(leaf.value)
-        and _matched(wanted[1:], leaves, leaf.trail)
-        for leaf in leaves
-    )
+    trails: set[Trail] = {()}
+    for field in wanted:
+        assert field.test is not None
+        trails = {
+            leaf.trail
+            for leaf in leaves
+            if leaf.path == field.path
+            and field.test(leaf.value)
+            and any(_together(trail, leaf.trail) for trail in trails)
+        }
+    return bool(trails)
 
 
 def _together(one: Trail, other: Trail) -> bool:
@@ -116,6 +116,8 @@ def read_pattern(text: str, *, place: Place | None = None) -> Pattern:
     where: Place = place or (lambda line, column: Position(file=_FILE, line=line, column=column))
     try:
         json.loads(text)
+    except RecursionError:
+        raise ScenarioError("nested too deeply", at=where(1, 1)) from None
     except json.JSONDecodeError as error:
         at = where(error.lineno, error.colno)
         hint = 'like {"networkInterfaces": {"mac": [{"prefix": "52:54:00"}]}}'

@@ -84,12 +84,19 @@ def test_matching(pattern: dict[str, Any], matches: bool) -> None:
         ('{"a": [{"prefix": "x", "wildcard": "y"}]}', "1:8: expected one operator"),
         ('{"a": [{"exists": true}], "b": [{"exists": false}]}', "1:32: quamina never matches"),
         ('{"a": [1], "a": [2]}', "1:12: "),
+        ('{"a": ' * 5000, "1:1: nested too deeply"),
     ],
 )
 def test_what_is_refused_has_a_place(text: str, complaint: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         read_pattern(text)
     assert str(caught.value).startswith(f"<pattern>:{complaint}"), str(caught.value)
+
+
+def test_many_arrays_do_not_multiply() -> None:
+    names = [f"n{number}" for number in range(12)]
+    pattern = read_pattern(json.dumps({name: ["x"] for name in [*names, "z"]}))
+    assert not pattern.matches({name: ["x"] * 12 for name in names})  # 12 ** 12 ways to begin
 
 
 @given(st.text(max_size=60) | st.recursive(
