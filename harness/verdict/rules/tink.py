@@ -14,6 +14,7 @@ _OF_A_CERTIFICATE: Final = re.compile(r"alert: .*(certificate|unknown ca)")
 _TOLD: Final = re.compile(r"x509: [^\"\\]+")
 _AGAIN_AND_AGAIN: Final = 3
 """So many refusals of one report in a row are no accident."""
+_ASKS: Final = frozenset({"GetWorkflowContexts", "GetAction"})
 _QUIET_S: Final = 20.0
 """A worker that says nothing for so long after a refusal has ended: the slowest asks each 6 s."""
 
@@ -105,4 +106,31 @@ def _same_at_the_end(reports: list[Event]) -> list[Event]:
 def _calls_after(case: Case, last: Event) -> bool:
     return any(
         event.t > last.t and event.seq > last.seq for event in case.seen("tink.rpc.received")
+    )
+
+
+def report_not_taken(case: Case) -> Finding | None:
+    """Judge reports that were answered OK, and of which Tinkerbell knows nothing."""
+    heard = {event.get("id") for event in case.seen("tink.action.reported")}
+    lost = [
+        event
+        for event in case.seen("tink.rpc.finished")
+        if event.get("rpc") == "ReportActionStatus"
+        and event.get("code") == "OK"
+        and event.get("id") not in heard
+    ]
+    if not lost:
+        return None
+    running = [e for e in case.seen("tink.action.reported") if state_of(e) == "RUNNING"]
+    of = f" of action '{running[-1].get('action')}'" if running else ""
+    again = [e for e in case.seen("tink.rpc.received") if e.get("rpc") in _ASKS]
+    rerun = [event for event in again if event.seq > lost[0].seq]
+    then = ", and the worker runs it again" if of and rerun else ""
+    return Finding(
+        blame=Party.TINK,
+        because=(
+            f"the worker's report{of} was answered OK and not taken in, {times(len(lost))}{then}"
+        ),
+        evidence=[*running[-1:], *lost[-3:], *rerun[-1:]],
+        hint="does something between the two answer in Tinkerbell's name, or lose what it stores?",
     )

@@ -375,6 +375,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _half_open,
         tink.report_refused,
         _action_failed,
+        tink.report_not_taken,
         _tink_unanswered,
         _no_work,
         _never_called,

@@ -101,3 +101,30 @@ def test_a_report_refused_twice_and_then_heard_is_no_failure() -> None:
     refused(tape, tape.events[-1].t + 1, "print", "SUCCESS", "")
     report(tape, tape.events[-1].t + 1, "print", "SUCCESS")
     assert "refuse" not in found(tape).because
+
+
+def unheard(tape: Tape, t: float, number: int) -> None:
+    """Add a report that is answered and not taken in, and the worker's next question."""
+    report_of = {"id": number, "rpc": "ReportActionStatus"}
+    tape.add(t, "tink", "tink.rpc.received", **report_of, worker_id=MAC)
+    tape.add(t, "tink", "tink.rpc.finished", **report_of, code="OK")
+    tape.add(t + 6, "tink", "tink.rpc.received", id=number + 1, rpc="GetWorkflowContexts")
+
+
+def test_a_report_that_is_answered_and_not_taken_in() -> None:
+    tape = good_boot().until("tink.action.reported", action="disk", state="STATE_RUNNING")
+    t = tape.events[-1].t
+    unheard(tape, t + 5, 70)
+    unheard(tape, t + 15, 80)
+    verdict = found(tape)
+    assert verdict.blame == "tink"
+    assert "report of action 'disk' was answered OK and not taken in, twice" in verdict.because
+    assert "runs it again" in verdict.because
+
+
+def test_a_report_that_is_taken_in_the_second_time() -> None:
+    tape = good_boot().until("tink.action.reported", action="disk", state="STATE_RUNNING")
+    report(tape, tape.events[-1].t + 1, "disk", "SUCCESS", id=70)
+    tape.add(tape.events[-1].t, "tink", "tink.rpc.finished", id=70, rpc="ReportActionStatus",
+             code="OK")  # fmt: skip
+    assert "taken in" not in found(tape).because

@@ -336,6 +336,29 @@ def test_reports_that_are_refused_for_ever() -> None:
     assert ended(tape, "report-refused", by=71)
 
 
+def test_an_action_that_is_run_again_and_again() -> None:
+    tape = good_boot().until("tink.action.reported", action="disk", state="STATE_RUNNING")
+    t = tape.events[-1].t
+    for round_ in range(3):
+        at, number = t + 5 + 12 * round_, 100 + 10 * round_
+        report_of = {"id": number, "rpc": "ReportActionStatus"}
+        tape.add(at, "tink", "tink.rpc.received", **report_of)
+        tape.add(at, "tink", "tink.rpc.finished", **report_of, code="OK")
+        tape.add(at + 6, "tink", "tink.rpc.received", id=number + 1, rpc="GetWorkflowContexts")
+        tape.add(at + 6, "tink", "tink.contexts.sent", id=number + 1, workflows=["default/hello"])
+    assert ended(tape, "report-not-taken", by=t + 5 + 24)
+
+
+def test_reports_that_are_taken_in_are_no_end() -> None:
+    tape = good_boot().until("tink.action.reported", action="disk", state="STATE_RUNNING")
+    t = tape.events[-1].t
+    for number in range(5):
+        report(tape, t + number, "disk", "STATE_RUNNING", id=number)
+        tape.add(t + number, "tink", "tink.rpc.finished", id=number, rpc="ReportActionStatus",
+                 code="OK")  # fmt: skip
+    assert play(tape, until=t + 10) is None
+
+
 def test_an_agent_that_ends_over_its_report() -> None:
     tape = working()
     tape.add(45, "tink", "tink.rpc.received", id=1, rpc="GetAction")

@@ -42,7 +42,7 @@ class NoWork(Rule):
             "tink.action.reported",
             "tink.workflow.changed",
             "tink.agent.enrolled",
-        ):
+        ) or (event.name == "tink.rpc.received" and event.get("rpc") == _REPORT):
             self._idle.clear()
         elif event.name == "tink.contexts.sent":
             # One that names a workflow is followed by GetWorkflowActions, and then by a report.
@@ -284,6 +284,45 @@ class ReportRefused(Rule):
     def forget(self, sight: Sight) -> None:
         self._refused.clear()
         self._gone = None
+
+
+class ReportNotTaken(Rule):
+    """Reports are answered OK and not taken in, so that the same action is run again and again."""
+
+    name: ClassVar = "report-not-taken"
+    source: ClassVar = (
+        "tink-worker asks anew after its last report, and runs what the server still has RUNNING"
+    )
+    _TIMES: Final = 3
+
+    def __init__(self) -> None:
+        self._lost = Streak()
+        self._heard: object = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "tink.action.reported":
+            self._heard = event.get("id")
+            self._lost.clear()
+        elif event.name == "machine.reset":
+            self._lost.clear()
+        elif (
+            event.name == "tink.rpc.finished"
+            and (event.get("rpc"), event.get("code")) == (_REPORT, "OK")
+            and event.get("id") != self._heard
+        ):
+            self._lost.add(event, sight.now)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._lost.count < self._TIMES:
+            return None
+        return Ending(
+            rule=self.name,
+            because=f"{self._lost.count} reports were answered OK and not taken in",
+            evidence=tuple(self._lost.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._lost.clear()
 
 
 class ActionOverdue(Rule):

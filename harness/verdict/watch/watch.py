@@ -28,6 +28,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     calls.ReportUnheard,
     calls.NoConnection,
     calls.ReportRefused,
+    calls.ReportNotTaken,
     calls.ActionOverdue,
     Silence,
 )
