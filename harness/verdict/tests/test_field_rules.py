@@ -360,6 +360,7 @@ def a_long_action_whose_report_was_told_of_late() -> Tape:
     tape = good_boot().until("tink.action.reported", action="write")
     t = tape.events[-1].t
     tape.add(t, "tink", "tink.rpc.received", id=9, rpc="ReportActionStatus", peer="x:1")
+    report(tape, t, "write", "STATE_RUNNING", id=9)
     tape.add(t, "tink", "tink.rpc.finished", id=9, rpc="ReportActionStatus", code="OK")
     logs(tape, t + 0.01, '{"level":"info","msg":"reporting Action Status","actionName":"write"}')
     tape.add(200, "machine", "console.line.seen", console="ttyS0", text="still here")
