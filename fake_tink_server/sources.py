@@ -41,11 +41,8 @@ class Sources:
         """Return every file, each once. A path that is not there is returned as it is."""
         found: dict[Path, None] = {}
         for path in self.paths:
-            if path.is_dir():
-                inside = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
-                found |= dict.fromkeys(each for each in inside if each.is_file())
-            else:
-                found[path] = None
+            inside = _inside(path)
+            found |= dict.fromkeys([path] if inside is None else inside)
         return list(found)
 
     def stamp(self) -> Stamp:
@@ -60,7 +57,7 @@ class Sources:
         if not all(self.workers):
             raise ScenarioError("a worker's id is empty", hint="like 52:54:00:12:34:56")
         for path in self.paths:
-            if path.is_dir() and not any(each.suffix in SUFFIXES for each in path.iterdir()):
+            if _inside(path) == []:
                 raise ScenarioError(
                     f"there is no YAML in this folder: {', '.join(SUFFIXES)}",
                     at=Position(file=path, line=0),
@@ -111,6 +108,17 @@ def _belongs(hardware: Hardware, worker: str, namespace: str) -> bool:
         return False
     macs = [each.dhcp.mac.lower() for each in hardware.spec.interfaces if each.dhcp]
     return worker == hardware.spec.agent_id or worker.lower() in macs
+
+
+def _inside(path: Path) -> list[Path] | None:
+    """Return the files of a folder; None for what is none, or can't be looked into."""
+    try:
+        if not path.is_dir():
+            return None
+        named = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
+        return [each for each in named if each.is_file()]
+    except OSError:  # whoever reads it is told why
+        return None
 
 
 def _stamps(files: Sequence[Path]) -> Iterator[tuple[str, int, int, int]]:

@@ -78,3 +78,10 @@ def test_what_kubectl_prints() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="there is no such file"):
         Sources(paths=[tmp_path / "none.yaml"]).read()
+
+
+def test_a_path_that_the_kernel_refuses() -> None:
+    sources = Sources(paths=[Path("a" * 300)])
+    assert sources.stamp()
+    with pytest.raises(ScenarioError, match="can't be read: File name too long"):
+        sources.read()
