@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from harness.errors import LabError, ScenarioError
+from harness.output import escape_unknown_characters
 
 if TYPE_CHECKING:
     from fake_tink_server.standalone import Server
@@ -63,6 +64,7 @@ exit status: 0 stopped, or every workflow succeeded; 1 one did not (with --until
 
 def main(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> int:
     """Run the command; return its exit status."""
+    escape_unknown_characters()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["conformance"]:
         from fake_tink_server.conformance.command import main as conformance

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.errors import BuildFailed, HostUnfit, LabError, ScenarioError
+from harness.output import escape_unknown_characters
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -382,6 +383,7 @@ exit status: 0 all well, 1 a scenario or test failed, 2 bad scenario or usage,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own); return the exit status."""
+    escape_unknown_characters()
     words = list(sys.argv[1:] if argv is None else argv)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, from the start

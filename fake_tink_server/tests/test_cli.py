@@ -15,6 +15,7 @@ import grpc.aio
 import pytest
 
 from fake_tink_server.cli import main
+from fake_tink_server.tests.command import command
 from fake_tink_server.tests.test_server import Client
 from harness.events import EVENTS
 from harness.timeline import read_timeline
@@ -132,6 +133,11 @@ def test_a_certificate_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path
     status, said = run(capsys, *files, "--port", "0", "--tls-cert", str(pem), "--tls-key", str(pem))
     assert status == 3
     assert "the certificate can't be used" in said
+
+
+async def test_a_terminal_without_arrows() -> None:
+    async with command(*FILES, environment={"PYTHONIOENCODING": "latin-1"}) as served:
+        assert "\\u2192 PENDING" in await served.until("PENDING")
 
 
 async def test_a_taken_port(start: Any) -> None:
