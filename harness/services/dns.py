@@ -205,14 +205,14 @@ class DnsService:
             )
             strike = self._strike or no_strike
             await talk.go_on(strike("connection", mac=self._identify(address), transport="tcp"))
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
-            pass  # the client is done
+        except (asyncio.IncompleteReadError, OSError):
+            pass  # the client is done, silent, or out of reach
         except Exception as error:
             crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
         finally:
             self._writers.discard(writer)
             writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
 

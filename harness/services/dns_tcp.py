@@ -50,14 +50,14 @@ class Conversation:
     async def go_on(self, deeds: Sequence[Deed]) -> None:
         """Answer until the client is done; ``deeds`` are done to the connection first.
 
-        Raises ``ConnectionError``, ``IncompleteReadError`` and ``TimeoutError`` at its end.
+        Raises ``OSError`` (``TimeoutError`` too) and ``IncompleteReadError`` at its end.
         """
         for deed in deeds:
             match deed:
                 case Delay(seconds=seconds):
                     await asyncio.sleep(seconds)
                 case Drop():
-                    await self._reader.read()
+                    await self._swallow()
                     return
                 case Reset():
                     sock = self._writer.get_extra_info("socket")
@@ -66,7 +66,7 @@ class Conversation:
                 case Close():
                     self._writer.write_eof()
                     async with asyncio.timeout(_PATIENCE_S):
-                        await self._reader.read()  # what is unread would make an RST of it
+                        await self._swallow()  # what is unread would make an RST of it
                     return
         query = b""
         try:
@@ -88,6 +88,11 @@ class Conversation:
         finally:
             for timer in self._timers.values():
                 timer.cancel()
+
+    async def _swallow(self) -> None:
+        """Read until the client closes, and keep nothing of it."""
+        while await self._reader.read(1 << 16):
+            pass
 
     def _do(self, commands: Sequence[Command]) -> None:
         loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -97,6 +98,19 @@ async def test_one_tcp_connection_carries_many_questions(service: DnsService) ->
         assert dns.message.from_wire(await reader.readexactly(size)).answer
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_client_that_gets_out_of_reach_is_no_crash(
+    service: DnsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object) -> None:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")  # the kernel says so after minutes
+
+    monkeypatch.setattr("harness.services.dns.Conversation.go_on", lost)
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_what_is_no_dns_is_noted(service: DnsService, timeline: Timeline) -> None:
