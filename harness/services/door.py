@@ -129,7 +129,7 @@ class Door:
             if tls is None and first == TLS_HANDSHAKE:
                 self._on_failure(peer, "TLS on the plain HTTP port")
                 await refuse(connection, _ANSWER_TO_TLS)
-            elif tls is not None and chr(first).isalpha():
+            elif tls is not None and bytes([first]).isalpha():  # ASCII only
                 self._on_failure(peer, "plain HTTP on the TLS port")
                 await refuse(connection, _ANSWER_TO_PLAIN)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 from collections.abc import AsyncIterator
@@ -35,6 +36,7 @@ def authority() -> Authority:
 class Served:
     def __init__(self, service: HttpService, timeline: Timeline, ca: Path) -> None:
         self._service = service
+        self.port = service.port
         self._timeline = timeline
         self._ca = ca
 
@@ -101,6 +103,15 @@ async def test_a_client_that_does_not_know_the_authority(serve: Any, tmp_path: P
     async with serve() as lab:
         assert b"certificate" in await lab.get("--cacert", str(other))
         assert "unknown ca" in (await lab.event("http.tls.failed"))["reason"]
+
+
+async def test_octets_that_are_neither_tls_nor_http(serve: Any) -> None:
+    async with serve() as lab:
+        _, writer = await asyncio.open_connection("127.0.0.1", lab.port)
+        writer.write(b"\xc3\x89" * 8)  # letters, but not of ASCII
+        failed = await lab.event("http.tls.failed")
+        assert "plain HTTP" not in failed["reason"]
+        writer.close()
 
 
 async def test_tls_on_the_plain_port(serve: Any) -> None:
