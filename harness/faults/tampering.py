@@ -28,7 +28,16 @@ from harness.faults.deeds import (
     Truncate,
 )
 from harness.faults.plan import Strike, no_strike
-from harness.wire.commands import Address, CancelTimer, Command, LockStep, Note, Send, SetTimer
+from harness.wire.commands import (
+    Address,
+    CancelTimer,
+    Command,
+    LockStep,
+    Malformed,
+    Note,
+    Send,
+    SetTimer,
+)
 
 Facts = Mapping[str, Any]
 REQUEST = "request"
@@ -99,7 +108,11 @@ class Tampering:
         parcels = self._through(self._strike(REQUEST, **facts), datagram, REQUEST)
 
         def arrive(parcel: _Parcel, then: float) -> list[Command]:
-            return self.replies(self._core.receive(parcel.data, peer, then), then)
+            try:
+                commands = self._core.receive(parcel.data, peer, then)
+            except DecodeError as error:  # what was held back comes in a timer, or beside others
+                return [Malformed(datagram=parcel.data, peer=peer, reason=str(error))]
+            return self.replies(commands, then)
 
         return self._forward(parcels, REQUEST, arrive, now)
 

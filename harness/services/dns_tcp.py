@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from harness.errors import DecodeError
 from harness.faults.deeds import Close, Deed, Delay, Drop, Reset
 from harness.timeline import Timeline
-from harness.wire.commands import Address, CancelTimer, Command, Note, Send, SetTimer
+from harness.wire.commands import Address, CancelTimer, Command, Malformed, Note, Send, SetTimer
 
 _PATIENCE_S: Final = 10.0
 _RESET_AT_ONCE: Final = struct.pack("ii", 1, 0)
@@ -78,13 +78,7 @@ class Conversation:
                 self._do(self._core.receive(query, self._peer, now))
                 await self._writer.drain()
         except DecodeError as error:
-            self._timeline.record(
-                self._source,
-                "dns.malformed",
-                peer=f"{self._peer[0]}:{self._peer[1]}",
-                reason=str(error),
-                bytes=len(query),
-            )
+            self._do([Malformed(datagram=query, peer=self._peer, reason=str(error))])
         finally:
             for timer in self._timers.values():
                 timer.cancel()
@@ -102,6 +96,14 @@ class Conversation:
                     self._writer.write(len(data).to_bytes(2, "big") + data)
                 case Note(name=name, fields=fields):
                     self._timeline.record(self._source, name, **fields)
+                case Malformed(datagram=query, peer=peer, reason=reason):
+                    self._timeline.record(
+                        self._source,
+                        "dns.malformed",
+                        peer=f"{peer[0]}:{peer[1]}",
+                        reason=reason,
+                        bytes=len(query),
+                    )
                 case SetTimer(name=name, at=at):
                     delay = max(0.0, at - self._timeline.clock.now())
                     self._timers[name] = loop.call_later(delay, self._timer_ended, name)

@@ -17,6 +17,7 @@ from harness.wire.commands import (
     CancelTimer,
     Command,
     LockStep,
+    Malformed,
     Note,
     Round,
     Send,
@@ -128,6 +129,8 @@ class UdpShell:
                     self._send(command)
                 case Note():
                     self._timeline.record(self._service, command.name, **command.fields)
+                case Malformed():
+                    self._malformed(command)
                 case SetTimer():
                     self._set_timer(command.name, command.at)
                 case CancelTimer():
@@ -220,15 +223,18 @@ class UdpShell:
         try:
             self.run(self.core.receive(datagram, peer, self._timeline.clock.now()))
         except DecodeError as error:
-            self._timeline.record(
-                self._service,
-                f"{self._service}.malformed",
-                peer=f"{peer[0]}:{peer[1]}",
-                reason=str(error),
-                bytes=len(datagram),
-            )
+            self._malformed(Malformed(datagram=datagram, peer=peer, reason=str(error)))
         except Exception as error:  # a bug must fail the lab, not vanish in the loop's handler
             self._crashed(error)
+
+    def _malformed(self, command: Malformed) -> None:
+        self._timeline.record(
+            self._service,
+            f"{self._service}.malformed",
+            peer=f"{command.peer[0]}:{command.peer[1]}",
+            reason=command.reason,
+            bytes=len(command.datagram),
+        )
 
     def _timer_ended(self, name: str) -> None:
         try:

@@ -45,6 +45,15 @@ class Note:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Malformed:
+    """Record that ``datagram`` from ``peer`` is none of the protocol's, and why."""
+
+    datagram: bytes
+    peer: Address
+    reason: str
+
+
 Round = tuple[bytes, Sequence[bytes]]
 """A datagram that is expected, and those that are sent in answer to it."""
 
@@ -65,4 +74,4 @@ class LockStep:
     """
 
 
-Command = Send | SetTimer | CancelTimer | Note | LockStep
+Command = Send | SetTimer | CancelTimer | Note | Malformed | LockStep

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import DecodeError
 from harness.faults.deeds import (
     Corrupt,
     Deed,
@@ -18,7 +19,16 @@ from harness.faults.deeds import (
     Truncate,
 )
 from harness.faults.tampering import REPLY, REQUEST, Tampering, nobody, tampered
-from harness.wire.commands import Address, CancelTimer, Command, LockStep, Note, Send, SetTimer
+from harness.wire.commands import (
+    Address,
+    CancelTimer,
+    Command,
+    LockStep,
+    Malformed,
+    Note,
+    Send,
+    SetTimer,
+)
 
 PEER = ("192.168.77.10", 68)
 
@@ -166,6 +176,28 @@ def test_octets_are_changed_or_cut_off_in_the_order_of_the_faults() -> None:
     (data,) = bench.ask(bytes(8))
     assert len(data) == 4
     assert data[2] != 0
+
+
+def test_garbage_that_was_held_back_is_malformed_and_no_crash() -> None:
+    class Picky(Echo):
+        def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+            if datagram != b"good":
+                raise DecodeError("too short")
+            return super().receive(datagram, peer, now)
+
+    deeds = {b"late": Delay(seconds=1.0), b"overtaken": Reorder(behind=1, seconds=1.0)}
+
+    def strike(occasion: str, /, **facts: Any) -> tuple[Deed, ...]:
+        deed = deeds.get(facts["data"])
+        return (deed, Truncate(octets=2)) if deed and occasion == REQUEST else ()
+
+    core = Tampering(Picky(), strike=strike, dialect=Plain())
+    (timer,) = core.receive(b"late", PEER, 0.0)
+    assert isinstance(timer, SetTimer)
+    assert core.timer(timer.name, 1.0) == [Malformed(datagram=b"la", peer=PEER, reason="too short")]
+    core.receive(b"overtaken", PEER, 2.0)
+    kinds = [type(command) for command in core.receive(b"good", PEER, 2.5)]
+    assert sorted(kinds, key=str) == sorted([Send, Note, CancelTimer, Malformed], key=str)
 
 
 def test_another_sender() -> None:
