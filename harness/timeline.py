@@ -51,12 +51,17 @@ class Event:
         data = json.loads(line)
         if not isinstance(data, dict) or not {"seq", "t", "source", "name"} <= data.keys():
             raise ValueError("not an event")
+        fields = data.get("fields", {})
+        if not (
+            isinstance(data["seq"], int)
+            and isinstance(data["t"], int | float)
+            and isinstance(data["source"], str)
+            and isinstance(data["name"], str)
+            and isinstance(fields, dict)
+        ):
+            raise ValueError("not an event")
         return cls(
-            seq=data["seq"],
-            t=data["t"],
-            source=data["source"],
-            name=data["name"],
-            fields=data.get("fields", {}),
+            seq=data["seq"], t=data["t"], source=data["source"], name=data["name"], fields=fields
         )
 
     def __getitem__(self, key: str) -> Any:

@@ -1,10 +1,12 @@
-"""The timeline of what runs for days."""
+"""The timeline of what runs for days, and lines that are no events."""
 
 from __future__ import annotations
 
 import asyncio
 
-from harness.timeline import Timeline
+import pytest
+
+from harness.timeline import Event, Timeline
 
 
 async def test_only_the_latest_events_are_kept() -> None:
@@ -20,3 +22,20 @@ async def test_only_the_latest_events_are_kept() -> None:
     assert not waiting.done()
     timeline.record("x", "run.interrupted", reason="now")
     assert (await waiting)["reason"] == "now"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "null",
+        "{}",
+        '{"seq":"1","t":0,"source":"x","name":"y"}',
+        '{"seq":1,"t":"0","source":"x","name":"y"}',
+        '{"seq":1,"t":0,"source":"x","name":2}',
+        '{"seq":1,"t":0,"source":null,"name":"y"}',
+        '{"seq":1,"t":0,"source":"x","name":"y","fields":[]}',
+    ],
+)
+def test_json_that_is_no_event(line: str) -> None:
+    with pytest.raises(ValueError, match="not an event"):
+        Event.from_json(line)
