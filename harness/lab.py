@@ -19,7 +19,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from harness.brief import Brief
 from harness.clock import Clock, Deadline
-from harness.errors import ExpectationFailed, LabError
+from harness.errors import DeadlineExpired, ExpectationFailed, LabError
 from harness.facts import workflow_state
 from harness.faults.plan import FaultPlan
 from harness.lab_dossier import DossierTaker
@@ -178,7 +178,7 @@ class Lab:
                 Deadline.after(_MEDIUM_READ),
                 waiting_for="the ISO",
             )
-        except MediumRefused as error:
+        except (MediumRefused, DeadlineExpired) as error:
             self.timeline.record(
                 "machine", "machine.medium.refused", machine="machine", url=url, reason=str(error)
             )
