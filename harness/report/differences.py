@@ -18,7 +18,7 @@ from harness.timeline import Event
 _TELLING: Final = (
     "stage", "address", "file", "path", "method", "status", "rpc", "code", "text", "action",
     "repository", "reference", "service", "reason", "pattern", "name", "type", "rcode", "scheme",
-    "outcome", "disk", "matched", "file", "reason",
+    "outcome", "disk", "matched",
 )  # fmt: skip
 _PASSED_OVER: Final = (
     "console.line.seen", "syslog.message.received", "qmp.event.seen", "run.started",

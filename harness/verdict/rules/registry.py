@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from harness.phases import Party, Phase
+from harness.timeline import Event
 from harness.verdict.rules import clock, dns
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import argument, said
@@ -67,7 +68,7 @@ def _registry_answers(case: Case) -> Finding | None:
             evidence=refused[-5:],
             hint="compare registry_username and registry_password with the registry's",
         )
-    failed = [e for e in case.seen("registry.request.failed") if e.get("status") != 401]
+    failed = refusals(case, 0, case.events[-1].seq)
     if failed:
         last = failed[-1]
         return Finding(
@@ -104,6 +105,23 @@ def _registry_answers(case: Case) -> Finding | None:
             hint="say registry_username and registry_password on the kernel command line",
         )
     return None
+
+
+def refusals(case: Case, since: int, until: int) -> list[Event]:
+    """Return what was refused between two events, and not had after all: from another registry."""
+    served = case.seen("registry.manifest.served", "registry.blob.served")
+    return [
+        one
+        for one in case.seen("registry.request.failed")
+        if since < one.seq <= until
+        and one.get("status") != 401
+        and not any(one.seq < had.seq <= until and _is_of(had, one) for had in served)
+    ]
+
+
+def _is_of(had: Event, refused: Event) -> bool:
+    wanted = str(refused.get("path")).rpartition("/")[2]
+    return wanted in (had.get("reference"), had.get("digest"))
 
 
 _UNREACHED: Final = re.compile(

@@ -12,6 +12,7 @@ from harness.verdict.phases import WORKER_ENDED
 from harness.verdict.rules import clock, dns, tink
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import argument
+from harness.verdict.rules.registry import refusals
 from harness.verdict.rules.words import ReportsTold, errors
 
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
@@ -161,7 +162,7 @@ def _action_failed(case: Case) -> Finding | None:
         message = str(event.get("message") or "")
         words = next((text for _, text in reversed(told) if "report" not in text), "") or message
         evidence = [event, *(one for one, _ in told[-2:])]
-        missing = _missing(case, since, event.seq)
+        missing = refusals(case, since, event.seq)
         if state == "TIMEOUT":
             return _timed_out(case, event, since, evidence)
         if missing:
@@ -198,25 +199,6 @@ def _action_failed(case: Case) -> Finding | None:
             blame=Party.ACTION, because=f"action '{action}' failed{said}", evidence=evidence
         )
     return None
-
-
-def _missing(case: Case, since: int, until: int) -> list[Event]:
-    """Return what was refused between two events, and not had after all: from another registry."""
-    served = case.seen("registry.manifest.served", "registry.blob.served")
-    return [
-        one
-        for one in case.seen("registry.request.failed")
-        if since < one.seq < until
-        and one.get("status") != 401
-        and not any(one.seq < had.seq < until and _is_of(had, one) for had in served)
-    ]
-
-
-def _is_of(had: Event, refused: Event) -> bool:
-    path = str(refused.get("path"))
-    if had.name == "registry.manifest.served":
-        return "/manifests/" in path
-    return str(had.get("digest")) in path
 
 
 _REASONS: Final = (

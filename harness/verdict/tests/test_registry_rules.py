@@ -123,3 +123,16 @@ def test_a_blob_that_came_whole_later_is_no_failure() -> None:
     cut(tape)
     tape.add(45, "registry", "registry.blob.served", digest=BLOB, bytes=99, length=99)
     assert "broke off" not in judge(tape.events).because
+
+
+def test_what_a_mirror_lacked_and_another_had_is_no_reason() -> None:
+    tape = docker_up()
+    path = "/v2/tink-worker/manifests/v1"
+    tape.add(42, "registry", "registry.request.received", id="r1", method="HEAD", path=path)
+    tape.add(42, "registry", "registry.request.failed", id="r1", path=path, status=404)
+    lacking = judge(tape.events).because
+    assert "404" in lacking
+    tape.add(43, "registry", "registry.manifest.served", repository="tink-worker", reference="v2")
+    assert judge(tape.events).because == lacking
+    tape.add(44, "registry", "registry.manifest.served", repository="tink-worker", reference="v1")
+    assert "404" not in judge(tape.events).because
