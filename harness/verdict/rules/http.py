@@ -10,11 +10,13 @@ from harness.verdict.rules.case import Case, Finding, times
 
 
 def http_errors(case: Case, about: Callable[[str], bool]) -> Finding | None:
-    """Judge error answers (F1, F21, F22, F25)."""
+    """Judge error answers (F1, F21, F22, F25), unless the path was had later."""
+    answers = [e for e in case.seen("http.response.finished") if about(str(e.get("path", "")))]
+    had = {e.get("path"): e.seq for e in answers if e.get("status", 200) < 400}
     bad = [
         event
-        for event in case.seen("http.response.finished")
-        if event.get("status", 200) >= 400 and about(str(event.get("path", "")))
+        for event in answers
+        if event.get("status", 200) >= 400 and event.seq > had.get(event.get("path"), 0)
     ]
     if not bad:
         return None

@@ -580,3 +580,13 @@ def test_a_timeline_torn_anywhere_is_judged(tmp_path: Path) -> None:
         verdict = judge(events)
         assert verdict.because
         assert verdict.passed == (verdict.reached is Phase.DONE)
+
+
+def test_an_error_answer_that_was_got_over_is_no_reason() -> None:
+    tape = good_boot().until("http.script.served")
+    answer = {"id": 90, "path": "/hook/vmlinuz-x86_64", "bytes": 9}
+    tape.add(20, "http", "http.request.received", method="GET", id=90, path=answer["path"])
+    tape.add(20, "http", "http.response.finished", status=503, **answer)
+    assert "503" in judge(tape.events).because
+    tape.add(21, "http", "http.response.finished", status=200, **answer)
+    assert "503" not in judge(tape.events).because
