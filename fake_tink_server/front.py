@@ -38,6 +38,8 @@ class Record(Protocol):
 Issue = Callable[[Kind, KeyKind | None], Certificate]
 """Issues the certificates that faults ask for. May block for 300 ms."""
 
+Fail = Callable[[BaseException], None]
+
 
 class Front:
     """Listens, and relays to a gRPC server on an abstract Unix socket."""
@@ -52,8 +54,11 @@ class Front:
         client_ca: bytes | None = None,
         decide: Decide | None = None,
         issue: Issue | None = None,
+        fail: Fail | None = None,
     ) -> None:
         """``certificate`` None: plaintext. ``decide`` and ``issue`` are for misbehaviour only.
+
+        ``fail`` is told what it died of.
 
         Raises ``SetupFailed`` for a certificate that is none.
         """
@@ -64,6 +69,7 @@ class Front:
         self._client_ca = client_ca
         self._decide = decide
         self._issue = issue
+        self._fail = fail
         self._certificate = certificate
         self._own = self._context(certificate) if certificate else None
         self._others: dict[tuple[Kind | None, Manner], ssl.SSLContext] = {}
@@ -90,6 +96,7 @@ class Front:
             ) from error
         self.port = sock.getsockname()[1]
         self._sock, self._tasks = sock, TaskKeeper()
+        self._tasks.failure.add_done_callback(self._died)
         self._tasks.spawn(self._accept(sock, self._tasks), name="tink: accept")
 
     async def stop(self) -> None:
@@ -117,6 +124,14 @@ class Front:
     def peer_of(self, inner_peer: str) -> str:
         """Return ``address:port`` of the client whose inner end grpc calls ``inner_peer``."""
         return self._peers.get(_number(inner_peer), inner_peer)
+
+    def _died(self, failure: asyncio.Future[None]) -> None:
+        """Say that nothing more can be expected here: a bug, or no file descriptor is left."""
+        error = failure.exception()
+        assert error is not None
+        self._record("service.crashed", service="tink", error=str(error))
+        if self._fail is not None:
+            self._fail(error)
 
     # -- one connection
 

@@ -31,7 +31,7 @@ from fake_tink_server.calls import Context, Record
 from fake_tink_server.conduct import Decide
 from fake_tink_server.desk import Desk, Pace, Profile
 from fake_tink_server.engine import Engine
-from fake_tink_server.front import Front, Issue
+from fake_tink_server.front import Fail, Front, Issue
 from fake_tink_server.inspection import Inspection
 from fake_tink_server.misbehaviour import Misbehaviour, Stream, Unary
 from fake_tink_server.protocol import Protocol, report_protocol
@@ -90,6 +90,7 @@ class TinkServer:
         strike: Strike | None = None,
         identify: Callable[[str], str | None] = lambda address: None,
         image_prefix: str = "",
+        fail: Fail | None = None,
     ) -> None:
         """Prepare to listen on ``bind``:``port`` (0: any free port).
 
@@ -103,6 +104,7 @@ class TinkServer:
         of ``decide``; ``identify`` tells it the MAC of a client's address.
         ``image_prefix`` is put in front of the images that v2 hands out: tink-worker does that
         with its DOCKER_REGISTRY, tink-agent does not.
+        ``fail`` is told when the server died of something.
         """
         self.port = port
         self._bind = bind
@@ -127,6 +129,7 @@ class TinkServer:
         self._front: Front | None = None
         self._decide = decide
         self._issue = issue
+        self._fail = fail
         self._misbehaviour: Misbehaviour | None = None
         if strike is not None and strike is not no_strike:
             self._misbehaviour = Misbehaviour(
@@ -344,4 +347,5 @@ class TinkServer:
             client_ca=tls.client_ca if tls else None,
             decide=self._decide,
             issue=self._issue,
+            fail=self._fail,
         )

@@ -384,6 +384,10 @@ class Server:
     def _refuse(self, error: ScenarioError) -> None:
         self._record("tink.files.refused", reason=str(error))
 
+    def _fail(self, error: BaseException) -> None:
+        if self._tasks is not None:
+            self._tasks.fail(error)
+
     def _record(self, name: str, /, **fields: Any) -> None:
         self.timeline.record("tink", name, **fields)
 
@@ -439,6 +443,7 @@ class Server:
             allow_pxe=self._permissions.toggle,
             strike=self._plan.at(PLACE),
             image_prefix=self._settings.image_prefix,
+            fail=self._fail,
         )
 
 

@@ -75,6 +75,7 @@ class Surroundings:
         self._run_dir = run_dir
         self._interface = interface
         self._faults = faults
+        self._tasks = tasks
         self._common: dict[str, Any] = {"timeline": timeline, "tasks": tasks}
         self._ca: Authority | None = None
 
@@ -263,6 +264,7 @@ class Surroundings:
             strike=self._faults.at("tink"),
             issue=self._issue_tink,
             identify=identify,
+            fail=self._tasks.fail,
         )
 
     def _issue_tink(self, kind: Kind, keys: KeyKind | None = None) -> Certificate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from fake_tink_server.frames import (
     FrameSplitter,
     FrameType,
 )
+from fake_tink_server.front import Front
 from fake_tink_server.server import ServerTls, TinkServer
 from fake_tink_server.tests.test_server import MAC, Client, make_workflow
 from harness.certificates import Authority, KeyKind, Kind
@@ -203,6 +205,27 @@ async def test_a_port_check_is_no_failure(bench: Bench) -> None:
     writer.close()
     await bench.event("tink.connection.closed")
     assert not named(bench.timeline, "tink.connection.failed")
+
+
+async def test_its_death_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def exhausted(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    loop = asyncio.get_running_loop()
+    died: asyncio.Future[str] = loop.create_future()
+    monkeypatch.setattr(loop, "sock_accept", exhausted)
+    front = Front(
+        bind="127.0.0.1",
+        port=0,
+        record=bench.record,
+        fail=lambda error: died.set_result(str(error)),
+    )
+    await front.start()
+    async with asyncio.timeout(5):
+        assert "Too many open files" in await died
+    [crashed] = named(bench.timeline, "service.crashed")
+    assert crashed["error"] == died.result()
+    await front.stop()
 
 
 async def test_a_client_that_stops_in_the_preface_leaves_nothing_behind(

@@ -93,6 +93,7 @@ async def services(plan: StormPlan, folder: Path) -> AsyncIterator[None]:
             record=partial(timeline.record, "tink"),
             bind=SERVER,
             port=plan.tink_port,
+            fail=tasks.fail,
         ),
     ]
     started: list[Service] = []
