@@ -12,8 +12,8 @@ from typing import Final
 from harness.oci.image import Image, ImageConfig, write_layout
 from harness.oci.layer import Compression, File, Layer, layer_from_files
 from harness.process import run
-from harness.services.http import tcp_socket
 from harness.services.registry import RegistryService
+from harness.services.tcp import tcp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 

@@ -13,7 +13,7 @@ from harness.faults.plan import Strike, no_strike
 from harness.faults.tampering import nobody, tampered
 from harness.services import Identify
 from harness.services.dns_tcp import Conversation
-from harness.services.http import tcp_socket
+from harness.services.tcp import tcp_socket
 from harness.services.udp import UdpShell, crash, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline

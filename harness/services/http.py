@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from harness.certificates import ServerCertificate, server_context
-from harness.errors import SetupFailed
 from harness.faults.codes import http_status
 from harness.faults.deeds import Arguments, Deed, Source
 from harness.faults.dialects.script import bend_script
 from harness.faults.plan import Strike, no_strike
 from harness.services import Identify, pxe_http
-from harness.services.answer import Answer, FilePart, status_among, treat
+from harness.services.answer import Answer, status_among, treat
 from harness.services.door import Contexts
 from harness.services.exchange import Exchange
+from harness.services.file_answer import of_file
 from harness.services.iso import IsoProxy, IsoSource
 from harness.services.pxe_http import PxeHttp
-from harness.services.udp import cannot_listen, crash
+from harness.services.tcp import tcp_socket
+from harness.services.udp import crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire import gohttp
-from harness.wire.http_range import Unsatisfiable, parse_range
 from harness.wire.ipxe import BadScript, ScriptConfig, script_for, static_script
 from harness.wire.iso import mac_in
 from harness.wire.metadata import MetadataServer
@@ -243,7 +241,7 @@ class HttpService:
             yield _whole(gohttp.NOT_FOUND)
             return
         with file:
-            yield _of_file(file, request.headers)
+            yield of_file(file, request.headers)
 
     def _answer(self, exchange: _Exchange) -> gohttp.Answer | Path:
         request = exchange.request
@@ -433,56 +431,3 @@ def _kind(path: str) -> str:
         if base.startswith(start):
             return kind
     return "other"
-
-
-def _of_file(file: IO[bytes], asked: Mapping[str, str]) -> Answer:
-    """Answer with a file or a range of it (RFC 9110 §13, §14)."""
-    size, mtime_ns = _size_and_mtime(file)
-    etag = f"{mtime_ns:x}-{size:x}"
-    headers = {
-        "Accept-Ranges": "bytes",
-        "ETag": f'"{etag}"',
-        "Content-Type": "application/octet-stream",
-    }
-    known = asked.get("If-None-Match", "")
-    if known.strip() == "*" or f'"{etag}"' in known:
-        return Answer(status=304, headers=tuple(headers.items()))
-    wanted = asked.get("Range")
-    if_range = asked.get("If-Range")
-    if if_range is not None and if_range != f'"{etag}"':
-        wanted = None
-    try:
-        span = parse_range(wanted, size)
-    except Unsatisfiable:
-        return Answer(
-            status=416, headers=(("Content-Range", f"bytes */{size}"), ("Content-Length", "0"))
-        )
-    start, end = span or (0, size)
-    if span:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    headers["Content-Length"] = str(end - start)
-    return Answer(
-        status=206 if span else 200,
-        headers=tuple(headers.items()),
-        body=FilePart(stream=file, start=start, length=end - start),
-    )
-
-
-def _size_and_mtime(file: IO[bytes]) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
-
-
-def tcp_socket(*, service: str, bind: str, port: int) -> socket.socket:
-    """Return a bound TCP socket. Raises ``SetupFailed``."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((bind, port))
-        sock.listen(128)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        failure: SetupFailed = cannot_listen(service, bind, port, error, transport="TCP")
-        raise failure from error
-    return sock

@@ -21,8 +21,8 @@ from harness.services import Identify
 from harness.services.answer import Answer, FilePart, status_among, treat
 from harness.services.door import Contexts
 from harness.services.exchange import Exchange, printable
-from harness.services.http import tcp_socket
 from harness.services.registry_store import PushStore
+from harness.services.tcp import tcp_socket
 from harness.services.udp import crash
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
