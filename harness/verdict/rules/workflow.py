@@ -126,6 +126,29 @@ def _half_open(case: Case) -> Finding | None:
 _UNHEARD_S: Final = 10.0
 
 
+def _not_back(case: Case) -> Finding | None:
+    """The machine was reset in mid-workflow, and its worker was not heard after that."""
+    calls = case.seen("tink.rpc.received")
+    resets = [e for e in case.seen("machine.reset") if calls and e.seq > calls[-1].seq]
+    if not resets:
+        return None
+    parked = [
+        event
+        for event in case.seen("firmware.gave_up", "firmware.prompt.offered")
+        if event.seq > resets[0].seq
+    ]
+    what = str(parked[-1].get("line") or parked[-1].get("prompt")) if parked else ""
+    return Finding(
+        blame=Party.UNKNOWN,
+        because=(
+            f"the machine was reset in mid-workflow, {times(len(resets))}, and its worker was not"
+            f" heard again{f': {quoted(what)}' if what else ''}: not enough evidence why"
+        ),
+        evidence=[calls[-1], *resets[-2:], *parked[-1:]],
+        hint="who pressed reset: an action, a panic, a BMC? does the machine netboot once more?",
+    )
+
+
 def _tink_unanswered(case: Case) -> Finding | None:
     """F62: a call that was heard, and not answered for longer than the real server takes."""
     calls = case.seen("tink.rpc.received")
@@ -358,6 +381,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         tink.report_refused,
         _action_failed,
         tink.report_not_taken,
+        _not_back,
         _tink_unanswered,
         _no_work,
         _never_called,

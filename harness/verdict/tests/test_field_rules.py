@@ -355,6 +355,16 @@ def f62_half_open_in_mid_action() -> Tape:
     return tape
 
 
+@case(
+    "workflow", "unknown", "reset in mid-workflow, once, and its worker was not heard again: “No b"
+)
+def a_reset_in_mid_action_and_nothing_to_boot() -> Tape:
+    tape = good_boot().until("tink.action.reported", action="write")
+    tape.add(60, "machine", "machine.reset", machine="machine", guest=True)
+    tape.add(160, "machine", "firmware.gave_up", line="No bootable device.", console="ttyS0")
+    return tape
+
+
 @case("workflow", "action", "action 'write' was still running")
 def a_long_action_whose_report_was_told_of_late() -> Tape:
     tape = good_boot().until("tink.action.reported", action="write")
