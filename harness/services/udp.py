@@ -147,6 +147,8 @@ class UdpShell:
         A core may put its timer off with each datagram. That costs next to nothing: the loop's own
         timer stays as it is, and when it ends too early it is set anew.
         """
+        if self.closed:  # by what was done just before: a crash, say
+            return
         timer = self._timers.get(name)
         if timer is not None:
             if at >= timer.wakes_at:

@@ -136,6 +136,18 @@ async def test_timers_end_once_and_can_be_replaced_and_cancelled(make: Make) -> 
     assert bench.core.timers == ["a"]
 
 
+async def test_a_closed_shell_sets_no_timer(make: Make) -> None:
+    core = Echo(echo)
+    bench = make(core)
+    bench.shell.close()
+    bench.shell.run([SetTimer(name="late", at=0.0)])
+    loop = asyncio.get_running_loop()
+    later = loop.create_future()
+    loop.call_later(0.01, later.set_result, None)  # by then the late one would have ended
+    await later
+    assert core.timers == []
+
+
 async def test_a_timer_that_is_put_off_ends_once_and_no_earlier(make: Make) -> None:
     def put_off(datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
         return [SetTimer(name="a", at=now + 0.2), Send(data=datagram, destination=peer)]
