@@ -82,17 +82,17 @@ class RadvService:
             self._sock = None
 
     def _readable(self, sock: socket.socket) -> None:
-        for _ in range(_BATCH):
-            try:
-                frame, address = sock.recvfrom(65_535)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._close()
-                crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
-                return
-            if address[2] != _PACKET_OUTGOING:
-                self._received(sock, frame)
+        try:
+            for _ in range(_BATCH):
+                try:
+                    frame, address = sock.recvfrom(65_535)
+                except BlockingIOError:
+                    return
+                if address[2] != _PACKET_OUTGOING:
+                    self._received(sock, frame)
+        except Exception as error:  # a bug must fail the lab, not vanish in the loop's handler
+            self._close()
+            crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
 
     def _received(self, sock: socket.socket, frame: bytes) -> None:
         try:

@@ -127,3 +127,27 @@ async def test_faults_lose_delay_and_change_advertisements() -> None:
     assert Ether(bytes(packet))[ICMPv6ND_RA].cksum == checksum
     assert seen["late_s"] >= 0.1
     assert seen["unfired"] == 0
+
+
+async def bugged() -> list[str]:
+    """Solicit a service that has a bug; runs inside the namespace."""
+
+    def broken(_: str, /, **__: object) -> tuple[()]:
+        raise ZeroDivisionError("a bug")
+
+    timeline, tasks = Timeline(None), TaskKeeper()
+    service = RadvService(timeline=timeline, tasks=tasks, interface=LAB, strike=broken)
+    await service.start()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as machine:
+        machine.bind((MACHINE, radv.ETHERTYPE))
+        machine.send(solicitation())
+        await asyncio.wait([tasks.failure], timeout=5)
+    await service.stop()
+    return [str(tasks.failure.exception()), *(event.name for event in timeline)]
+
+
+@pytest.mark.service
+async def test_a_bug_fails_the_lab() -> None:
+    error, *events = await inside(f"{__name__}:bugged")
+    assert error == "service radv crashed: ZeroDivisionError: a bug"
+    assert events.count("service.crashed") == 1
