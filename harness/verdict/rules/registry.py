@@ -150,7 +150,11 @@ def _registry_unreached(case: Case) -> Finding | None:
             hint="HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in capitals, on the kernel command line",
         )
     blame, hint = Party.LINK, "look for the SYN in the capture"
-    if "network is unreachable" in text:
+    static = argument(case, "ipam")
+    if "no route to host" in text and static and not case.seen("dhcp.ack.sent", stage="guest"):
+        blame = Party.GUEST_NETWORK  # nobody answers its ARP requests: it asks from elsewhere
+        hint = f"ipam={static} on the kernel command line: is that this network's?"
+    elif "network is unreachable" in text:
         blame = Party.GUEST_NETWORK
         hint = "did Hook take its address and route? see dhcpcd on the console"
     elif "connection refused" in text:

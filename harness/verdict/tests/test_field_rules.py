@@ -195,6 +195,15 @@ def f40_static_address() -> Tape:
     return tape
 
 
+@case("worker-pull", "guest-network", "docker never reached the registry, once: dial tcp")
+def f40_static_address_of_another_network() -> Tape:
+    tape = linux("ipam=52-54-00-12-34-56::192.168.99.10:255.255.255.0:192.168.99.1::192.168.99.1")
+    tape.add(35, "machine", "guest.docker.started", console="ttyS0")
+    line = 'hook-bootkit: {"error":"dial tcp 192.168.77.1:5000: connect: no route to host","x":1}'
+    tape.add(40, "machine", "guest.error.seen", line=line, console="ttyS1")
+    return tape
+
+
 @case("hook-boot", "docker", "failed to set log opts: parse")
 def f44_docker_ends() -> Tape:
     tape = good_boot().until("dhcp.ack.sent", stage="guest")
