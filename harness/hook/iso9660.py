@@ -102,11 +102,6 @@ def write_iso(
         _copy(node, target)
 
 
-def sectors_before_files(files: Mapping[str, Content]) -> int:
-    """Return the number of the sector at which the first of ``files`` will begin."""
-    return _SYSTEM_SECTORS + 6 + sum(node.content is None for node in _walk(_tree(files)))
-
-
 def _tree(files: Mapping[str, Content]) -> _Node:
     root = _Node(name="")
     for path, content in files.items():

@@ -23,7 +23,6 @@ QEMU: Final = "qemu-system-x86_64"
 CONSOLES: Final = ("ttyS0", "ttyS1")
 _PXE_SWITCHES: Final = ("IPv4PXESupport", "IPv6PXESupport", "IPv6Support")
 """What OVMF tries before HTTP."""
-MIN_MEMORY_MIB: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

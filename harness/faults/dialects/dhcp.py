@@ -14,7 +14,6 @@ from harness.wire.commands import Address, Note
 from harness.wire.dhcp4 import Code, Message, MessageType, Option
 from harness.wire.netboot import NetbootConfig, classify
 
-_ADDRESSES: Final = ("ciaddr", "yiaddr", "siaddr", "giaddr")
 _HEADER: Final = frozenset(field.name for field in fields(Message)) - {"options"}
 _OPTIONS: Final[Mapping[str, int]] = {
     field.name: Code[field.name.upper().replace(" ", "_")]

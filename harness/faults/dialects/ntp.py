@@ -11,7 +11,6 @@ from harness.wire import ntp
 from harness.wire.commands import Address, Note
 from harness.wire.ntp import NtpPacket
 
-_STAMPS: Final = ("reference", "received", "transmitted")
 _ERA: Final = 1 << 64
 
 
