@@ -42,10 +42,13 @@ ROWS: Final = (
 """Key, what is done, by whom it is compared, and the largest ratio that is good enough."""
 
 
-async def measure_servers(*, times: int, scratch: Path, progress: PlainProgress) -> list[Row]:
+async def measure_servers(
+    *, times: int, scratch: Path, progress: PlainProgress, only: Sequence[str] = ()
+) -> list[Row]:
     """Return a row for each server and its peer, in seconds, and their ratio.
 
-    Raises ``BuildFailed`` or ``HostUnfit`` when a peer can't be had.
+    ``only``: keys of ``ROWS``; none: all of them. Raises ``BuildFailed`` or ``HostUnfit`` when a
+    peer can't be had.
     """
     cache = cache_root()
     with progress.step("servers: the peers"):
@@ -58,7 +61,9 @@ async def measure_servers(*, times: int, scratch: Path, progress: PlainProgress)
         module = Path(__file__).parent / "grpc_peer"
         go = await go_build(module, ".", "grpc-peer", cache=cache, progress=progress)
         peers["go"] = [str(go)]
-    wanted = json.dumps({"times": times, "folder": str(scratch), "peers": peers})
+    wanted = json.dumps(
+        {"times": times, "folder": str(scratch), "peers": peers, "only": list(only)}
+    )
     with progress.step("servers: ours and theirs by turns"):
         argv = [*own_namespaces(), sys.executable, "-m", "harness.bench.server_lab"]
         done = await run(argv, stdin=wanted.encode() + b"\n")
@@ -70,6 +75,8 @@ async def measure_servers(*, times: int, scratch: Path, progress: PlainProgress)
 
     rows = []
     for key, what, peer, goal in ROWS:
+        if f"{key} ours" not in found:
+            continue
         ours, theirs = (
             row(f"{key} ours", f"{what}: the lab"),
             row(f"{key} theirs", f"{what}: {peer}"),
