@@ -103,7 +103,7 @@ def test_a_run_on_a_disk_that_fills_up_says_so(tmp_path: Path, moment: str) -> N
     assert run.process.returncode == 1, words
     assert "Traceback" not in words
     assert "can't be written" in words or "No space left" in words, words
-    assert "  blame   lab" in words
+    assert "  blame   host" in words
     had.wait_until_gone()
     [result] = json.loads(run.json_file.read_text())
     assert result["outcome"] == "error"

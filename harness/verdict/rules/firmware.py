@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from harness.facts import is_boot_program
@@ -123,12 +124,13 @@ def _no_tftp_answer(case: Case) -> Finding | None:
     if not vain or vain[-1] is not asked[-1]:
         return None
     said = [event for event in case.seen("guest.error.seen") if event.seq > vain[0].seq]
-    silent = [event for event in said if "PXE-E18" in str(event.get("line"))]
+    silent = [event for event in said if _NOTHING_CAME.search(str(event.get("line")))]
     lost = case.seen("tftp.transfer.timed_out")
     if not silent and not lost and len(vain) < _ASKED_IN_VAIN:
         return None
     file = vain[-1].get("file")
-    told = " (PXE-E18)" if silent else ""
+    word = _NOTHING_CAME.search(str(silent[0].get("line"))) if silent else None
+    told = f" ({word[0]})" if word else ""
     evidence = [*vain[-3:], *silent[:1], *lost[-1:]]
     # A server that answers from port 69 takes a repeated request for what it is; one that answers
     # from a new port each time begins anew.
@@ -143,6 +145,18 @@ def _no_tftp_answer(case: Case) -> Finding | None:
             evidence=evidence,
             hint="a firewall, NAT or service that passes port 69 only? try single-port TFTP",
         )
+    numbers = {event.get("id") for event in vain}
+    answers = [e for e in case.seen("tftp.oack.sent") if e.get("id") in numbers]
+    if answers:
+        return Finding(
+            blame=Party.LINK,
+            because=(
+                f"the firmware asked {times(len(vain))} for {file}; TFTP answered, and nothing of"
+                f" that arrived{told}"
+            ),
+            evidence=[*evidence, *answers[-1:]],
+            hint="is the answer in the capture? then: a firewall, ARP or a route on the way back",
+        )
     return Finding(
         blame=Party.TFTP,
         because=f"the firmware asked {times(len(vain))} for {file}, and TFTP sent it nothing{told}",
@@ -152,6 +166,8 @@ def _no_tftp_answer(case: Case) -> Finding | None:
 
 
 _ASKED_IN_VAIN: Final = 3
+_NOTHING_CAME: Final = re.compile(r"PXE-E18|Connection timed out(?= \(https?://ipxe\.org/4c12)")
+"""What a PXE ROM, and iPXE in its place, say when no answer came in time."""
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.FIRMWARE_DHCP: (_firmware_dhcp, _boot_program, _nothing_to_boot),

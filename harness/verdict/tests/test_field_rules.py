@@ -78,13 +78,17 @@ def wrong_next_server() -> Tape:
     return tape
 
 
-def asks_tftp(*peers: str) -> Tape:
+E18 = "PXE-E18: Server response timeout."
+
+
+def asks_tftp(*peers: str, answered: bool = True, says: str = E18) -> Tape:
     tape = good_boot().until("dhcp.ack.sent")
     for number, peer in enumerate(peers):
         tape.add(7 + 4 * number, "tftp", "tftp.request.received", id=number, mac=MAC, peer=peer,
                  file="ipxe.efi", opcode="RRQ")  # fmt: skip
-        tape.add(7 + 4 * number, "tftp", "tftp.oack.sent", id=number, options={})
-    complains(tape, 40, "firmware found no network", "PXE-E18: Server response timeout.")
+        if answered:
+            tape.add(7 + 4 * number, "tftp", "tftp.oack.sent", id=number, options={})
+    complains(tape, 40, "firmware found no network", says)
     return tape
 
 
@@ -95,7 +99,12 @@ def f16_new_ports_lost() -> Tape:
 
 @case("nbp-download", "tftp", "asked once for ipxe.efi, and TFTP sent it nothing (PXE-E18)")
 def f2_tftp_says_nothing() -> Tape:
-    return asks_tftp("192.168.77.10:1339")
+    return asks_tftp("192.168.77.10:1339", answered=False)
+
+
+@case("nbp-download", "link", "TFTP answered, and nothing of that arrived (Connection timed out)")
+def f2_answers_lost() -> Tape:
+    return asks_tftp("x:1", says=".. Connection timed out (http://ipxe.org/4c126035)")
 
 
 def ipxe(file: str) -> Tape:
