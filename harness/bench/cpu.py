@@ -8,7 +8,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def own_seconds(pid: int) -> float:
+def _own_seconds(pid: int) -> float:
     """Return the CPU time that the threads of ``pid`` have used.
 
     In steps of nanoseconds (sched-stats.txt of Linux); threads that ended no longer count.
@@ -18,7 +18,7 @@ def own_seconds(pid: int) -> float:
 
 def tree_seconds(pid: int) -> float:
     """Return the same of ``pid`` and all its living descendants."""
-    return sum(map(own_seconds, _tree(pid)))
+    return sum(map(_own_seconds, _tree(pid)))
 
 
 def _tree(pid: int) -> Iterator[int]:
