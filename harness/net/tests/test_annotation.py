@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from harness.net import pcapng
 from harness.net.annotation import annotate
 from harness.net.captured import CapturedFrames
+from harness.tests.programs import needs
 
 
 def capture(path: Path, frames: int = 6, *, comment: str | None = None) -> Path:
@@ -33,7 +33,7 @@ def told(path: Path) -> list[tuple[int, list[str]]]:
     return [(int(one["frame.len"][0]), one.get("frame.comment", [])) for one in layers]
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 def test_tshark_reads_the_comments(tmp_path: Path) -> None:
     path = capture(tmp_path / "c.pcapng")
     annotate(path, {2: "fault 1: dropped", 5: "ümlaut\nand a second line"})

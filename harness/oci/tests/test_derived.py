@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from harness.oci.content import Mount, load_content
 from harness.oci.derived import add_layer
 from harness.oci.image import Flavour, Image, ImageConfig, write_layout
 from harness.oci.layer import Compression, File, layer_from_files
+from harness.tests.programs import require
 from harness.wire.oci import Platform
 
 BELOW = {"bin/tool": File(content=b"tool", mode=0o755), "etc/name": File(content=b"below")}
@@ -28,8 +28,7 @@ def test_the_files_of_both(tmp_path: Path, flavour: Flavour, compression: Compre
     image = Image(ref="tool:v1", config=CONFIG, layers=[layer], flavour=flavour)
     write_layout(tmp_path / "below", [image])
     add_layer(tmp_path / "below", "tool:v1", ABOVE, tmp_path / "above")
-    if shutil.which("umoci") is None:
-        pytest.skip("umoci is not installed")
+    require("umoci")
     argv = ["umoci", "unpack", "--rootless", "--image", f"{tmp_path}/above:tool:v1", "bundle"]
     subprocess.run(argv, check=True, capture_output=True, cwd=tmp_path)
     root = tmp_path / "bundle" / "rootfs"

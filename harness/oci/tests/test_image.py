@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -25,6 +24,7 @@ from harness.oci.layer import (
     layer_from_tar,
     layer_from_tree,
 )
+from harness.tests.programs import require
 from harness.wire.oci import Digest, Platform
 
 ENTRIES: dict[str, Entry] = {
@@ -37,8 +37,7 @@ ENTRIES: dict[str, Entry] = {
 
 
 def run(*argv: str) -> bytes:
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"{argv[0]} is not installed")
+    require(argv[0])
     return subprocess.run(argv, check=True, capture_output=True).stdout
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,10 +20,11 @@ from harness.handshake import Manner, context_for
 from harness.process import CommandFailed, run
 from harness.services.http import HttpService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline
 from harness.wire.netboot import Reservations
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+pytestmark = needs("curl")
 CONTENT = b"a kernel, of sorts" * 4000
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -27,6 +26,7 @@ from harness.oci.layer import Compression, File, layer_from_files
 from harness.process import CommandFailed, run
 from harness.services.registry import RegistryService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import require
 from harness.timeline import Event, Timeline, named
 from harness.wire.oci import Digest, Platform
 from harness.wire.registry_auth import Auth, AuthKind
@@ -82,13 +82,11 @@ class Lab:
         return f"{self.service.scheme}://{self.at}"
 
     async def skopeo(self, *words: str) -> bytes:
-        if shutil.which("skopeo") is None:
-            pytest.skip("skopeo is not installed")
+        require("skopeo")
         return (await run(["skopeo", *words])).stdout
 
     async def curl(self, *words: str) -> bytes:
-        if shutil.which("curl") is None:
-            pytest.skip("curl is not installed")
+        require("curl")
         return (await run(["curl", "-sS", "--noproxy", "*", *words])).stdout
 
     def events(self, *names: str) -> list[Event]:

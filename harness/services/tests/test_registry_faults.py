@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,11 +23,12 @@ from harness.oci.layer import File, layer_from_files
 from harness.process import CommandFailed, run
 from harness.services.registry import RegistryService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline, named
 from harness.wire.oci import Platform
 from harness.wire.registry_auth import Auth, AuthKind
 
-pytestmark = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
+pytestmark = needs("skopeo")
 
 BEARER = Auth(kind=AuthKind.BEARER, users={"u": "p"})
 

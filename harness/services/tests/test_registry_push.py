@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from harness.oci.layer import File, layer_from_files
 from harness.process import CommandFailed, run
 from harness.services.registry import RegistryService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import require
 from harness.timeline import Timeline, named
 from harness.wire.registry_auth import Auth, AuthKind
 from harness.wire.registry_push import PushLimits
@@ -45,8 +45,7 @@ class Lab:
 
 @pytest.fixture
 async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
-    if shutil.which("skopeo") is None:
-        pytest.skip("skopeo is not installed")
+    require("skopeo")
     options = getattr(request, "param", {})
     layers = [layer_from_files({name: File(content=name.encode() * 9999)}) for name in "ab"]
     images = [

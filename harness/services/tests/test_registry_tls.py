@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,9 +24,10 @@ from harness.oci.layer import File, layer_from_files
 from harness.process import CommandFailed, run
 from harness.services.registry import RegistryService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline, named
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+pytestmark = needs("curl")
 
 
 @pytest.fixture(scope="module")
