@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from harness.tests.programs import needs
+
 _MODULE = Path(__file__).parents[3] / "linuxkit" / "components"
 
-pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="no Go on PATH")
+pytestmark = needs("go")
 
 
 def _go(*arguments: str) -> subprocess.CompletedProcess[str]:

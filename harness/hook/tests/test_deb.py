@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,12 +12,13 @@ from hypothesis import strategies as st
 
 from harness.errors import DecodeError
 from harness.hook.deb import open_data
+from harness.tests.programs import needs
 
 _CONTROL = (
     "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.test>\nDescription: x\n"
 )
 
-needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb here")
+needs_dpkg = needs("dpkg-deb")
 
 
 def make(tmp_path: Path, compression: str) -> Path:

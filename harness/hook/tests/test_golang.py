@@ -12,8 +12,9 @@ from harness.hook.golang import find_go, go_build, required_version, sources_of
 from harness.hook.tools import pin_of
 from harness.process import run
 from harness.progress import SilentProgress
+from harness.tests.programs import needs
 
-needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="no Go on PATH")
+needs_go = needs("go")
 
 
 @pytest.fixture

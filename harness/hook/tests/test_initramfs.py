@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import zstandard
 from harness.errors import BuildFailed
 from harness.hook.initramfs import Segment, extract_file, join_segments, write_segments
 from harness.progress import SilentProgress
+from harness.tests.programs import needs
 
 _BUSY = b"the same program in two containers" * 100
 
@@ -62,7 +62,7 @@ def tree(tmp_path: Path) -> Path:
     return make_tree(tmp_path / "tree.tar")
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="no cpio here")
+@needs("cpio")
 def test_cpio_unpacks_the_same_tree(tmp_path: Path, tree: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -90,7 +90,7 @@ def test_cpio_unpacks_the_same_tree(tmp_path: Path, tree: Path) -> None:
     assert not (out / "boot").exists()
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="no cpio here")
+@needs("cpio")
 def test_equal_files_are_one_file(tmp_path: Path, tree: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

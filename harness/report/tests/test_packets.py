@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from harness.report.tests.captures import (
     write_capture,
 )
 from harness.scenario.tests.samples import Tape
+from harness.tests.programs import needs
 from harness.wire import dhcp4, tftp
 from harness.wire.dhcp4 import Code, Message, Option
 
@@ -224,7 +224,7 @@ def test_any_hello_is_survived(data: bytes) -> None:
     assert decode_tls(b"\x16\x03\x01" + len(body).to_bytes(2, "big") + body).summary
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 def test_tshark_reads_the_same(tmp_path: Path) -> None:
     path = write_capture(tmp_path / "capture.pcapng", frames())
     asked = ("frame.number", "dhcp.option.dhcp", "tls.handshake.extensions_server_name",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from harness.process import run
 from harness.services.dhcp import DhcpService
 from harness.services.tests.namespace import LAB, MAC, MACHINE, SERVER, inside
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline, named
 from harness.wire.netboot import NetbootConfig, Reservation, Reservations
 
@@ -63,7 +63,7 @@ async def udhcpc() -> dict[str, Any]:
 
 
 @pytest.mark.service
-@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+@needs("busybox")
 async def test_udhcpc_gets_its_lease_and_boot_file() -> None:
     seen = await inside(f"{__name__}:udhcpc")
     guest, firmware = (_bound(seen[who]) for who in ("guest", "firmware"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,6 +23,7 @@ from harness.process import run
 from harness.services.dns import DnsServer, DnsService
 from harness.services.tests.namespace import SERVER, inside
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline, named
 
 ZONE = {"registry.tinkerbell.lab": "192.168.77.1", "pool.ntp.org": "192.168.77.1"}
@@ -142,6 +142,6 @@ async def nslookup() -> str:
 
 
 @pytest.mark.service
-@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+@needs("busybox")
 async def test_busybox_finds_the_registry() -> None:
     assert "192.168.77.1" in (await inside(f"{__name__}:nslookup")).split("registry", 1)[1]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from harness.process import run
 from harness.services.ntp import NtpService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline, named
 from harness.wire.ntp import NtpPolicy
 
 
-@pytest.mark.skipif(shutil.which("chronyd") is None, reason="needs chrony")
+@needs("chronyd")
 @pytest.mark.parametrize("offset_s", [0.0, 7200.0, -86_400.0])
 async def test_chrony_measures_the_offset_the_server_has(offset_s: float) -> None:
     timeline = Timeline(None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from harness.process import run
 from harness.services.dhcp import AddressService, DhcpService
 from harness.services.tests.namespace import LAB, MAC, MACHINE, SERVER, inside
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline
 from harness.wire import dhcp4
 from harness.wire.dhcp4 import Code, MessageType
@@ -83,7 +83,7 @@ async def broadcasts() -> dict[str, Any]:
 
 
 @pytest.mark.service
-@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+@needs("busybox")
 async def test_broadcasts_reach_both() -> None:
     seen = await inside(f"{__name__}:broadcasts")
     guest = dict(line.split("=", 1) for line in seen["guest"].splitlines() if "=" in line)

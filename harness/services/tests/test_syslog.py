@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncIterator
 
@@ -12,6 +11,7 @@ import pytest
 from harness.process import run
 from harness.services.syslog import SyslogService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline
 
 
@@ -29,7 +29,7 @@ async def service(timeline: Timeline) -> AsyncIterator[SyslogService]:
     await service.stop()
 
 
-@pytest.mark.skipif(shutil.which("logger") is None, reason="needs logger")
+@needs("logger")
 @pytest.mark.parametrize("format", ["--rfc3164", "--rfc5424"])
 async def test_logger_is_understood(
     service: SyslogService, timeline: Timeline, format: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from harness.process import CommandFailed, run
 from harness.services.tftp import TftpFiles, TftpService
 from harness.tasks import TaskKeeper
+from harness.tests.programs import needs
 from harness.timeline import Timeline, named
 from harness.wire.netboot import Reservation, Reservations
 from harness.wire.tftp_server import Refusal
@@ -94,7 +94,7 @@ async def test_curl_reads_a_binary(
     assert time.process_time() - began_s < 3
 
 
-@pytest.mark.skipif(shutil.which("tftp") is None, reason="needs tftp-hpa")
+@needs("tftp")
 @pytest.mark.parametrize("mode", ["octet", "netascii"])
 async def test_tftp_hpa_reads(
     service: TftpService, timeline: Timeline, tmp_path: Path, mode: str
@@ -109,7 +109,7 @@ async def test_tftp_hpa_reads(
     assert len(named(timeline, "tftp.transfer.finished")) == 1
 
 
-@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+@needs("busybox")
 async def test_busybox_reads_with_large_blocks(
     service: TftpService, tmp_path: Path, binary: Path
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import DecodeError
+from harness.tests.programs import needs
 from harness.wire import dhcp4
 from harness.wire.dhcp4 import Code, Message, MessageType, Option
 
@@ -206,7 +206,7 @@ def test_we_read_what_scapy_writes(
 # -- tshark ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark")
+@needs("tshark")
 def test_tshark_decodes_every_part_of_a_netboot_offer(tmp_path: Path) -> None:
     from scapy.layers.inet import IP, UDP
     from scapy.layers.l2 import Ether
