@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from harness.process import run
+from harness.locks import exclusive as exclusive
 
 
 def digest_of(*parts: object) -> str:
@@ -41,26 +40,6 @@ def digest_of_tree(root: Path, files: Iterable[Path]) -> str:
         for path in sorted(files)
     ]
     return digest_of(entries)
-
-
-@contextlib.asynccontextmanager
-async def exclusive(lock: Path) -> AsyncIterator[None]:
-    """Hold ``lock`` against every other process that builds into the same cache.
-
-    A ``flock`` belongs to the open file, so that it ends with us however we end. When somebody
-    else has it, util-linux's ``flock`` waits for it on our descriptor: a thread that waits could
-    not be cancelled.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await run(["flock", "--exclusive", str(descriptor)], pass_fds=(descriptor,))
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
