@@ -293,16 +293,25 @@ class Scene:
         )  # fmt: skip
 
     async def end(self, *workflows: Workflow) -> list[State]:
-        """Wait until the workflows are at their end, one after the other; return their states."""
+        """Wait until the workflows are at their end, one after the other; return their states.
+
+        The setup's patience is for a worker's next step, and a report of something new is one.
+        """
         for workflow in workflows:
-            await self.see(
-                lambda e, w=workflow: w.state in TERMINAL,  # type: ignore[misc]
-                f"the end of the workflow {workflow.name}",
-                since=max(0, len(self.timeline) - 1),
-            )
+            while workflow.state not in TERMINAL:
+                told = self._told()
+                await self.see(
+                    lambda e, w=workflow, t=told: w.state in TERMINAL or self._told() > t,  # type: ignore[misc]
+                    f"the end of the workflow {workflow.name}",
+                    since=max(0, len(self.timeline) - 1),
+                )
             if self.protocol is Protocol.V2 and workflow is not workflows[-1]:
                 self._delete(workflow)
         return [workflow.state for workflow in workflows]
+
+    def _told(self) -> int:
+        """Return how many different things were reported: repeating one is no step."""
+        return len({(e.get("workflow_id"), e["action"], e["state"]) for e in self.reports()})
 
     def _delete(self, ended: Workflow) -> None:
         """Take a workflow away, as a user does: v0.25's server looks at an agent's first only."""

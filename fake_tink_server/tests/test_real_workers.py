@@ -7,12 +7,15 @@ in the docker engine's stand-in or in a pinned program shows.
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fake_tink_server.conformance.kit import conforms, find_protocol, judge
 from fake_tink_server.conformance.rule import Judgement, Outcome
+from fake_tink_server.conformance.rules import find_rule
 from fake_tink_server.conformance.scene import Setup
 from fake_tink_server.protocol import Protocol
 from fake_tink_server.tests.real_workers import (
@@ -60,3 +63,15 @@ async def test_virtual_worker(tmp_path: Path) -> None:
     assert of(judged, Outcome.FAIL) == set(), told(judged)
     containers = {j.rule.name for j in judged if j.rule.containers}
     assert of(judged, Outcome.NOT_APPLICABLE) == containers, told(judged)
+
+
+async def test_patience_is_for_a_step_not_for_the_whole(tmp_path: Path) -> None:
+    setup = await setup_of(VIRTUAL_WORKER)
+    slow = ["--sleep-min", "500ms", "--sleep-jitter", "1ms"]
+    setup = replace(setup, command=[setup.command[0], *slow], patience_s=3)
+    rule = find_rule("in-order")
+    assert rule is not None
+    began_s = time.monotonic()
+    judged = await judge(setup, Protocol.V1, rules=[rule])
+    assert of(judged, Outcome.PASS) == {"in-order"}, told(judged)
+    assert time.monotonic() - began_s > setup.patience_s
