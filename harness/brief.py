@@ -11,7 +11,7 @@ import json
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fake_tink_server.workflow import Workflow
@@ -21,6 +21,18 @@ from harness.wire.netboot import Reservation
 
 Hold = Literal["never", "failure", "always"]
 """When a lab is kept alive after its run, until somebody lets it go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPace:
+    """What a lab knows of the speed of its host."""
+
+    cpu_ratio: float
+    """How many times longer a fixed piece of work takes here than on the reference host."""
+    disk_mb_s: float
+    """What the disk of the run folders writes, in 10^6 octets a second."""
+    factor: float
+    """What every deadline is multiplied with; at least 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,10 @@ class Brief:
     origin_s: float
     """CLOCK_MONOTONIC seconds at which the run began."""
     hold: Hold = "never"
+    host: HostPace | None = None
+    """How fast this host is; None when nobody has looked."""
+    budgets: Mapping[str, Any] = field(default_factory=dict)
+    """What each phase usually takes here, as ``run.budgeted`` carries it."""
 
 
 def brief_of(item: Item, *, origin_s: float, hold: Hold = "never") -> Brief:

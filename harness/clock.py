@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -32,9 +34,13 @@ class Deadline:
     """A point in time that is passed down instead of a number, and never restarted."""
 
     at_s: float
-    """CLOCK_MONOTONIC seconds."""
+    """Seconds on ``clock``."""
     total_s: float
     """What it was when it was made; for messages only."""
+    clock: Callable[[], float] = time.monotonic
+    """CLOCK_MONOTONIC, or one that never runs faster: see ``harness.pace``."""
+    latest_s: float = math.inf
+    """CLOCK_MONOTONIC seconds at which it is over, however little has passed on ``clock``."""
 
     @classmethod
     def after(cls, duration: timedelta) -> Deadline:
@@ -44,10 +50,15 @@ class Deadline:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds left, 0 when expired."""
-        return max(0.0, self.at_s - time.monotonic())
+        """Seconds left, 0 when expired; at least so many pass until then, maybe more."""
+        return max(0.0, min(self.at_s - self.clock(), self.latest_s - time.monotonic()))
 
     @property
     def expired(self) -> bool:
         """Whether no time is left."""
         return self.remaining_s <= 0.0
+
+    @property
+    def starved_s(self) -> float:
+        """Seconds that ``clock`` still owes although it is over: the host did not grant them."""
+        return max(0.0, self.at_s - self.clock()) if self.expired else 0.0

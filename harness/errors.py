@@ -8,6 +8,7 @@
     ├── BuildFailed        Hook, a tool or an image could not be built; exit 3
     ├── SetupFailed        the lab itself could not be set up; outcome ERROR
     ├── ServiceCrashed     a stand-in died; outcome ERROR
+    ├── HostTooSlow        the lab did not get the CPU it wanted; outcome HOST TOO SLOW
     ├── Decided            no later event can save the run; outcome as the verdict says
     └── MachineLost        outcome FAILED
         ├── QemuExited
@@ -124,6 +125,23 @@ class DeadlineExpired(LabError):
         super().__init__(f"{waited_for} did not happen within {seconds:.0f} s")
         self.waited_for = waited_for
         self.seconds = seconds
+
+
+class HostTooSlow(LabError):
+    """A wait was stretched as far as it goes, and the host had still not granted its time.
+
+    ``seconds`` is what the wait was given, on a quiet reference host; ``owed_s`` is how many of
+    these the host did not grant. Caught by the runner: no failure of what was tested.
+    """
+
+    def __init__(self, waited_for: str, seconds: float, owed_s: float) -> None:
+        super().__init__(
+            f"the host is too slow: of {seconds:.0f} s for {waited_for} it granted"
+            f" {seconds - owed_s:.0f} s"
+        )
+        self.waited_for = waited_for
+        self.seconds = seconds
+        self.owed_s = owed_s
 
 
 class Decided(LabError):

@@ -45,6 +45,20 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     ),
     "dossier.begun": _kind("Nothing moves any more; the lab is looked at", "reason"),
     "dossier.taken": _kind("What was seen is in the run folder", "items duration_s"),
+    # -- the computer that the lab runs on
+    "host.calibrated": _kind(
+        "How fast this host is, and what that makes of the scenario's deadline",
+        "accel cpu_ratio disk_mb_s factor deadline_s latest_s",
+    ),
+    "host.stalled": _kind(
+        "In the last seconds the lab wanted CPU time that it did not get",
+        "duration_s stalled_s ran_s waited_s machine_ran_s machine_waited_s by",
+    ),
+    "host.too_slow": _kind(
+        "A wait was stretched as far as it goes; the host had still not granted its time",
+        "waited_for given_s granted_s duration_s",
+    ),
+    "run.budgeted": _kind("What each phase usually takes here", "phases"),
     "lab.started": _kind("Segment and services are up", "duration_s"),
     "lab.stopped": _kind("Everything of the lab is gone", "duration_s"),
     "lab.failed": _kind("The lab can't go on", "error kind"),

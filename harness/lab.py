@@ -24,6 +24,7 @@ from harness.facts import workflow_state
 from harness.faults.plan import FaultPlan
 from harness.lab_dossier import DossierTaker
 from harness.lab_faults import Hands
+from harness.lab_pace import PaceTeller
 from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_services import Surroundings
 from harness.lookout import until_decided
@@ -36,6 +37,7 @@ from harness.machine.media import MediumRefused, read_medium
 from harness.machine.qemu import MachineSpec
 from harness.net.capture import Capture
 from harness.net.segment import Port, Segment, SegmentKind, choose
+from harness.pace import MOST_STRETCH, Pace
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import IsoItem, Item, NicItem
@@ -83,6 +85,8 @@ class Lab:
             phase=lambda: self._hands.phase,
         )
         self._hands = Hands(self.faults, timeline=timeline, tasks=self.tasks)
+        self.pace = Pace(factor=brief.host.factor if brief.host else 1.0)
+        self._pace_teller = PaceTeller(self.pace, timeline)
         self._stack = AsyncExitStack()
 
     @property
@@ -97,6 +101,8 @@ class Lab:
         try:
             self._stack.push_async_callback(self._bounded, "tasks", self.tasks.close)
             self.timeline.on_write_error(self.tasks.fail)
+            self._tell_host()
+            self.tasks.spawn(self._pace_teller.run(), name="pace")
             await self._bring_up()
         except BaseException:
             await self._stack.aclose()
@@ -108,6 +114,7 @@ class Lab:
         began_s = self.clock.now()
         self._hands.rest()
         self.faults.finish()
+        self._pace_teller.tell()
         await self._stack.aclose()
         self.timeline.record("lab", "lab.stopped", duration_s=round(self.clock.now() - began_s, 3))
 
@@ -156,11 +163,12 @@ class Lab:
             timeline=self.timeline,
             tasks=self.tasks,
             patience=timedelta(seconds=self.item.deadline_s),
+            deadline=self.pace.deadline,
         )
         await self._start("tink", self.tink)
         await asyncio.gather(*starting)
         # A bridge drops what is sent before the kernel told it of the new carrier.
-        deadline = Deadline.after(_PORT_READY)
+        deadline = self.pace.deadline(_PORT_READY)
         for port in self._ports:
             await self.tasks.race(port.ready(), deadline, waiting_for="the machine's port")
         if self.item.iso is not None:
@@ -175,7 +183,7 @@ class Lab:
         try:
             medium = await self.tasks.race(
                 read_medium(url, file, magic=iso.magic.encode() if iso.magic else MAGIC),
-                Deadline.after(_MEDIUM_READ),
+                self.pace.deadline(_MEDIUM_READ),
                 waiting_for="the ISO",
             )
         except (MediumRefused, DeadlineExpired) as error:
@@ -194,6 +202,23 @@ class Lab:
             placeholder=medium.placeholder,
             duration_s=round(self.clock.now() - began_s, 3),
         )
+
+    def _tell_host(self) -> None:
+        """Record what the deadline comes to here, and how long each phase usually takes."""
+        host, deadline_s = self._brief.host, self.item.deadline_s * self.pace.factor
+        if host is not None:
+            self.timeline.record(
+                "host",
+                "host.calibrated",
+                accel=self.item.accel,
+                cpu_ratio=host.cpu_ratio,
+                disk_mb_s=host.disk_mb_s,
+                factor=self.pace.factor,
+                deadline_s=deadline_s,
+                latest_s=deadline_s * MOST_STRETCH,
+            )
+        if self._brief.budgets:
+            self.timeline.record("host", "run.budgeted", phases=self._brief.budgets)
 
     async def _start(self, name: str, part: Service | Segment | Capture | TinkPart) -> None:
         self._stack.push_async_callback(self._bounded, name, part.stop)
@@ -266,9 +291,10 @@ class Lab:
         """Wait until the run is decided: every workflow is terminal, or nothing is left to expect.
 
         Raises ``Decided`` when no later event can save it, ``DeadlineExpired`` at the scenario's
-        deadline, or at once what failed the lab.
+        deadline, ``HostTooSlow`` when that was stretched as far as it goes, or at once what failed
+        the lab.
         """
-        deadline = Deadline.after(timedelta(seconds=self.item.deadline_s))
+        deadline = self.pace.deadline(timedelta(seconds=self.item.deadline_s))
         if self._awaits_disk:
             self.timeline.record("run", "run.awaits.disk")
         watch = Watch(
@@ -278,7 +304,8 @@ class Lab:
             ways=sum(nic.place is not None for nic in self.item.nics) + (self.item.iso is not None),
         )
         watching = self.tasks.spawn(
-            until_decided(watch, self.timeline, self.faults.unsettled), name="watch"
+            until_decided(watch, self.timeline, self.faults.unsettled, now=self.pace.now),
+            name="watch",
         )
         try:
             await self._until_over(watch, deadline)
@@ -345,7 +372,7 @@ class Lab:
                     and all(event.get(key) == value for key, value in fields.items())
                 )
             ),
-            Deadline.after(limit),
+            self.pace.deadline(limit),
             waiting_for=wanted,
         )
 
@@ -358,7 +385,7 @@ class Lab:
         """
         ended = await self.tasks.race(
             self.tink.wait_until_finished(),
-            deadline or Deadline.after(timedelta(seconds=self.item.deadline_s)),
+            deadline or self.pace.deadline(timedelta(seconds=self.item.deadline_s)),
             waiting_for="the workflow's end",
         )
         for name, found in ended.items():

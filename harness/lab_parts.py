@@ -44,13 +44,18 @@ class TinkPart:
         timeline: Timeline,
         tasks: TaskKeeper,
         patience: timedelta,
+        deadline: Callable[[timedelta], Deadline] = Deadline.after,
     ) -> None:
-        """``make`` builds a server anew; ``patience`` is how long waits last by default."""
+        """``make`` builds a server anew; ``patience`` is how long waits last by default.
+
+        ``deadline`` makes a deadline of how long a wait may last.
+        """
         self._make = make
         self.server = make()
         self._timeline = timeline
         self._tasks = tasks
         self._patience = patience
+        self._deadline = deadline
 
     async def start(self) -> None:
         """Listen. Raises ``SetupFailed``."""
@@ -102,7 +107,7 @@ class TinkPart:
 
         return await self._tasks.race(
             self._timeline.wait_for(wanted),
-            Deadline.after(within or self._patience),
+            self._deadline(within or self._patience),
             waiting_for=f"action {action} {state}",
         )
 

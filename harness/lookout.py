@@ -15,13 +15,20 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 async def until_decided(
-    watch: Watch, timeline: Timeline, unsettled: Callable[[], Collection[str]]
+    watch: Watch,
+    timeline: Timeline,
+    unsettled: Callable[[], Collection[str]],
+    *,
+    now: Callable[[], float] | None = None,
 ) -> NoReturn:
     """Return never: record ``run.decided`` and raise ``Decided`` when nothing can save the run.
 
     That is at most half a second, and usually at once, after the event that decided it.
-    ``unsettled`` tells the places where something is still to change by itself.
+    ``unsettled`` tells the places where something is still to change by itself. ``now`` is the
+    clock by which the watch waits (default: real time); one that stands still while the host
+    holds the machine up keeps silence that is the host's from counting.
     """
+    now = now or timeline.clock.now
     for event in timeline.events:
         watch.feed(event)
     woken = asyncio.Event()
@@ -32,7 +39,7 @@ async def until_decided(
 
     end = timeline.subscribe(hear)
     try:
-        while (ending := watch.look(timeline.clock.now(), unsettled())) is None:
+        while (ending := watch.look(now(), unsettled())) is None:
             woken.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):

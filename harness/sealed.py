@@ -108,7 +108,14 @@ async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str
 
 
 def _ended(error: BaseException | None, timeline: Timeline) -> str:
-    from harness.errors import DeadlineExpired, Decided, ExpectationFailed, LabError, MachineLost
+    from harness.errors import (
+        DeadlineExpired,
+        Decided,
+        ExpectationFailed,
+        HostTooSlow,
+        LabError,
+        MachineLost,
+    )
 
     match error:
         case None:
@@ -119,6 +126,16 @@ def _ended(error: BaseException | None, timeline: Timeline) -> str:
             return "machine lost"  # the events that say so are on the timeline already
         case DeadlineExpired():
             return "deadline"
+        case HostTooSlow():
+            timeline.record(
+                "host",
+                "host.too_slow",
+                waited_for=error.waited_for,
+                given_s=round(error.seconds, 3),
+                granted_s=round(error.seconds - error.owed_s, 3),
+                duration_s=round(timeline.clock.now(), 3),
+            )
+            return "host too slow"
         case Decided():
             return "decided"
         case LabError() | OSError():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from harness.clock import Deadline
-from harness.errors import DeadlineExpired, LabError, ServiceCrashed
+from harness.errors import DeadlineExpired, HostTooSlow, LabError, ServiceCrashed
 
 T = TypeVar("T")
+_LOOK_AGAIN_S: Final = 0.02
 
 
 class TaskKeeper:
@@ -49,20 +50,28 @@ class TaskKeeper:
     async def race(self, awaitable: Awaitable[T], deadline: Deadline, *, waiting_for: str) -> T:
         """Await ``awaitable``, but no longer than ``deadline`` and only while the lab lives.
 
-        Raises ``DeadlineExpired`` (names ``waiting_for``) or whatever failed the lab.
+        Raises ``DeadlineExpired`` (names ``waiting_for``), ``HostTooSlow`` when the host did not
+        let the lab use its time, or whatever failed the lab.
         """
         work: asyncio.Future[T] = asyncio.ensure_future(awaitable)  # noqa: TID251 - not a task of ours
         try:
             waited: set[asyncio.Future[Any]] = {work, self.failure}
             await asyncio.wait(
-                waited,
-                timeout=deadline.remaining_s,
-                return_when=asyncio.FIRST_COMPLETED,
+                waited, timeout=deadline.remaining_s, return_when=asyncio.FIRST_COMPLETED
             )
+            # One that a busy host stretches has moved on meanwhile.
+            while not (work.done() or self.failure.done() or deadline.expired):
+                await asyncio.wait(
+                    waited,
+                    timeout=max(deadline.remaining_s, _LOOK_AGAIN_S),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
             if work.done():
                 return work.result()
             if self.failure.done():
                 self.failure.result()
+            if (owed_s := deadline.starved_s) > 0.0:
+                raise HostTooSlow(waiting_for, deadline.total_s, owed_s)
             raise DeadlineExpired(waiting_for, deadline.total_s)
         finally:
             if not work.done():
