@@ -151,6 +151,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "http.malformed": _kind("Bytes on the HTTP port that are no HTTP", "peer reason"),
     "http.tls.failed": _kind("No TLS connection came about", "peer reason"),
     "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
+    "http.script.refused": _kind(
+        "There is no iPXE script for who asks", "id mac path caller reason"
+    ),
     # -- the real smee, where it stands in for the lab's own servers
     "smee.line.logged": _kind("smee said something in its log", "level message details"),
     # -- router advertisements, DNS, NTP, syslog

@@ -75,7 +75,12 @@ def is_artifact(path: str) -> bool:
     if is_script(path) or path.startswith("/ipxe/binary/"):
         return False
     first = path.lstrip("/").partition("/")[0]
-    return first not in {"2009-04-04", "metadata", "healthz", "readyz", "metrics", "tootles"}
+    return not is_metadata(path) and first not in {"healthz", "readyz", "metrics"}
+
+
+def is_metadata(path: str) -> bool:
+    """Whether an HTTP path is of the metadata service."""
+    return path.lstrip("/").partition("/")[0] in {"2009-04-04", "metadata", "tootles"}
 
 
 def is_initramfs(path: str) -> bool:

@@ -256,7 +256,8 @@ class HttpService:
             return self._pxe.answer(method, path)
         caller = self._caller(request)
         if self._metadata and self._metadata.owns(path):
-            return self._metadata.answer(method, path, self._seen_as(exchange, caller))
+            caller = _seen_as(self._metadata_strike, exchange, caller)
+            return self._metadata.answer(method, path, caller)
         if self._scripts and (path.startswith(SCRIPT_PREFIX) or gohttp.base(path) == SCRIPT):
             return self._script(self._scripts, exchange, caller)
         file = self._file(path, path.rpartition("/")[2])
@@ -269,19 +270,6 @@ class HttpService:
     def _caller(self, request: web.BaseRequest) -> str:
         forwarded = request.headers.get("X-Forwarded-For")
         return gohttp.client_address(request.remote or "", forwarded, self._trusted)
-
-    def _seen_as(self, exchange: _Exchange, caller: str) -> str:
-        """Return the address the metadata service takes a request to be from."""
-        for deed in self._metadata_strike(
-            "lookup",
-            mac=exchange.mac,
-            method=exchange.request.method,
-            path=exchange.request.path,
-            caller=caller,
-        ):
-            if isinstance(deed, Source) and deed.address:
-                caller = deed.address
-        return caller
 
     def _file(self, path: str, base: str) -> Path | None:
         if path.startswith("/ipxe/"):
@@ -300,10 +288,14 @@ class HttpService:
         if mac is not None:
             found = self._reservations.by_mac(mac)
         else:
+            caller = _seen_as(self._strike, exchange, caller)
             found = self._reservations.by_address(caller)
         if found is None and self._static_scripts:
             script = static_script(scripts)
         elif found is None or not found.allow_pxe:
+            why = "no Hardware has " if found is None else "allowPXE is false for "
+            why += f"this MAC ({mac})" if mac else f"the address the request comes from ({caller})"
+            exchange.record("http.script.refused", mac=mac, path=path, caller=caller, reason=why)
             return gohttp.empty(404)
         else:
             try:
@@ -392,6 +384,16 @@ class _Exchange(Exchange):
             "bytes": delivery.sent,
             "length": self._length,
         }
+
+
+def _seen_as(strike: Strike, exchange: _Exchange, caller: str) -> str:
+    """Return the address that a request is taken to be from."""
+    request = exchange.request
+    facts = {"mac": exchange.mac, "method": request.method, "path": request.path}
+    for deed in strike("lookup", **facts, caller=caller):
+        if isinstance(deed, Source) and deed.address:
+            caller = deed.address
+    return caller
 
 
 def _whole(answer: gohttp.Answer) -> Answer:

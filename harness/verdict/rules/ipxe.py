@@ -31,7 +31,25 @@ def _said(case: Case) -> list[Event]:
 
 def _script_refused(case: Case) -> Finding | None:
     """F1, F25: the script is answered with an error."""
-    return http_errors(case, is_script)
+    failed = http_errors(case, is_script)
+    refused = case.seen("http.script.refused")
+    if failed is None or not refused:
+        return failed
+    last = refused[-1]
+    given = {event.get("address") for event in case.seen("dhcp.ack.sent")}
+    elsewhere = not last.get("mac") and last.get("caller") not in given
+    return Finding(
+        blame=Party.LINK if elsewhere else Party.TINK,
+        because=f"HTTP has no script at {last.get('path')}: {last.get('reason')}"
+        + (", which DHCP gave to nobody" if elsewhere else ""),
+        evidence=[*failed.evidence[-2:], *refused[-3:]],
+        hint=(
+            "a NAT or proxy stands between: put the MAC into the script's URL, or trust the proxy's"
+            " X-Forwarded-For"
+            if elsewhere
+            else "is there Hardware for this machine, and does it say allowPXE: true?"
+        ),
+    )
 
 
 def _no_script(case: Case) -> Finding | None:

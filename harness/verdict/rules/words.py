@@ -43,6 +43,27 @@ def errors(case: Case, *, after: int = 0, before: int | None = None) -> list[tup
     ]
 
 
+def of_the_action(case: Case, *, after: int) -> list[Event]:
+    """Return what containers said that spoke for the first time since an action began.
+
+    Docker's log driver tags a message with the first 12 digits of its container's identifier.
+    """
+    before = {
+        event.get("tag") for event in case.seen("syslog.message.received") if event.seq <= after
+    }
+    return [
+        event
+        for event in case.seen("syslog.message.received")
+        if event.seq > after
+        and event.get("tag") not in before
+        and _CONTAINER.fullmatch(str(event.get("tag")))
+        and error_of(event) is None
+    ]
+
+
+_CONTAINER: Final = re.compile(r"[0-9a-f]{12}")
+
+
 def is_report(event: Event) -> bool:
     """Return whether a worker says that it is about to report an action."""
     return event.name == "syslog.message.received" and bool(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from harness.facts import state_of
 from harness.phases import Party, Phase
-from harness.timeline import Event
 from harness.verdict.phases import WORKER_ENDED
-from harness.verdict.rules import clock, dns, tink
+from harness.verdict.rules import action, clock, dns, tink
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import argument
-from harness.verdict.rules.registry import refusals
 from harness.verdict.rules.words import ReportsTold, errors
 
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
@@ -168,109 +165,6 @@ def _tink_unanswered(case: Case) -> Finding | None:
     )
 
 
-def _action_failed(case: Case) -> Finding | None:
-    """F53, F55, F69, F71, F72: an action that did not end well, and what its worker says of it."""
-    for event in case.seen("tink.action.reported"):
-        state = state_of(event)
-        if state not in ("FAILED", "TIMEOUT"):
-            continue
-        action = event.get("action")
-        began = [
-            one
-            for one in case.seen("tink.action.reported")
-            if one.seq < event.seq and one.get("action") == action and state_of(one) == "RUNNING"
-        ]
-        since = began[-1].seq if began else case.here[0].seq
-        told = errors(case, after=since)
-        message = str(event.get("message") or "")
-        words = next((text for _, text in reversed(told) if "report" not in text), "") or message
-        evidence = [event, *(one for one, _ in told[-2:])]
-        missing = refusals(case, since, event.seq)
-        if state == "TIMEOUT":
-            return _timed_out(case, event, since, evidence)
-        if missing:
-            return Finding(
-                blame=Party.REGISTRY,
-                because=(
-                    f"action '{action}' failed, its image could not be pulled:"
-                    f" {missing[-1].get('status')} for {missing[-1].get('path')}"
-                ),
-                evidence=[*missing[-3:], event],
-                hint=(
-                    "tink-worker puts docker_registry in front of every image, tink-agent does not"
-                ),
-            )
-        said = f": {words}" if words else ""
-        for pattern, blame, hint in _REASONS:
-            if pattern.search(words):
-                return Finding(
-                    blame=blame,
-                    because=f"action '{action}' failed{said}",
-                    evidence=evidence,
-                    hint=hint,
-                )
-        disk = [
-            one for one in case.in_phase("guest.error.seen") if one.get("pattern") == "disk error"
-        ]
-        if disk:
-            return Finding(
-                blame=Party.DISK,
-                because=f"action '{action}' failed, and the disk does: {quoted(disk[0]['line'])}",
-                evidence=[*disk[:3], event],
-            )
-        return Finding(
-            blame=Party.ACTION, because=f"action '{action}' failed{said}", evidence=evidence
-        )
-    return None
-
-
-_REASONS: Final = (
-    (
-        re.compile(r"127\.0\.0\.1(?::\d+)?/embedded|127\.0\.0\.1/"),
-        Party.HOOK,
-        "the image is to be in Hook itself; was this Hook built with it? (F55)",
-    ),
-    (
-        re.compile(r"no such file or directory.*|bind source path does not exist|invalid mount"),
-        Party.TEMPLATE,
-        "does each volume's source exist in Hook, and each program in the image? (F71)",
-    ),
-    (
-        re.compile(r"lookup .*no such host|[Tt]emporary failure in name resolution"),
-        Party.DNS,
-        "which name server does the container see? (F71)",
-    ),
-    (
-        re.compile(
-            r"[Pp]ull.*(?:x509|HTTP response to HTTPS|unauthorized|denied|connection refused)"
-        ),
-        Party.REGISTRY,
-        "docker pulls action images as it pulls the worker: see the registry's settings",
-    ),
-    (re.compile(r"pull.*(?:i/o timeout|no route)"), Party.LINK, "see the SYN in the capture"),
-)
-"""What a worker's words tell of the culprit, the surest first."""
-
-
-def _timed_out(case: Case, event: Event, since: int, evidence: list[Event]) -> Finding:
-    """F69: tink-agent's timeout counts the pull as well, tink-worker's does not."""
-    pulled = [
-        one
-        for one in case.seen("registry.blob.served", "registry.blob.progressed")
-        if since < one.seq < event.seq
-    ]
-    agent = bool(case.seen("tink.action.sent"))
-    part = "; its image was still being pulled" if pulled and agent else ""
-    message = f": {event.get('message')}" if event.get("message") else ""
-    return Finding(
-        blame=Party.ACTION,
-        because=f"action '{event.get('action')}' timed out{message}{part}",
-        evidence=[*evidence, *(pulled[-1:] if agent else [])],
-        hint="give it more time: its timeout"
-        + (" has to last for pull and run, and 0 is none at all" if agent else " is for the run"),
-    )
-
-
 def _no_work(case: Case) -> Finding | None:
     """F67: a worker that asks and asks, and is told that there is nothing for it."""
     if case.seen("tink.action.reported"):
@@ -379,7 +273,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _tink_silent,
         _half_open,
         tink.report_refused,
-        _action_failed,
+        action.action_failed,
         tink.report_not_taken,
         _not_back,
         _tink_unanswered,

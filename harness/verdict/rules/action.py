@@ -1,0 +1,165 @@
+"""Actions of the workflow that end badly: why, by what they and their worker say."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from harness.facts import is_metadata, state_of
+from harness.phases import Party
+from harness.timeline import Event
+from harness.verdict.rules.case import Case, Finding, quoted, times
+from harness.verdict.rules.registry import refusals
+from harness.verdict.rules.words import errors, of_the_action
+
+
+def action_failed(case: Case) -> Finding | None:
+    """F53, F55, F69, F71, F72: an action that did not end well, and what its worker says of it."""
+    for event in case.seen("tink.action.reported"):
+        state = state_of(event)
+        if state not in ("FAILED", "TIMEOUT"):
+            continue
+        action = event.get("action")
+        began = [
+            one
+            for one in case.seen("tink.action.reported")
+            if one.seq < event.seq and one.get("action") == action and state_of(one) == "RUNNING"
+        ]
+        since = began[-1].seq if began else case.here[0].seq
+        told = errors(case, after=since)
+        message = str(event.get("message") or "")
+        own = of_the_action(case, after=since)
+        words = next((text for _, text in reversed(told) if "report" not in text), "") or message
+        if own:
+            words = str(own[-1].get("message")).strip()
+        evidence = [event, *(one for one, _ in told[-2:]), *own[-2:]]
+        missing = refusals(case, since, event.seq)
+        if state == "TIMEOUT":
+            return _timed_out(case, event, since, evidence)
+        if missing:
+            return Finding(
+                blame=Party.REGISTRY,
+                because=(
+                    f"action '{action}' failed, its image could not be pulled:"
+                    f" {missing[-1].get('status')} for {missing[-1].get('path')}"
+                ),
+                evidence=[*missing[-3:], event],
+                hint=(
+                    "tink-worker puts docker_registry in front of every image, tink-agent does not"
+                ),
+            )
+        metadata = _metadata_failed(case, event, since)
+        if metadata:
+            return metadata
+        said = f": {words}" if words else ""
+        for pattern, blame, hint in _REASONS:
+            if pattern.search(words):
+                return Finding(
+                    blame=blame,
+                    because=f"action '{action}' failed{said}",
+                    evidence=evidence,
+                    hint=hint,
+                )
+        disk = [
+            one for one in case.in_phase("guest.error.seen") if one.get("pattern") == "disk error"
+        ]
+        if disk:
+            return Finding(
+                blame=Party.DISK,
+                because=f"action '{action}' failed, and the disk does: {quoted(disk[0]['line'])}",
+                evidence=[*disk[:3], event],
+            )
+        return Finding(
+            blame=Party.ACTION, because=f"action '{action}' failed{said}", evidence=evidence
+        )
+    return None
+
+
+def _metadata_failed(case: Case, event: Event, since: int) -> Finding | None:
+    """F80: an action that asked who its machine is, and was told an error."""
+    bad = [
+        one
+        for one in case.seen("http.response.finished")
+        if since < one.seq < event.seq
+        and is_metadata(str(one.get("path")))
+        and one.get("status", 200) >= 400
+    ]
+    if not bad:
+        return None
+    last = bad[-1]
+    often = f", {times(len(bad))}" if len(bad) > 1 else ""
+    return Finding(
+        blame=Party.HTTP,
+        because=(
+            f"action '{event.get('action')}' failed, and the metadata service had answered"
+            f" {last.get('status')} for {last.get('path')}{often}"
+        ),
+        evidence=[*bad[-3:], event],
+        hint=(
+            "it knows machines by the address that a request comes from: is that in a Hardware, and"
+            " is there a NAT between?"
+        ),
+    )
+
+
+_REASONS: Final = (
+    (
+        re.compile(r"127\.0\.0\.1(?::\d+)?/embedded|127\.0\.0\.1/"),
+        Party.HOOK,
+        "the image is to be in Hook itself; was this Hook built with it? (F55)",
+    ),
+    (
+        re.compile(r"/dev/\S+: no such (?:file or directory|device)"),
+        Party.DISK,
+        "names follow kind and order, links by-id need a serial number (F74); and was the kernel"
+        " told to read the partition table again (F73)?",
+    ),
+    (
+        re.compile(r"/dev/\S+: (?:input/output error|no space left on device)"),
+        Party.DISK,
+        "what does the kernel say of it on the console?",
+    ),
+    (
+        re.compile(r"exec format error", re.IGNORECASE),
+        Party.TEMPLATE,
+        "is the image for this architecture, and its program a program? (F72)",
+    ),
+    (
+        re.compile(r"no such file or directory.*|bind source path does not exist|invalid mount"),
+        Party.TEMPLATE,
+        "does each volume's source exist in Hook, and each program in the image? (F71)",
+    ),
+    (
+        re.compile(r"lookup .*no such host|[Tt]emporary failure in name resolution"),
+        Party.DNS,
+        "which name server does the container see? (F71)",
+    ),
+    (
+        re.compile(
+            r"[Pp]ull.*(?:x509|HTTP response to HTTPS|unauthorized|denied|connection refused)"
+        ),
+        Party.REGISTRY,
+        "docker pulls action images as it pulls the worker: see the registry's settings",
+    ),
+    (re.compile(r"pull.*(?:i/o timeout|no route)"), Party.LINK, "see the SYN in the capture"),
+)
+"""What a worker's words tell of the culprit, the surest first."""
+
+
+def _timed_out(case: Case, event: Event, since: int, evidence: list[Event]) -> Finding:
+    """F69: tink-agent's timeout counts the pull as well, tink-worker's does not."""
+    pulled = [
+        one
+        for one in case.seen("registry.blob.served", "registry.blob.progressed")
+        if since < one.seq < event.seq
+    ]
+    agent = bool(case.seen("tink.action.sent"))
+    part = "; its image was still being pulled" if pulled and agent else ""
+    message = f": {event.get('message')}" if event.get("message") else ""
+    return Finding(
+        blame=Party.ACTION,
+        because=f"action '{event.get('action')}' timed out{message}{part}",
+        evidence=[*evidence, *(pulled[-1:] if agent else [])],
+        hint="give it more time: its timeout"
+        + (" has to last for pull and run, and 0 is none at all" if agent else " is for the run"),
+    )

@@ -1,0 +1,78 @@
+"""Actions that fail: what they say of it themselves, and what was answered to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.scenario.tests.samples import MAC, Tape, good_boot, report
+from harness.verdict import judge
+
+CONTAINER = "bcb21df25f96"
+WORKER = "82c02a48c9bd"
+
+
+def says(tape: Tape, t: float, tag: str, message: str) -> None:
+    tape.add(t, "syslog", "syslog.message.received", mac=MAC, tag=tag, message=message)
+
+
+def failed(*words: str, state: str = "STATE_FAILED") -> Tape:
+    """Return a tape on which action 'write' says this and fails."""
+    tape = good_boot().until("tink.action.reported", action="print")
+    says(tape, 50, WORKER, "hello")
+    report(tape, 51, "write", "STATE_RUNNING")
+    says(tape, 52, WORKER, '{"level":"info","msg":"starting container"}')
+    for word in words:
+        says(tape, 53, CONTAINER, word)
+    says(tape, 54, WORKER, '{"level":"error","msg":"x","error":"action failed: exit 1"}')
+    report(tape, 55, "write", state)
+    return tape
+
+
+@pytest.mark.parametrize(
+    ("words", "blame"),
+    [
+        ("write: open /dev/vda1: no such file or directory", "disk"),  # F73
+        ("disk: open /dev/disk/by-id/virtio-ROOT: no such file or directory (…)", "disk"),  # F74
+        ("disk: write /dev/vda: input/output error", "disk"),
+        ("exec /run: exec format error", "template"),  # F72
+        ("fetch: Get “http://x/”: dial tcp: lookup x: no such host", "dns"),  # F71
+        ("write: open /etc/none: no such file or directory", "template"),
+        ("asked to end with status 3", "action"),  # F77
+    ],
+)
+def test_the_last_words_of_an_action_are_the_reason(words: str, blame: str) -> None:
+    verdict = judge(failed("first it says this", words).events)
+    assert (verdict.failed_in, verdict.blame) == ("workflow", blame)
+    assert verdict.because == f"action 'write' failed: {words}"
+
+
+def test_a_mute_action_has_its_workers_words() -> None:
+    verdict = judge(failed().events)
+    assert verdict.because == "action 'write' failed: action failed: exit 1"
+
+
+def test_f80_metadata_that_is_refused() -> None:
+    tape = failed("fetch: http://x/2009-04-04/meta-data/hostname answered 500")
+    answered = Tape()
+    for event in tape.events:
+        answered.add(event.t, event.source, event.name, **event.fields)
+        if event.t == 53:
+            answered.add(53, "http", "http.response.finished", id=9, mac=MAC, status=500, bytes=0,
+                         path="/2009-04-04/meta-data/hostname")  # fmt: skip
+    verdict = judge(answered.events)
+    assert verdict.blame == "http"
+    assert "metadata service had answered 500 for /2009-04-04/meta-data/host" in verdict.because
+
+
+@pytest.mark.parametrize(
+    ("caller", "blame"), [("192.168.77.99", "link"), ("192.168.77.10", "tink")]
+)
+def test_f25_a_script_that_is_looked_up_by_address(caller: str, blame: str) -> None:
+    tape = good_boot().until("dhcp.ack.sent", stage="tinkerbell")
+    path, reason = "/auto.ipxe", f"no Hardware has the address the request comes from ({caller})"
+    tape.add(14, "http", "http.request.received", id=1, mac=MAC, method="GET", path=path)
+    tape.add(14, "http", "http.script.refused", id=1, path=path, caller=caller, reason=reason)
+    tape.add(14, "http", "http.response.finished", id=1, mac=MAC, path=path, status=404, bytes=0)
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == ("ipxe", blame)
+    assert reason in verdict.because
