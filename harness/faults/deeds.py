@@ -13,15 +13,19 @@ import dataclasses
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from harness.faults.forms import Form
+from harness.parts import NicModel
 
 if TYPE_CHECKING:
     from harness.handshake import Manner
 
 _KEY: Final = "parameter"
 _NEEDED: Final = "needed"
+_MANY: Final = 1000
+"""More than that of anything is a mistake in the scenario, not a test."""
+_CODE: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,20 @@ class Parameter:
     needed: bool
     default: Any
     choices: tuple[str, ...]
+    least: int | None
+    most: int | None
+
+    @property
+    def range(self) -> str:
+        """What a count or size may be, in words; empty: anything from 0 on."""
+        if self.most is not None:
+            return f"from {self.least or 0} to {self.most}"
+        return "" if self.least is None else f"{self.least} or more"
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value in its normal form is within the range."""
+        few = self.least is not None and value < self.least
+        return not few and (self.most is None or value <= self.most)
 
 
 def parameter(
@@ -45,9 +63,14 @@ def parameter(
     default: Any = _NEEDED,
     primary: bool = False,
     choices: tuple[str, ...] = (),
+    least: int | None = None,
+    most: int | None = None,
 ) -> Any:
-    """Return a dataclass field that YAML may set. Without a ``default`` it must be said."""
-    metadata = {_KEY: (form, meaning, primary, choices)}
+    """Return a dataclass field that YAML may set. Without a ``default`` it must be said.
+
+    ``least`` and ``most`` are the ends of the range that counts and sizes have.
+    """
+    metadata = {_KEY: (form, meaning, primary, choices, least, most)}
     if default == _NEEDED:
         return dataclasses.field(metadata=metadata)
     if isinstance(default, dict):
@@ -78,7 +101,7 @@ class Delay(Deed):
 class Duplicate(Deed):
     """It comes more than once."""
 
-    times: int = parameter("count", "how many more", default=1, primary=True)
+    times: int = parameter("count", "how many more", default=1, primary=True, least=1, most=_MANY)
     seconds: float = parameter("duration", "time between two of them", default=0.0)
 
 
@@ -86,7 +109,9 @@ class Duplicate(Deed):
 class Reorder(Deed):
     """It comes after those that follow it."""
 
-    behind: int = parameter("count", "how many overtake it", default=1, primary=True)
+    behind: int = parameter(
+        "count", "how many overtake it", default=1, primary=True, least=1, most=_MANY
+    )
     seconds: float = parameter("duration", "it comes then in any case", default=1.0)
 
 
@@ -94,7 +119,7 @@ class Reorder(Deed):
 class Corrupt(Deed):
     """Some of its octets are changed; which, and into what, follows from the seed."""
 
-    octets: int = parameter("count", "how many octets", default=1, primary=True)
+    octets: int = parameter("count", "how many octets", default=1, primary=True, least=1)
     at: int | None = parameter("size", "offset of the first; left out: anywhere", default=None)
     seed: int = 0
     """Filled in by the plan each time."""
@@ -152,7 +177,7 @@ class Redirect(Deed):
     """The answer sends the client elsewhere."""
 
     to: str = parameter("text", "the Location", primary=True)
-    code: int = parameter("count", "301, 302, 307 or 308", default=302)
+    code: int = parameter("count", "301, 302, 307 or 308", default=302, least=300, most=399)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +206,7 @@ class Stall(Deed):
 class Trickle(Deed):
     """It comes slowly."""
 
-    octets_per_s: int = parameter("size", "octets a second", primary=True)
+    octets_per_s: int = parameter("size", "octets a second", primary=True, least=1)
     at: int = parameter("size", "from this octet on", default=0)
 
 
@@ -190,7 +215,9 @@ class Source(Deed):
     """It comes from another address or port than it should."""
 
     address: str = parameter("address", "IPv4 address; left out: the right one", default="")
-    port: int = parameter("count", "port; left out: the right one", default=0, primary=True)
+    port: int = parameter(
+        "count", "port; left out: the right one", default=0, primary=True, most=65535
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,9 +253,12 @@ class Certificate(Deed):
 class Goaway(Deed):
     """HTTP/2: the server asks the client to leave."""
 
-    code: int = parameter("count", "RFC 9113 error code", default=0, primary=True)
+    code: int = parameter("count", "RFC 9113 error code", default=0, primary=True, most=_CODE)
     last: int | None = parameter(
-        "count", "last stream id; left out: calls under way are answered", default=None
+        "count",
+        "last stream id; left out: calls under way are answered",
+        default=None,
+        most=_CODE >> 1,
     )
     debug: str = parameter("text", "debug data, such as too_many_pings", default="")
     seconds: float = parameter("duration", "age of the connection by then", default=0.0)
@@ -238,7 +268,7 @@ class Goaway(Deed):
 class Cut(Deed):
     """HTTP/2: one stream is broken off (RST_STREAM)."""
 
-    code: int = parameter("count", "RFC 9113 error code", default=8, primary=True)
+    code: int = parameter("count", "RFC 9113 error code", default=8, primary=True, most=_CODE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +338,7 @@ class Handshake(Deed):
 class Rollback(Deed):
     """What was known is forgotten."""
 
-    reports: int = parameter("count", "how many reports back", default=1, primary=True)
+    reports: int = parameter("count", "how many reports back", default=1, primary=True, least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +346,9 @@ class Down(Deed):
     """The link loses its carrier."""
 
     seconds: float = parameter("duration", "how long; 0 is for ever", default=0.0, primary=True)
-    times: int = parameter("count", "how often, one after the other", default=1)
+    times: int = parameter(
+        "count", "how often, one after the other", default=1, least=1, most=_MANY
+    )
     up: float = parameter("duration", "time between two of them", default=1.0)
 
 
@@ -355,10 +387,7 @@ class Nic(Deed):
         "choice",
         "absent: none; else QEMU's name of it",
         primary=True,
-        choices=(
-            *("absent", "virtio-net-pci", "e1000", "e1000e", "rtl8139", "vmxnet3"),
-            *("pcnet", "ne2k_pci", "i82551", "tulip"),
-        ),
+        choices=("absent", *get_args(NicModel)),
     )
 
 
@@ -439,7 +468,7 @@ class Service(Deed):
 
     name: str = parameter("text", "which: hook-docker, hook-bootkit, dhcpcd-once, …", primary=True)
     after: float = parameter("duration", "how long it runs before", default=0.0)
-    code: int = parameter("count", "its exit status", default=1)
+    code: int = parameter("count", "its exit status", default=1, most=255)
 
 
 DEEDS: Final[Mapping[str, type[Deed]]] = {
@@ -490,7 +519,7 @@ def parameters_of(deed: type[Deed]) -> tuple[Parameter, ...]:
     for one in dataclasses.fields(deed):  # type: ignore[arg-type]
         if _KEY not in one.metadata:
             continue
-        form, meaning, primary, choices = one.metadata[_KEY]
+        form, meaning, primary, choices, least, most = one.metadata[_KEY]
         absent = one.default is dataclasses.MISSING
         needed = absent and one.default_factory is dataclasses.MISSING
         found.append(
@@ -502,6 +531,8 @@ def parameters_of(deed: type[Deed]) -> tuple[Parameter, ...]:
                 needed=needed,
                 default=None if absent else one.default,
                 choices=choices,
+                least=least,
+                most=most,
             )
         )
     return tuple(found)

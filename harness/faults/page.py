@@ -105,6 +105,8 @@ def _parameter(one: Parameter) -> str:
     words = f"`{one.name}`: {one.meaning}"
     if one.choices:
         words += f" ({', '.join(one.choices)})"
+    if one.range:
+        words += f" ({one.range})"
     return words + ("" if one.needed else f" [{_default(one.default)}]")
 
 

@@ -91,6 +91,9 @@ def _parameter(place: Place, one: Parameter) -> dict[str, Any]:
     schema = {**FORMS[one.form].schema, "description": one.meaning}
     if one.choices:
         schema["enum"] = list(one.choices)
+    if one.least is not None or one.most is not None:
+        ends = {"minimum": one.least or 0, "maximum": one.most}
+        schema["allOf"] = [{key: end for key, end in ends.items() if end is not None}]
     if one.form == "fields":
         schema["properties"] = {
             field.name: {**FORMS[field.form].schema, "description": field.meaning}

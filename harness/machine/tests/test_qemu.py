@@ -10,7 +10,8 @@ from typing import get_args
 from harness.machine.devices import BOOTABLE_NICS, Cdrom, Disk, Nic, device_names
 from harness.machine.firmware import Firmware, FlashFiles
 from harness.machine.qemu import Channels, DirectKernel, MachineSpec, qemu_command
-from harness.scenario.models.machine import DiskModel, NicModel
+from harness.parts import NicModel
+from harness.scenario.models.machine import DiskModel
 
 SPEC = MachineSpec(
     name="m1",

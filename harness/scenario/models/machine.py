@@ -9,22 +9,10 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from harness.documents import Mistake
 from harness.machine.bootable import MIN_BYTES
+from harness.parts import NicModel
 from harness.scenario.models.forms import Mac, Model, Size, as_list
 
 Firmware = Literal["bios", "uefi", "uefi-http"]
-NicModel = Literal[
-    "virtio-net-pci",
-    "e1000",
-    "e1000e",
-    "i82551",
-    "igb",
-    "ne2k_pci",
-    "pcnet",
-    "rtl8139",
-    "tulip",
-    "usb-net",
-    "vmxnet3",
-]
 DiskModel = Literal[
     "virtio-blk",
     "virtio-scsi",
