@@ -194,13 +194,30 @@ def test_a_killed_bootstrap_is_made_good(tmp_path: Path) -> None:
     assert toy.stamp.exists()
 
 
-def test_changed_requirements_are_installed(tmp_path: Path) -> None:
+def test_changed_requirements_are_installed_by_the_same_python(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "toy")
-    assert toy.start("doctor").returncode == 0
+    first = tmp_path / "first" / "python3"
+    first.parent.mkdir()
+    first.symlink_to("/usr/bin/python3")
+    path = f"{first.parent}:/usr/bin:/bin"
+    assert f"making .venv with {first}\n" in toy.start("doctor", path=path).stderr
     listed = toy.root / "harness" / "requirements.txt"
     listed.write_text(listed.read_text() + make_wheel(toy.root / "wheels", "another", scripts={}))
-    assert "installing 2 Python packages" in toy.start("doctor").stderr
+    said = toy.start("doctor", path=path).stderr
+    assert "installing 2 Python packages" in said
+    assert f"making .venv with {first}\n" in said
     assert toy.start("doctor").stderr == ""
+
+
+def test_what_pyproject_says_to_linters_makes_no_new_venv(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path / "toy")
+    assert toy.start("doctor").returncode == 0
+    settings = toy.root / "pyproject.toml"
+    told = settings.read_text()
+    settings.write_text(told + "\n[tool.ruff]\nline-length = 80\n[[tool.mypy.overrides]]\n")
+    assert toy.start("doctor").stderr == ""
+    settings.write_text("# another\n" + told)
+    assert "making .venv" in toy.start("doctor").stderr
 
 
 def test_a_package_with_another_hash_is_refused(tmp_path: Path) -> None:
