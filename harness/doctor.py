@@ -18,9 +18,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from harness.capacity import OVERHEAD_BYTES, Capacity, runtime_folder
 from harness.errors import HostUnfit
 from harness.machine.firmware import Firmware
 from harness.paths import cache_root, runs_root
+from harness.usage import LinuxUsage
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_QEMU = (7, 2)
@@ -28,8 +30,6 @@ OLDEST_QEMU = (7, 2)
 TESTED_ON = ("debian", "12")
 
 _LISTS = Path(__file__).resolve().parent
-_HARNESS_BYTES = 256 << 20
-"""What a lab takes beside its guests' memory: the harness process, QEMU itself, the capture."""
 
 
 class Status(StrEnum):
@@ -223,9 +223,14 @@ def check_firmware(needs: Needs) -> Finding:
 
 
 def check_memory(needs: Needs) -> Finding:
-    """Memory that is free now, in this host and in this control group."""
-    needed = (needs.memory_mib << 20) + _HARNESS_BYTES
-    free = _free_memory()
+    """Memory that is free now in this host and in this control group, or once other labs end.
+
+    A lab waits for room before it starts (``harness.capacity``), so that these don't count.
+    """
+    needed = (needs.memory_mib << 20) + OVERHEAD_BYTES
+    usage = LinuxUsage()
+    labs = {holder.pid for holder in Capacity(runtime_folder()).holders()}
+    free = usage.free_memory() + usage.memory_of(labs)
     found = f"{_size(free)} free, {_size(needed)} needed"
     if free >= needed:
         return _ok("memory", found)
@@ -375,29 +380,6 @@ def _oldest_go() -> tuple[int, ...]:
     found = re.search(r"oldest Go that will do: ([\d.]+)", text)
     assert found is not None
     return tuple(map(int, found[1].split(".")))
-
-
-def _free_memory() -> int:
-    """Return the bytes that can be had without swapping, within the control group's limit."""
-    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-    available = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.M)
-    free = int(available[1]) << 10 if available else 0
-    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-        number, _, group = line.split(":", 2)
-        if number != "0":
-            continue
-        folder = Path("/sys/fs/cgroup", group.lstrip("/"))
-        for place in (folder, *folder.parents):
-            if not place.is_relative_to("/sys/fs/cgroup"):
-                break
-            try:
-                limit = (place / "memory.max").read_text().strip()
-                used = int((place / "memory.current").read_text())
-            except (OSError, ValueError):
-                continue
-            if limit != "max":
-                free = min(free, max(0, int(limit) - used))
-    return free
 
 
 def _size(count: int) -> str:

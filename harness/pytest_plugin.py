@@ -52,8 +52,9 @@ class SealedRunner:
         from harness.scenario.runner import run_item
 
         async def boot() -> RunResult:
-            [ready] = await prepare([item], progress=PlainProgress(), runs=runs)
-            return await run_item(ready, runs=runs)
+            progress = PlainProgress()
+            [ready] = await prepare([item], progress=progress, runs=runs)
+            return await run_item(ready, runs=runs, on_wait=progress.say)
 
         return asyncio.run(boot())
 

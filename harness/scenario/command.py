@@ -244,7 +244,9 @@ async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
 
     tasks.spawn(_tick(live, still), name="elapsed time")
     try:
-        result = await run_item(item, runs=runs, listener=feed, hold=hold)
+        result = await run_item(
+            item, runs=runs, listener=feed, hold=hold, on_wait=PlainProgress().say
+        )
     finally:
         await tasks.close()
         live.finish()

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.brief import Hold, brief_of, write_brief
+from harness.capacity import Capacity, Need, runtime_folder
 from harness.clock import Deadline
+from harness.durations import record_duration
 from harness.errors import LabError
 from harness.facts import before_pause
 from harness.report.html import write_report
@@ -100,15 +102,30 @@ class RunResult:
 
 
 async def run_item(
-    item: Item, *, runs: Path, listener: Listener | None = None, hold: Hold = "never"
+    item: Item,
+    *,
+    runs: Path,
+    listener: Listener | None = None,
+    hold: Hold = "never",
+    on_wait: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Run ``item`` in a new folder below ``runs`` and return what it came to.
 
+    It begins when this host has room for one more lab; ``on_wait`` is told what is waited for.
     ``listener`` gets every event as it happens. When this is cancelled, the lab is stopped
     cleanly, the run folder completed, and ``RunInterrupted`` raised. With ``hold`` the lab may
     outlive its run (``run.paused``); to be cancelled then is its normal end, and nothing
     is raised. Raises ``OSError`` when the run folder can't be made.
     """
+    need = Need.of_guest(item.id, memory_mib=item.memory_mib, cpus=item.cpus or 1, accel=item.accel)
+    async with Capacity(runtime_folder()).admitted(need, on_wait=on_wait):
+        result = await _run(item, runs=runs, listener=listener, hold=hold)
+    if hold == "never" and result.outcome is not Outcome.ERROR:
+        record_duration(item.id, result.duration_s)
+    return result
+
+
+async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold) -> RunResult:
     started_s = time.monotonic()
     run_dir = new_run_dir(runs, item)
     write_lock(item, run_dir / LOCK_NAME)

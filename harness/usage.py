@@ -1,0 +1,120 @@
+"""What this host has of memory and CPU time, and what process trees take of it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Usage(Protocol):
+    """What can be asked of a host."""
+
+    def cpus(self) -> float:
+        """Return how many CPUs this process may keep busy; at least a part of one."""
+
+    def free_memory(self) -> int:
+        """Return the octets that can be had without swapping."""
+
+    def busy_s(self) -> float:
+        """Return the CPU seconds that everything on the host has used since it started."""
+
+    def memory_of(self, pids: Iterable[int]) -> int:
+        """Return the octets that these processes and all below them take."""
+
+
+class LinuxUsage:
+    """The host as ``/proc`` and the control groups show it."""
+
+    def cpus(self) -> float:
+        """Return the CPUs this process may run on, within the control group's quota."""
+        allowed = float(len(os.sched_getaffinity(0)))
+        for group in _groups():
+            with contextlib.suppress(OSError, ValueError):
+                quota, period = (group / "cpu.max").read_text().split()
+                if quota != "max":
+                    allowed = min(allowed, int(quota) / int(period))
+        return allowed
+
+    def free_memory(self) -> int:
+        """Return what can be had without swapping, within the control group's limit."""
+        meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+        available = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.M)
+        free = int(available[1]) << 10 if available else 0
+        for group in _groups():
+            with contextlib.suppress(OSError, ValueError):
+                limit = (group / "memory.max").read_text().strip()
+                if limit != "max":
+                    used = int((group / "memory.current").read_text())
+                    free = min(free, max(0, int(limit) - used))
+        return free
+
+    def busy_s(self) -> float:
+        """Return the CPU seconds used since the start, those of waiting for disks left out."""
+        first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+        user, nice, system, _idle, _wait, irq, softirq = map(int, first.split()[1:8])
+        return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+    def memory_of(self, pids: Iterable[int]) -> int:
+        """Return the resident octets; what processes share counts for each of them."""
+        return sum(resident for _pid, resident in _tree(pids))
+
+    def proportional_memory_of(self, pids: Iterable[int]) -> int:
+        """Return the octets they take, with a share only of what they share with others.
+
+        Slower than ``memory_of``: the kernel walks every page table.
+        """
+        total = 0
+        for pid, resident in _tree(pids):
+            try:
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+                found = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
+                total += int(found[1]) << 10 if found else resident
+            except OSError:
+                total += resident
+        return total
+
+
+def whole_cpus(usage: Usage) -> int:
+    """Return how many CPUs can be kept busy, as a number of jobs."""
+    return max(1, math.floor(usage.cpus()))
+
+
+def _groups() -> Iterator[Path]:
+    """Yield the folders of this process's control group and of all above it (cgroup v2)."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        number, _, group = line.split(":", 2)
+        if number == "0":
+            folder = _CGROUPS / group.lstrip("/")
+            yield folder
+            yield from (place for place in folder.parents if place.is_relative_to(_CGROUPS))
+
+
+def _tree(pids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield each of ``pids`` that lives and all their descendants, with the resident octets."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    children: defaultdict[int, list[int]] = defaultdict(list)
+    resident: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # the name, in brackets, may hold anything; proc(5): state, ppid, …, rss is the 24th
+            fields = (folder / "stat").read_bytes().rpartition(b") ")[2].split()
+            pid = int(folder.name)
+            children[int(fields[1])].append(pid)
+            resident[pid] = int(fields[21]) * page
+    left, seen = list(pids), set[int]()
+    while left:
+        pid = left.pop()
+        if pid in resident and pid not in seen:
+            seen.add(pid)
+            yield pid, resident[pid]
+            left += children[pid]
