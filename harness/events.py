@@ -84,7 +84,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "machine.reset": _kind("The machine reset itself", "machine reason guest"),
     "machine.shutdown": _kind("The guest powered the machine off", "machine reason guest"),
     "machine.power.lost": _kind("The machine has no power any more, for good", "machine"),
-    "machine.exited": _kind("QEMU ended", "machine status last_lines"),
+    "machine.exited": _kind(  # its processors' seconds: busy, and wanting a host that was busy
+        "QEMU ended", "machine status last_lines busy_s delayed_s"
+    ),
     "qmp.event.seen": _kind("The monitor reported something", "event data"),
     "console.line.seen": _kind("A console printed a line", "console line text partial"),
     "firmware.boot.tried": _kind("The firmware began to try a way to boot", "way console"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from harness.timeline import Event
 
@@ -70,6 +71,26 @@ def is_boot_program(path: str) -> bool:
     return name.endswith((".efi", ".kpxe", ".pxe", ".0", ".iso", ".img"))
 
 
+_BIOS, _UEFI_X86, _UEFI_ARM = {0}, {6, 7, 9, 15, 16}, {10, 11, 18, 19}
+_ARM = ("arm", "aarch64")
+
+
+def unfit_program(path: str, arch: int) -> str | None:
+    """Return why a firmware can't start a network boot program, None if its name fits.
+
+    ``arch`` is what the firmware said in option 93 (RFC 5970, section 3.3).
+    """
+    name = posixpath.basename(path).lower()
+    efi, arm = ".efi" in name, any(word in name for word in _ARM)
+    if arch in _BIOS and efi:
+        return "a BIOS starts no EFI program"
+    if arch in _UEFI_X86 | _UEFI_ARM and name.endswith((".kpxe", ".pxe", ".0")):
+        return "UEFI starts EFI programs only"
+    if (arch in _UEFI_X86 and arm) or (arch in _UEFI_ARM and efi and not arm):
+        return "it is for another processor"
+    return None
+
+
 def is_artifact(path: str) -> bool:
     """Whether an HTTP path is that of a kernel or an initramfs, whatever it is called."""
     if is_script(path) or path.startswith("/ipxe/binary/"):
@@ -121,3 +142,37 @@ def nearest(
         return family, abs(event.seq - centre)
 
     return sorted(sorted(events, key=rank)[:most], key=lambda event: event.seq)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTime:
+    """How long machines were on, and how long of that none of their processors had work."""
+
+    on_s: float
+    idle_s: float
+
+    def __add__(self, other: MachineTime) -> MachineTime:
+        return MachineTime(on_s=self.on_s + other.on_s, idle_s=self.idle_s + other.idle_s)
+
+    @property
+    def words(self) -> str:
+        """Such as ``machines on for 312 s, 41 % of it waiting``."""
+        share = 100 * self.idle_s / self.on_s if self.on_s else 0.0
+        return f"machines on for {self.on_s:.0f} s, {share:.0f} % of it waiting"
+
+
+def machine_time(events: Iterable[Event]) -> MachineTime | None:
+    """Return the time of one run's machine, None where it is not known.
+
+    Idle is what is left when the processor neither ran nor wanted to: it waited for an answer, a
+    timer or a deadline. A firmware that polls while it waits is not idle.
+    """
+    on: Event | None = None
+    for event in events:
+        if event.name == "machine.powered_on" and on is None:
+            on = event
+        elif event.name == "machine.exited" and on is not None and "busy_s" in event.fields:
+            on_s = event.t - on.t
+            worked = float(event.get("busy_s", 0)) + float(event.get("delayed_s", 0))
+            return MachineTime(on_s=on_s, idle_s=max(0.0, on_s - worked))
+    return None

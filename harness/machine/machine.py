@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 from harness.clock import Deadline
 from harness.errors import GuestPanic, HostUnfit, LabError, MonitorLost, QemuExited, SetupFailed
 from harness.machine.console import Console
+from harness.machine.effort import Effort, effort_of
 from harness.machine.milestones import Milestones
 from harness.machine.qemu import CONSOLES, QEMU, Channels, MachineSpec, qemu_command
 from harness.machine.qmp import Monitor
@@ -60,6 +62,7 @@ class Machine:
         self._watch: asyncio.Task[None] | None = None
         self._events: asyncio.Task[None] | None = None
         self._expected_end = False
+        self._effort: Effort | None = None
         self._files = contextlib.ExitStack()
         self._ended = asyncio.Event()
         self._milestones = Milestones(
@@ -203,6 +206,7 @@ class Machine:
         """Pull the plug: QEMU ends within 3 seconds, all console output is in. Idempotent."""
         self._expected_end = True
         if self._process is not None and self._process.returncode is None:
+            self._effort = effort_of(self.pid)
             with contextlib.suppress(LabError, asyncio.TimeoutError):
                 async with asyncio.timeout(_QUIT.total_seconds()):
                     await self.monitor.execute("quit")
@@ -231,8 +235,14 @@ class Machine:
         status = await process.wait()
         self._ended.set()
         lines = self.last_lines()
+        done = asdict(self._effort) if self._effort else {}
         self._timeline.record(
-            self.name, "machine.exited", machine=self.name, status=status, last_lines=lines or None
+            self.name,
+            "machine.exited",
+            machine=self.name,
+            status=status,
+            last_lines=lines or None,
+            **done,
         )
         if not self._expected_end:
             raise QemuExited(status, lines)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from harness.errors import LabError
+from harness.facts import MachineTime, machine_time
 from harness.phases import Phase
 from harness.report.differences import Differences, compare
 from harness.report.html import (
@@ -25,6 +26,7 @@ from harness.report.html import (
     write_report,
 )
 from harness.report.record import RunRecord, read_run
+from harness.report.text import tally
 
 INDEX_NAME: Final = "index.html"
 
@@ -48,6 +50,7 @@ class Row:
     total_s: float = 0.0
     phases: tuple[tuple[str, float], ...] = ()
     """Phase and seconds."""
+    machine: MachineTime | None = None
 
 
 def row_of(run: RunRecord) -> Row:
@@ -66,6 +69,7 @@ def row_of(run: RunRecord) -> Row:
         sentence=sentence(run),
         total_s=total_s(run),
         phases=tuple(run.tracker.durations().items()),
+        machine=machine_time(run.events),
     )
 
 
@@ -166,11 +170,8 @@ _DRAWN: Final = tuple(phase for phase in Phase if phase not in (Phase.POWER_ON, 
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Return ``12 runs: 10 passed, 2 failed``."""
-    counted = Counter(row.outcome for row in rows)
-    names = ("passed", "failed", "error", "interrupted", "unreadable")
-    told = ", ".join(f"{counted[name]} {name}" for name in names if counted[name])
-    return f"{len(rows)} run{'s' if len(rows) != 1 else ''}: {told}"
+    """Return ``12 runs: 10 passed, 2 failed; machines on for 312 s, 41 % of it waiting``."""
+    return tally([row.outcome for row in rows], [row.machine for row in rows])
 
 
 def _shown(row: Row, longest: float, order: list[str], file: Path) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
-from harness.facts import nearest
+from harness.facts import MachineTime, nearest
 from harness.phases import Phase
 from harness.scenario.expectations import Outcome
 from harness.scenario.item import Item
@@ -339,3 +340,15 @@ def _short(value: object, most: int) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     text = text.replace("\n", "⏎").replace("\r", "")
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+_OUTCOMES: Final = ("passed", "failed", "error", "interrupted", "unreadable")
+
+
+def tally(outcomes: Sequence[str], times: Iterable[MachineTime | None]) -> str:
+    """Return ``12 runs: 10 passed, 2 failed; machines on for 312 s, 41 % of it waiting``."""
+    counted = Counter(outcomes)
+    told = ", ".join(f"{counted[name]} {name}" for name in _OUTCOMES if counted[name])
+    known = [time for time in times if time is not None]
+    waited = f"; {sum(known[1:], start=known[0]).words}" if known else ""
+    return f"{len(outcomes)} run{'s' if len(outcomes) != 1 else ''}: {told}{waited}"

@@ -8,6 +8,7 @@ import json
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +16,11 @@ from typing import Any, Final
 from harness.attach import ways_in
 from harness.brief import Hold
 from harness.errors import Position, ScenarioError, ScenarioErrors
-from harness.facts import before_pause
+from harness.facts import before_pause, machine_time
 from harness.hook.images import known_images
 from harness.paths import runs_root
 from harness.progress import PlainProgress
-from harness.report.text import LiveProgress, Style, final_block, relative, wants_colour
+from harness.report.text import LiveProgress, Style, final_block, relative, tally, wants_colour
 from harness.scenario.changes import COMMAND_LINE, parse_changes
 from harness.scenario.item import Item
 from harness.scenario.lock import is_lock, read_lock
@@ -55,6 +56,7 @@ def run_command(
             raise ScenarioError(f"{option}: there is no folder {file.parent}")
     items = load_all(paths, only=only, changes=parse_changes(changes))
     results: list[RunResult] = []
+    began_s = time.monotonic()
     try:
         hold: Hold = "failure" if pause_on_failure else "never"
         asyncio.run(_until_a_signal(_run_all(items, runs_root(), results, hold)))
@@ -71,6 +73,10 @@ def run_command(
             from harness.report.junit import write_junit
 
             write_junit(results, junit_file)
+    if len(results) > 1:
+        outcomes = [result.outcome.value for result in results]
+        told = tally(outcomes, (machine_time(result.events) for result in results))
+        print(f"{told}; {time.monotonic() - began_s:.0f} s in all")
     return EXIT_OK if all(result.passed for result in results) else EXIT_FAILED
 
 

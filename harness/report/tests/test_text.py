@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from harness.facts import MachineTime, machine_time
 from harness.report.failure import failure_text
 from harness.report.record import read_run
 from harness.report.tests.folders import failed_boot, make_run
-from harness.report.text import LiveProgress, Style, final_block, heading, ranges, wants_colour
+from harness.report.text import (
+    LiveProgress,
+    Style,
+    final_block,
+    heading,
+    ranges,
+    tally,
+    wants_colour,
+)
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import VerdictItem
 from harness.scenario.tests.samples import Tape, good_boot, hello
@@ -233,3 +242,16 @@ def test_the_heading_says_why_a_machine_is_emulated() -> None:
     ):
         item = replace(hello(), accel_because=because)
         assert heading(item, powered_on, PLAIN).endswith(f"   {said}")
+
+
+def test_the_share_of_time_that_machines_waited() -> None:
+    tape = good_boot().until("run.finished")
+    tape.add(
+        71.0, "machine", "machine.exited", machine="machine", status=0, busy_s=30.0, delayed_s=5.0
+    )
+    time = machine_time(tape.events)
+    assert time == MachineTime(on_s=70.0, idle_s=35.0)
+    assert tally(["passed", "failed"], [time, time, None]) == (
+        "2 runs: 1 passed, 1 failed; machines on for 140 s, 50 % of it waiting"
+    )
+    assert tally(["passed"], [None]) == "1 run: 1 passed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from harness.facts import is_artifact, is_script
+from harness.facts import is_artifact, is_boot_program, is_script, unfit_program
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.phases import megabytes
@@ -27,6 +27,37 @@ def _said(case: Case) -> list[Event]:
         for event in case.in_phase("guest.error.seen")
         if event.get("pattern") in ("ipxe error", "boot script failed")
     ]
+
+
+def _unfit_program(case: Case) -> Finding | None:
+    """F4: the firmware was given what it can't start, and nothing of it was heard."""
+    if case.seen("dhcp.discover.received", stage="tinkerbell"):
+        return None
+    asked = [
+        event
+        for event in case.seen("dhcp.discover.received", "dhcp.request.received")
+        if event.get("stage") in ("firmware", "ipxe") and event.get("arch") is not None
+    ]
+    had = [
+        event
+        for event in case.seen("tftp.transfer.finished", "http.response.finished")
+        if is_boot_program(str(event.get("file") or event.get("path")))
+    ]
+    if not asked or not had:
+        return None
+    file, arch = str(had[-1].get("file") or had[-1].get("path")), int(asked[-1].get("arch", 0))
+    why = unfit_program(file, arch)
+    if why is None:
+        return None
+    return Finding(
+        blame=Party.DHCP,
+        because=f"DHCP gave the firmware (architecture {arch}) {file}, and {why}",
+        evidence=[asked[-1], *case.seen("dhcp.ack.sent")[-1:], had[-1]],
+        hint=(
+            "smee goes by option 93, and by the maker's part of the MAC address where that is a"
+            " Raspberry Pi's; a Hardware may name another program"
+        ),
+    )
 
 
 def _script_refused(case: Case) -> Finding | None:
@@ -261,6 +292,13 @@ def _https(case: Case) -> Finding | None:
 
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
-    Phase.IPXE: (_https, _script_refused, _no_script, _script_unreached, _script_without_effect),
+    Phase.IPXE: (
+        _https,
+        _unfit_program,
+        _script_refused,
+        _no_script,
+        _script_unreached,
+        _script_without_effect,
+    ),
     Phase.KERNEL_INITRAMFS: (_https, _broken_off, _stands_still, _artifacts),
 }

@@ -117,6 +117,15 @@ def ipxe(file: str) -> Tape:
     return tape
 
 
+@case("ipxe", "dhcp", "(architecture 0) x/snp-arm64.efi, and a BIOS starts no EFI program")
+def f4_program_of_a_pi() -> Tape:
+    tape = start()
+    tape.add(5, "dhcp", "dhcp.discover.received", mac=MAC, stage="ipxe", arch=0)
+    tape.add(6, "dhcp", "dhcp.ack.sent", mac=MAC, stage="ipxe", file="tftp://x/snp-arm64.efi")
+    tape.add(9, "tftp", "tftp.transfer.finished", id=1, mac=MAC, file="x/snp-arm64.efi", bytes=9)
+    return tape
+
+
 @case("ipxe", "dhcp", "DHCP gave iPXE ipxe.efi again instead of its script")
 def f18_no_script() -> Tape:
     return ipxe("ipxe.efi")

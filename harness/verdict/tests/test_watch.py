@@ -117,6 +117,19 @@ def test_a_firmware_that_has_only_ipv6_left() -> None:
     assert ended(tape, "only-ipv6-left", by=201)
 
 
+def test_a_program_for_another_firmware() -> None:
+    tape = Tape()
+    tape.add(0, "machine", "machine.powered_on", mac=MAC, firmware="bios", accel="tcg", cpus=1)
+    tape.add(5, "dhcp", "dhcp.discover.received", mac=MAC, stage="ipxe", arch=0)
+    file = f"{MAC}/snp-arm64.efi"
+    tape.add(9, "tftp", "tftp.transfer.finished", id="t1", mac=MAC, file=file, bytes=285696)
+    tape.add(
+        9, "machine", "console.line.seen", console="ttyS0", text="snp-arm64.efi : 285696 bytes"
+    )
+    assert play(tape, until=18) is None
+    assert ended(tape, "unfit-program", by=19)
+
+
 def test_dhcp_that_answers_nobody() -> None:
     tape = good_boot().until("tftp.transfer.finished")
     discover(tape, 9, 10, 12, 16, 24, 40, 60, stage="tinkerbell")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from harness.facts import is_boot_program, unfit_program
 from harness.phases import Phase
 from harness.timeline import Event
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
@@ -76,6 +77,53 @@ class OnlyIpv6Left(Rule):
         because = "the firmware tried in vain what there is over IPv4; nobody serves IPv6 here"
         return Ending(
             rule=self.name, because=because, evidence=(*self._failed[-3:], self._trying), hang=True
+        )
+
+    def forget(self, sight: Sight) -> None:
+        """Nothing: what happened stays true."""
+
+
+class UnfitProgram(Rule):
+    """The firmware has a boot program that it can't start, and says nothing more."""
+
+    name: ClassVar = "unfit-program"
+    source: ClassVar = (
+        "iPXE (image/pxe_image.c) jumps into any file as a PXE program: a BIOS never comes back"
+        " from an EFI one; edk2 refuses what is none at once, and says so"
+    )
+    needs_workflow: ClassVar = False
+    _SECONDS: Final = 10.0
+
+    def __init__(self) -> None:
+        self._arch: int | None = None
+        self._had: Event | None = None
+        self._since = 0.0
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "dhcp.discover.received" and event.get("stage") in ("firmware", "ipxe"):
+            self._arch, self._had = event.get("arch"), None
+        elif event.name in ("tftp.transfer.finished", "http.response.finished"):
+            file = str(event.get("file") or event.get("path"))
+            if self._arch is not None and is_boot_program(file):
+                self._had = event if unfit_program(file, self._arch) else None
+                self._since = sight.now
+        elif event.name.startswith(("dhcp.", "firmware.", "console.", "machine.reset")):
+            self._since = sight.now
+            if not event.name.startswith("console."):
+                self._had = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._had is None or self._arch is None or sight.kernel:
+            return None
+        silent = sight.now - self._since
+        if silent < self._SECONDS * sight.patience:
+            return None
+        file = str(self._had.get("file") or self._had.get("path"))
+        return Ending(
+            rule=self.name,
+            because=f"{unfit_program(file, self._arch)} ({file}), and nothing came of it",
+            evidence=(self._had,),
+            hang=True,
         )
 
     def forget(self, sight: Sight) -> None:

@@ -15,6 +15,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     firmware.SwitchedOff,
     firmware.BootedFromDisk,
     firmware.FirmwareGaveUp,
+    firmware.UnfitProgram,
     firmware.NobodyKnowsIt,
     firmware.OnlyIpv6Left,
     firmware.DhcpInVain,
