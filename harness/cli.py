@@ -50,7 +50,23 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the lab of a boot that failed alive until Ctrl-C, and say how to look into it",
     )
+    parser.add_argument(
+        "-j",
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N",
+        help="at most N at once, as far as this host has room; auto: as many as fit (default: 1)",
+    )
     _configure_choice(parser)
+
+
+def _jobs(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected auto or a number above 0, found {text!r}")
+    return int(text)
 
 
 def _configure_choice(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +92,7 @@ def _run(arguments: argparse.Namespace) -> int:
         pause_on_failure=arguments.pause_on_failure,
         only=arguments.only,
         changes=arguments.changes,
+        jobs=arguments.jobs,
     )
 
 
@@ -229,6 +246,7 @@ VERBS: dict[str, Verb] = {
   hooklab run scenarios/hello.yaml              one scenario, every firmware it names
   hooklab run scenarios/hello.yaml -k uefi      only the items with 'uefi' in their name
   hooklab run scenarios/ --json out.json        a folder; outcomes and verdicts for a program
+  hooklab run scenarios/ -j auto                several labs at once, as many as fit
   hooklab run scenarios/hello.yaml --set worker=tink-agent@v0.25.0 --set machine.firmware=uefi
                                                 another worker, one firmware
   hooklab run scenarios/hello.yaml --set stack=smee

@@ -119,7 +119,7 @@ class LiveProgress:
             return
         text = phase_line(span, elapsed_s, self.style, self.tracker.transfer)
         self._erase()
-        self.out.write(_cut(text, shutil.get_terminal_size().columns - 1))
+        self.out.write(cut(text, shutil.get_terminal_size().columns - 1))
         self.out.flush()
         self._drawn, self._drawn_at = True, self.now()
 
@@ -146,7 +146,7 @@ class LiveProgress:
             self._drawn = False
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
     """Shorten a line to ``width`` columns; escape sequences take none."""
     out, columns, position = [], 0, 0
     while position < len(text):
@@ -268,7 +268,7 @@ def _nearest_events(
     lines = []
     for event in about:
         text = event_line(event)
-        text = text if width is None else _cut(text, max(20, width - 5))
+        text = text if width is None else cut(text, max(20, width - 5))
         proves = event.seq in proof
         lines.append(
             f"  {style.accent('▸') if proves else ' '} {text if proves else style.dim(text)}"

@@ -1,4 +1,4 @@
-"""``hooklab run``: load every scenario, make ready, run one after the other, say how they ended."""
+"""``hooklab run``: load every scenario, make ready, run all, say how they ended."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from harness.scenario.lock import is_lock, read_lock
 from harness.scenario.prepare import prepare
 from harness.scenario.resolve import load_items
 from harness.scenario.runner import Outcome, RunInterrupted, RunResult, run_item
+from harness.scenario.several import jobs_that_fit, run_several
 from harness.tasks import TaskKeeper
 from harness.timeline import Event
 from harness.verdict import judge
@@ -46,23 +47,31 @@ def run_command(
     junit_file: Path | None = None,
     pause_on_failure: bool = False,
     changes: Sequence[str] = (),
+    jobs: int | None = 1,
 ) -> int:
     """Run the scenarios in ``paths`` with ``changes`` (``KEY=VALUE``); return the exit status.
 
-    Raises ``ScenarioError`` before anything starts, ``HostUnfit`` and ``BuildFailed``.
+    At most ``jobs`` run at once; None is as many as fit. Raises ``ScenarioError`` before anything
+    starts, ``HostUnfit`` and ``BuildFailed``.
     """
     for option, file in (("--json", json_file), ("--junit", junit_file)):
         if file is not None and not file.absolute().parent.is_dir():
             raise ScenarioError(f"{option}: there is no folder {file.parent}")
+    if pause_on_failure and jobs != 1:
+        raise ScenarioError(
+            "--pause-on-failure is for one lab at a time", hint="leave -j out, or choose with -k"
+        )
     items = load_all(paths, only=only, changes=parse_changes(changes))
     results: list[RunResult] = []
     began_s = time.monotonic()
     try:
         hold: Hold = "failure" if pause_on_failure else "never"
-        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results, hold)))
+        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results, hold, jobs)))
     except (asyncio.CancelledError, KeyboardInterrupt):
-        cut_off = [result for result in results if result.outcome is Outcome.INTERRUPTED]
-        where = f"; what there is of it: {relative(cut_off[0].run_dir)}" if cut_off else ""
+        cut_off = [
+            relative(result.run_dir) for result in results if result.outcome is Outcome.INTERRUPTED
+        ]
+        where = f"; what there is of it: {', '.join(cut_off)}" if cut_off else ""
         print(f"hooklab: interrupted{where}", file=sys.stderr)
         return EXIT_INTERRUPTED
     finally:
@@ -172,9 +181,20 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-async def _run_all(items: Sequence[Item], runs: Path, results: list[RunResult], hold: Hold) -> None:
-    progress = PlainProgress()
-    for item in await prepare(items, progress=progress, runs=runs):
+async def _run_all(
+    items: Sequence[Item],
+    runs: Path,
+    results: list[RunResult],
+    hold: Hold,
+    jobs: int | None = 1,
+) -> None:
+    ready = await prepare(items, progress=PlainProgress(), runs=runs)
+    if jobs is None:
+        jobs = jobs_that_fit(ready)
+    if jobs > 1 and len(ready) > 1:
+        await run_several(ready, runs=runs, jobs=jobs, results=results)
+        return
+    for item in ready:
         try:
             results.append(await _run_shown(item, runs, hold))
         except RunInterrupted as interrupted:

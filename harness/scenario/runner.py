@@ -117,12 +117,16 @@ async def run_item(
     outlive its run (``run.paused``); to be cancelled then is its normal end, and nothing
     is raised. Raises ``OSError`` when the run folder can't be made.
     """
-    need = Need.of_guest(item.id, memory_mib=item.memory_mib, cpus=item.cpus or 1, accel=item.accel)
-    async with Capacity(runtime_folder()).admitted(need, on_wait=on_wait):
+    async with Capacity(runtime_folder()).admitted(need_of(item), on_wait=on_wait):
         result = await _run(item, runs=runs, listener=listener, hold=hold)
     if hold == "never" and result.outcome is not Outcome.ERROR:
         record_duration(item.id, result.duration_s)
     return result
+
+
+def need_of(item: Item) -> Need:
+    """Return what the lab of ``item`` may take of the host."""
+    return Need.of_guest(item.id, memory_mib=item.memory_mib, cpus=item.cpus or 1, accel=item.accel)
 
 
 async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold) -> RunResult:
