@@ -91,7 +91,7 @@ _PARTIES = {
     Party.TEMPLATE: "what the Template asks for: volumes, images, timeouts",
     Party.DISK: "the machine's disk",
     Party.LAB: "hooklab itself",
-    Party.HOST: "the computer that the lab runs on: no room on its disk, no memory",
+    Party.HOST: "the computer that the lab runs on: no room on its disk, no memory, no time",
     Party.SCENARIO: "the scenario file",
     Party.UNKNOWN: "not enough evidence",
 }

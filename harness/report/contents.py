@@ -11,9 +11,12 @@ from harness.facts import action_reports, state_of
 from harness.net.captured import CapturedFrames
 from harness.report.packets import run_began_ns
 from harness.report.record import Console, RunRecord
+from harness.report.text import pace_notes
 from harness.report.touched import Peers, asked_by, find_frames
 from harness.scenario.item import DiskItem, NicItem
 from harness.timeline import Event, named
+from harness.verdict import overruns
+from harness.verdict.host import span as words
 
 MOST_EVENTS: Final = 3000
 _FIRST_EVENTS: Final = 1200
@@ -25,8 +28,10 @@ _MOST_CALLS: Final = 400
 def phases(run: RunRecord) -> list[dict[str, Any]]:
     """Return a row for each phase that was reached."""
     longest = max(run.tracker.durations().values(), default=0.0) or 1.0
+    slow = {one.phase: one for one in overruns(run.events, run.tracker)}
     rows = []
     for span in run.tracker.spans:
+        late = slow.get(span.phase)
         seconds = run.tracker.durations().get(span.phase.value)
         if seconds is not None:
             rows.append(
@@ -37,9 +42,15 @@ def phases(run: RunRecord) -> list[dict[str, Any]]:
                     "share": 100 * seconds / longest,
                     "detail": span.detail,
                     "ended": span.end_s is not None,
+                    "slow": f"usually {words(late.low_s, late.high_s)}" if late else "",
                 }
             )
     return rows
+
+
+def busy(run: RunRecord) -> str:
+    """Return how much the host held the run up; nothing when that is not worth a word."""
+    return next((text for word, text in pace_notes(run.events) if word == "host"), "")
 
 
 def actions(events: Sequence[Event]) -> list[dict[str, Any]]:
@@ -160,6 +171,10 @@ def environment(run: RunRecord) -> list[tuple[str, str]]:
         why = f" ({because})" if because not in ("", "asked for") else ""
         accel = f"{powered.get('accel')}, {powered.get('cpus')} vCPU{why}"
         rows.insert(1, ("accelerator", accel))
+    for event in named(run.events, "host.calibrated")[:1]:
+        ratio, factor = event["cpu_ratio"], event["factor"]
+        speed = f"a fixed piece of work takes {ratio:.2f} times as long as on the reference host"
+        rows.append(("host", f"{speed}; deadlines × {factor:.2f}"))
     if started:
         rows.append(("started", str(started.get("wall", ""))))
     return [(name, value) for name, value in rows if value]

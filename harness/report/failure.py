@@ -22,7 +22,7 @@ class Result(Protocol):
 
     @property
     def outcome(self) -> str:
-        """``passed``, ``failed``, ``error`` or ``interrupted``."""
+        """``passed``, ``failed``, ``host too slow``, ``error`` or ``interrupted``."""
 
     @property
     def verdict(self) -> Verdict:
@@ -54,6 +54,8 @@ def failure_sentence(result: Result) -> str:
     verdict = result.verdict
     if result.error:
         return f"the lab itself failed: {result.error}"
+    if result.outcome == "host too slow":
+        return f"host too slow: {verdict.because}"
     if result.item.expected_verdict is not None and result.differences:
         return "; ".join(result.differences)
     if verdict.failed_in:

@@ -61,6 +61,7 @@ def render(run: RunRecord) -> str:
             picture=Markup(picture),
             faults=contents.faults(run),
             phases=contents.phases(run),
+            busy=contents.busy(run),
             actions=contents.actions(run.events),
             calls=contents.calls(run.events),
             packets=read_packets(run.run_dir / "capture.pcapng", run.events),
@@ -111,6 +112,7 @@ def headline(run: RunRecord) -> str:
         "failed": "Failed",
         "error": "The lab failed",
         "interrupted": "Interrupted",
+        "host too slow": "The host was too slow",
     }[run.outcome]
     if failed_in and (run.outcome != "passed" or as_expected(run)):
         word = "Failed" if run.outcome == "passed" else word
@@ -125,7 +127,7 @@ def as_expected(run: RunRecord) -> bool:
 
 def tone(run: RunRecord) -> str:
     """Return the CSS class of how a run ended: an expected failure is a failure to look at."""
-    return "failed" if as_expected(run) else run.outcome
+    return "failed" if as_expected(run) else run.outcome.replace(" ", "-")
 
 
 def sentence(run: RunRecord) -> str:

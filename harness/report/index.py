@@ -41,7 +41,8 @@ class Row:
     report: str
     """Where the failure was reported: ``F50, tinkerbell/hook#178``."""
     outcome: str
-    """``passed``, ``failed``, ``error``, ``interrupted``; ``unreadable`` for what is no run."""
+    """``passed``, ``failed``, ``host too slow``, ``error``, ``interrupted``; ``unreadable`` for
+    what is no run."""
     tone: str
     expected: bool
     phase: str

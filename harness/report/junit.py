@@ -10,6 +10,13 @@ from xml.etree import ElementTree
 
 from harness.report.failure import Result, failure_sentence, failure_text
 
+_KINDS: Final = {
+    "failed": "failure",
+    "error": "error",
+    "interrupted": "skipped",
+    "host too slow": "skipped",
+}
+"""What is skipped says nothing about what was tested."""
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 §2.2 can't hold."""
 
@@ -46,7 +53,7 @@ def write_junit(results: Sequence[TimedResult], file: Path) -> None:
             ("because", verdict.because),
         ):
             ElementTree.SubElement(properties, "property", name=name, value=_clean(value))
-        kind = {"failed": "failure", "error": "error", "interrupted": "skipped"}.get(result.outcome)
+        kind = _KINDS.get(result.outcome)
         if kind is not None:
             counts[{"failure": "failures", "error": "errors"}.get(kind, kind)] += 1
             told = ElementTree.SubElement(case, kind, message=_clean(failure_sentence(result)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from harness.scenario.expectations import Outcome, check_expectations, check_ver
 from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import read_lock
 from harness.timeline import Event, named, read_timeline
-from harness.verdict import PhaseTracker, Verdict, judge, told_to_the_end, track
+from harness.verdict import PhaseTracker, Verdict, blame_host, judge, told_to_the_end, track
 
 _CONSOLE_BYTES: Final = 400_000
 """How much of a console's end is shown; the file has all of it."""
@@ -47,6 +47,8 @@ class RunRecord:
     findings: list[Outcome]
     differences: list[str]
     consoles: list[Console]
+    hosts: bool = False
+    """Whether ``verdict`` blames the host for what is not as expected."""
 
     @property
     def error(self) -> str | None:
@@ -55,15 +57,21 @@ class RunRecord:
 
     @property
     def outcome(self) -> str:
-        """``passed``, ``failed``, ``error`` or ``interrupted``."""
+        """``passed``, ``failed``, ``host too slow``, ``error`` or ``interrupted``."""
         if named(self.events, "run.interrupted"):
             return "interrupted"
         if self.error is not None:
             return "error"
         if not named(self.events, "run.finished"):
             return "interrupted"
-        met = all(finding.met for finding in self.findings)
-        return "passed" if met and not self.differences else "failed"
+        if self.is_as_expected:
+            return "passed"
+        return "host too slow" if self.hosts else "failed"
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Whether every expectation is met."""
+        return all(finding.met for finding in self.findings) and not self.differences
 
     @property
     def passed(self) -> bool:
@@ -89,7 +97,7 @@ def read_run(run_dir: Path) -> RunRecord:
     item = read_lock(run_dir / LOCK_NAME)
     tracker = track(events)
     verdict = judge(events, tracker)
-    return RunRecord(
+    run = RunRecord(
         run_dir=run_dir,
         item=item,
         events=events,
@@ -104,6 +112,8 @@ def read_run(run_dir: Path) -> RunRecord:
         ),
         consoles=[_console(file) for file in sorted(run_dir.glob("serial-*.log"))],
     )
+    hosts = blame_host(events, tracker, verdict) if run.outcome == "failed" else None
+    return replace(run, verdict=hosts, hosts=True) if hosts else run
 
 
 def _console(file: Path) -> Console:

@@ -20,7 +20,7 @@ from harness.phases import Phase
 from harness.scenario.expectations import Outcome
 from harness.scenario.item import Item
 from harness.timeline import Event
-from harness.verdict import PhaseTracker, Span, Verdict
+from harness.verdict import PhaseTracker, Span, Verdict, how_busy, overruns, track
 from harness.verdict.phases import Transfer, megabytes
 
 _REDRAW_S = 0.1
@@ -219,8 +219,11 @@ def final_block(
     differences: Sequence[str] = (),
     events: Sequence[Event] = (),
     width: int | None = None,
+    host_too_slow: bool = False,
 ) -> str:
     """Return how a boot ended: one line when it passed, the whole story when it did not.
+
+    Below it stands which phases took longer than usual, and how much the host held it up.
 
     ``differences`` is what ``check_verdict`` found; ``total_s`` counts from power-on. Of a boot
     that failed and should not have, ``events`` gives the nearest ten, each cut to ``width``
@@ -228,13 +231,18 @@ def final_block(
     """
     report = relative(run_dir / "report.html")
     unmet = [outcome for outcome in outcomes if not outcome.met]
+    pace = pace_notes(events)
     if passed and item.expected_verdict is None:
-        return f"{style.good('PASSED')} in {total_s:.1f} s   report {report}"
+        lines = [f"{style.good('PASSED')} in {total_s:.1f} s   report {report}"]
+        lines += [_entry(name, style.dim(text)) for name, text in pace]
+        return "\n".join(part for line in lines for part in _wrapped(line, width))
     lines = []
     failed_in = verdict.failed_in
     where = f" in {failed_in.words}" if failed_in else ""
     expected = ", as expected" if passed else ""
     word = style.good("FAILED") if passed else style.bad("FAILED")
+    if host_too_slow:
+        word = style.accent("HOST TOO SLOW")
     lines.append(f"{word}{where} after {total_s:.1f} s{expected}")
     if failed_in or not unmet:
         lines.append(_entry("what", style.bold(verdict.because)))
@@ -252,11 +260,25 @@ def final_block(
         lines.append(_entry("proof", f"events {ranges(verdict.evidence)} of timeline.jsonl"))
     if verdict.hint and failed_in:
         lines.append(_entry("try", verdict.hint))
+    lines += [_entry(name, text) for name, text in pace]
     lines.append(_entry("report", report))
     lines = [part for line in lines for part in _wrapped(line, width)]
     if not passed and failed_in:
         lines += _nearest_events(verdict, events, style, width)
     return "\n".join(lines)
+
+
+def pace_notes(events: Sequence[Event]) -> list[tuple[str, str]]:
+    """Return what took longer than usual, and how busy the host was: a word and a sentence."""
+    notes = [("slow", one.words) for one in overruns(events, track(events))]
+    busy = how_busy(events)
+    if busy is not None and busy.stalled_s >= _NOTABLE * busy.total_s:
+        stretch = f"deadlines were stretched {busy.stretch:.1f} times"
+        notes.append(("host", f"busy: {busy.words}; {stretch}"))
+    return notes
+
+
+_NOTABLE: Final = 0.1
 
 
 def _nearest_events(
@@ -342,7 +364,7 @@ def _short(value: object, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-_OUTCOMES: Final = ("passed", "failed", "error", "interrupted", "unreadable")
+_OUTCOMES: Final = ("passed", "failed", "host too slow", "error", "interrupted", "unreadable")
 
 
 def tally(outcomes: Sequence[str], times: Iterable[MachineTime | None]) -> str:

@@ -34,6 +34,7 @@ from harness.verdict import judge
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+EXIT_UNFIT: Final = 3
 EXIT_INTERRUPTED: Final = 130
 _TICK_S: Final = 0.2
 """How often the elapsed time moves on while nothing happens."""
@@ -86,7 +87,15 @@ def run_command(
         outcomes = [result.outcome.value for result in results]
         told = tally(outcomes, (machine_time(result.events) for result in results))
         print(f"{told}; {time.monotonic() - began_s:.0f} s in all")
-    return EXIT_OK if all(result.passed for result in results) else EXIT_FAILED
+    return exit_status(results)
+
+
+def exit_status(results: Iterable[RunResult]) -> int:
+    """Return 0 when all passed, 3 when the host alone kept some from it, else 1."""
+    outcomes = {result.outcome for result in results}
+    if outcomes <= {Outcome.PASSED}:
+        return EXIT_OK
+    return EXIT_UNFIT if outcomes <= {Outcome.PASSED, Outcome.HOST_TOO_SLOW} else EXIT_FAILED
 
 
 async def _until_a_signal(work: Coroutine[Any, Any, None]) -> None:
@@ -288,6 +297,7 @@ async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
             differences=result.differences,
             events=result.events,
             width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
+            host_too_slow=result.outcome is Outcome.HOST_TOO_SLOW,
         )
     )
     return result

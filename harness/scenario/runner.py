@@ -33,7 +33,14 @@ from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import write_lock
 from harness.seal import SealedProcess, seal
 from harness.timeline import Event, named
-from harness.verdict import PhaseTracker, Verdict, judge, told_to_the_end, track
+from harness.verdict import (
+    PhaseTracker,
+    Verdict,
+    blame_host,
+    judge,
+    told_to_the_end,
+    track,
+)
 
 Listener = Callable[[Event], None]
 
@@ -58,6 +65,9 @@ class Outcome(StrEnum):
     ERROR = "error"
     """The lab itself went wrong: nothing is known about the machine."""
     INTERRUPTED = "interrupted"
+    HOST_TOO_SLOW = "host too slow"
+    """It did not end as the scenario says, and the host withheld the time it needed: nothing is
+    known about the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +231,9 @@ def conclude(
     elif error is not None:
         outcome = Outcome.ERROR
     elif differences or not all(finding.met for finding in findings):
-        outcome = Outcome.FAILED
+        hosts = blame_host(events, tracker, verdict)
+        outcome = Outcome.HOST_TOO_SLOW if hosts else Outcome.FAILED
+        verdict = hosts or verdict
     else:
         outcome = Outcome.PASSED
     result = RunResult(

@@ -20,6 +20,7 @@ from harness.pytest_plugin import RUNNER
 from harness.report.record import read_run
 from harness.report.tests.folders import failed_boot, make_run
 from harness.scenario.tests.samples import IMAGES, Tape, good_boot
+from harness.verdict.tests.test_host import busy
 
 class Player:
     def known_images(self):
@@ -33,7 +34,9 @@ class Player:
             raise BuildFailed("go is missing", hint="install go")
         if word == "Buggy":
             raise ZeroDivisionError("a bug of ours")
-        tape = failed_boot() if word == "Bad" else good_boot()
+        tape = failed_boot() if word in ("Bad", "Held") else good_boot()
+        if word == "Held":
+            tape = busy(tape, 40, 60, lost=0.8)
         if item.python and item.python.function == "test_that_asserts":
             tape.add(70, "test", "expectation.failed", expectation="test_that_asserts (t.py:9:1)",
                      expected="lab.pulls() == 1", found="lab.pulls() is 2")
@@ -178,6 +181,18 @@ def test_an_unfit_host_skips(tests: pytest.Pytester) -> None:
     result = tests.runpytest("scenarios/unfit.yaml", "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*no /dev/net/tun (sudo modprobe tun)"])
+
+
+def test_a_host_that_is_too_slow_skips_and_is_counted(tests: pytest.Pytester) -> None:
+    scenario(tests, "held", "Held up")
+    result = tests.runpytest("scenarios/held.yaml", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*1 run: 1 host too slow*",
+            "SKIPPED*host too slow: the host withheld the CPU in workflow*",
+        ]
+    )
 
 
 def test_what_can_not_be_built_fails_with_its_hint(tests: pytest.Pytester) -> None:

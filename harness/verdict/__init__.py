@@ -1,11 +1,13 @@
 """How far a boot came, whose fault it was and why: computed from the timeline alone.
 
 ``phases`` follows a boot event by event, ``rules`` knows what each phase looks like when it
-fails, ``judge`` says one sentence. ``watch`` tells while a run goes on that it need not.
+fails, ``judge`` says one sentence. ``watch`` tells while a run goes on that it need not. ``host``
+tells what the computer under the lab had to do with it.
 """
 
 from __future__ import annotations
 
+from harness.verdict.host import blame_host, how_busy, overruns
 from harness.verdict.judge import Verdict, judge, told_to_the_end
 from harness.verdict.phases import PhaseTracker, Span, track
 from harness.verdict.watch import Ending, Watch
@@ -16,7 +18,10 @@ __all__ = [
     "Span",
     "Verdict",
     "Watch",
+    "blame_host",
+    "how_busy",
     "judge",
+    "overruns",
     "told_to_the_end",
     "track",
 ]

@@ -16,6 +16,7 @@ from harness.verdict.rules import Case, Finding, find
 from harness.verdict.rules.anywhere import of_the_host
 
 _MOST_EVIDENCE = 20
+_MOST_STALLS: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,15 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
     )
 
 
-_STAYS: Final = ("run.", "lab.", "expectations.", "service.crashed", "disk.", "machine.exited")
+_STAYS: Final = (
+    "run.",
+    "lab.",
+    "host.",
+    "expectations.",
+    "service.crashed",
+    "disk.",
+    "machine.exited",
+)
 
 
 def _until_decided(events: Sequence[Event]) -> list[Event]:
@@ -142,6 +151,20 @@ def _from_outside(events: Sequence[Event]) -> Finding | None:
             because = f"the lab failed: {event.get('error')}"
             blame = of_the_host(str(event.get("error"))) or Party.LAB
             return Finding(blame=blame, because=because, evidence=[event])
+    for event in named(events, "host.too_slow"):
+        because = (
+            f"the host is too slow: in {event.get('duration_s', 0):.0f} s it granted"
+            f" {event.get('granted_s', 0):.0f} of the {event.get('given_s', 0):.0f} s that a quiet"
+            f" host has for {event.get('waited_for')}"
+        )
+        stalls = named(events, "host.stalled")
+        return Finding(
+            blame=Party.HOST,
+            because=because,
+            evidence=[*stalls[-_MOST_STALLS:], event],
+            hint="run it on a host that is less busy, or fewer labs at once; hooklab doctor tells"
+            " how fast this one is",
+        )
     for event in named(events, "run.interrupted"):
         because = f"the run was stopped: {event.get('reason')}"
         return Finding(blame=Party.UNKNOWN, because=because, evidence=[event])

@@ -42,6 +42,21 @@ for runs that wait for a workflow. Silences are three times as long at most wher
 longer than ten minutes, in proportion; time in which the machine is held, or the host sleeps, does
 not count.
 """
+_HOST: Final = """\
+## A slow or busy host
+
+All waits are in seconds of the reference host: a quiet one, with two CPUs of which one takes 30 ms
+for the loop in `harness/calibration.py`, emulating (TCG). A slower host multiplies them (`factor`
+of `host.calibrated`); a faster one shortens none. While the lab's processes stand in the kernel's
+run queues (`host.stalled`) they stand still. They take four times as long as the host's own speed
+makes them, at most: then the run ends with `host.too_slow`, the outcome is *host too slow*, and the
+host is to blame. No such outcome says anything about what was booted: it is no failure, and no
+pass.
+
+What waits by the machine's own clock (DHCP clients, docker, gRPC, an action's timeout) is not
+stretched. A run that is not as its scenario says is the host's as well when in the phase it ended
+in, or right before, the host withheld two thirds of 20 s.
+"""
 
 
 def page() -> str:
@@ -73,7 +88,7 @@ def page() -> str:
         ("phase", "seconds", "because"),
         [(f"`{phase}`", f"{budget[0]:g}", budget[2]) for phase, budget in BUDGETS.items()],
     )
-    lines += ["", "## Events", ""]
+    lines += ["", _HOST, "## Events", ""]
     lines += _table(
         ("event", "meaning", "fields"),
         [

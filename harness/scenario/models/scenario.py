@@ -94,7 +94,8 @@ class Scenario(Model):
     segment: Literal["auto", "bridge", "wire"] = "auto"
     """How the machine is wired: ``bridge`` is a tap on a bridge, ``wire`` a pump in user space."""
     deadline: Duration = timedelta(minutes=10)
-    """When the run is given up, from power-on."""
+    """When the run is given up, from power-on. In seconds of a quiet reference host: a slower or
+    busy one takes longer."""
     nightly: bool = False
     """Whether it is too long for every check: pytest leaves it out without ``--nightly``."""
     expect: list[Expect] = []

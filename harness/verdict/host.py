@@ -1,0 +1,185 @@
+"""What the computer under the lab has to do with how a run went.
+
+``host.stalled`` tells how long the lab stood still for want of a CPU. Deadlines and the watch's
+waits are stretched by that while a run goes on; what has its own clock in the guest is not. So a
+run that did not end as it should is the host's when the host withheld most of the CPU for as long
+as such clocks run, where it failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from harness.phases import Party, Phase
+from harness.timeline import Event, named
+from harness.verdict.judge import Verdict
+from harness.verdict.phases import PhaseTracker
+
+_WINDOW_S: Final = 20.0
+"""Dhcpcd gives up after 30 s, which take 2 to 3 s of work, docker's proxies and gRPC after 20."""
+_WITHHELD: Final = 2 / 3
+"""The share of a window that must be lost: everything took three times as long, or longer."""
+_MOST_EVIDENCE: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """How much of a run's time the host took."""
+
+    total_s: float
+    stalled_s: float
+    machine_wanted_s: float
+    """CPU seconds that QEMU wanted while the lab was held up."""
+    machine_had_s: float
+    """CPU seconds that it got then."""
+
+    @property
+    def stretch(self) -> float:
+        """How many times longer the run took for it."""
+        return self.total_s / max(self.total_s - self.stalled_s, 0.01)
+
+    @property
+    def words(self) -> str:
+        """All of it in half a sentence."""
+        words = f"the lab stood still for {self.stalled_s:.0f} of {self.total_s:.0f} s"
+        if self.machine_wanted_s >= 1:
+            words += (
+                f", when QEMU wanted {self.machine_wanted_s:.0f} s of CPU time and got"
+                f" {self.machine_had_s:.0f} s"
+            )
+        return words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrun:
+    """A phase that took longer than it usually does."""
+
+    phase: Phase
+    took_s: float
+    """What it took without what the host held it up."""
+    low_s: float
+    high_s: float
+    """What it usually takes."""
+    runs: int
+    """How many runs tell that; 0 when it is only a guess that is built in."""
+
+    @property
+    def words(self) -> str:
+        """``kernel, initramfs: 31.0 s, usually 12–14 s``."""
+        return f"{self.phase.words}: {self.took_s:.1f} s, usually {span(self.low_s, self.high_s)}"
+
+
+def span(low_s: float, high_s: float) -> str:
+    """Return ``12–14 s``; with a decimal where that says more."""
+    digits = 1 if high_s < 10 else 0
+    low, high = f"{low_s:.{digits}f}", f"{high_s:.{digits}f}"
+    return f"{low} s" if low == high else f"{low}–{high} s"
+
+
+def how_busy(events: Sequence[Event]) -> Busy | None:
+    """Return how busy the host was from power-on on; None when it let the lab run."""
+    stalls = named(events, "host.stalled")
+    if not stalls:
+        return None
+    start = next((event.t for event in named(events, "machine.powered_on")), 0.0)
+    return Busy(
+        total_s=max(events[-1].t - start, 0.01),
+        stalled_s=stalled_between(events, start, events[-1].t),
+        machine_wanted_s=sum(
+            float(e.get("machine_ran_s", 0)) + float(e.get("machine_waited_s", 0)) for e in stalls
+        ),
+        machine_had_s=sum(float(e.get("machine_ran_s", 0)) for e in stalls),
+    )
+
+
+def stalled_between(events: Sequence[Event], start: float, end: float) -> float:
+    """Return the seconds lost between two moments on the run's clock."""
+    lost = 0.0
+    for event in named(events, "host.stalled"):
+        duration = float(event["duration_s"])
+        overlap = min(end, event.t) - max(start, event.t - duration)
+        if overlap > 0 and duration > 0:
+            lost += float(event["stalled_s"]) * min(1.0, overlap / duration)
+    return lost
+
+
+def net_durations(events: Sequence[Event], tracker: PhaseTracker) -> dict[str, float]:
+    """Return seconds by phase, of phases that ended, without what the host held them up."""
+    began = tracker.power_on_s or 0.0
+    return {
+        one.phase.value: round(
+            one.end_s
+            - one.start_s
+            - stalled_between(events, began + one.start_s, began + one.end_s),
+            3,
+        )
+        for one in tracker.spans
+        if one.end_s is not None and one.phase is not Phase.DONE
+    }
+
+
+def overruns(events: Sequence[Event], tracker: PhaseTracker) -> list[Overrun]:
+    """Return the phases that took far longer than they usually do (``run.budgeted``)."""
+    found: list[Overrun] = []
+    for event in named(events, "run.budgeted")[:1]:
+        budgets: Mapping[str, Mapping[str, float]] = event["phases"]
+        for name, took_s in net_durations(events, tracker).items():
+            budget = budgets.get(name)
+            if budget and took_s > float(budget["most_s"]):
+                found.append(
+                    Overrun(
+                        phase=Phase(name),
+                        took_s=took_s,
+                        low_s=float(budget["low_s"]),
+                        high_s=float(budget["high_s"]),
+                        runs=int(budget.get("runs", 0)),
+                    )
+                )
+    return found
+
+
+def blame_host(events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict) -> Verdict | None:
+    """Return the verdict on a run that is not as it should be, when that is the host's doing.
+
+    None when the host let the lab work: what went wrong is what was tested.
+    """
+    if named(events, "host.too_slow"):
+        return verdict if verdict.blame is Party.HOST else None
+    start, end = _where_it_failed(events, tracker, verdict)
+    stalls = [event for event in named(events, "host.stalled") if event.t > start]
+    starved = [
+        event
+        for event in stalls
+        if event.t <= end + _WINDOW_S
+        and stalled_between(events, event.t - _WINDOW_S, event.t) >= _WITHHELD * _WINDOW_S
+    ]
+    busy = how_busy(events)
+    if not starved or busy is None:
+        return None
+    failed_in = verdict.failed_in or verdict.reached
+    return replace(
+        verdict,
+        failed_in=failed_in,
+        blame=Party.HOST,
+        because=(
+            f"the host withheld the CPU in {failed_in.words}: {busy.words}; what waits by the"
+            f" machine's own clock may have given up (seen: {verdict.because})"
+        ),
+        evidence=tuple(event.seq for event in stalls[-_MOST_EVIDENCE:]),
+        hint="run it again on a host that is less busy, or fewer labs at once",
+    )
+
+
+def _where_it_failed(
+    events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict
+) -> tuple[float, float]:
+    """Return when the phase that failed began and ended; all of a run that came to its end."""
+    began = tracker.power_on_s or 0.0
+    last = events[-1].t if events else 0.0
+    decided = next((event.t for event in named(events, "run.decided", "dossier.begun")), last)
+    here = tracker.span
+    if verdict.failed_in is None or here is None or here.phase is not verdict.failed_in:
+        return began, decided
+    return began + here.start_s, decided
