@@ -33,7 +33,14 @@ def clock_wrong(case: Case) -> Finding | None:
         return None
     asked = case.seen("ntp.request.received")
     answered = case.seen("ntp.answer.sent")
-    if answered:
+    unset = [
+        one
+        for one in case.seen("guest.error.seen")
+        if one.get("pattern") == "clock not set" and answered and one.seq > answered[0].seq
+    ]
+    if unset:
+        why = "and what a time server answered did not arrive"
+    elif answered:
         why = "though a time server answered"
     elif asked:
         why = "and no time server answered"
@@ -45,7 +52,7 @@ def clock_wrong(case: Case) -> Finding | None:
             f"Hook's clock says {there:%Y-%m-%d} where it is {here:%Y-%m-%d} {why}: to it the"
             f" certificate is {'not yet valid' if found['which'] == 'before' else 'expired'}"
         ),
-        evidence=[*asked[-2:], *answered[-2:], event],
+        evidence=[*asked[-2:], *answered[-2:], *unset[-1:], event],
         hint="does DHCP name a time server (option 42), can it be reached, and is its time right?",
     )
 

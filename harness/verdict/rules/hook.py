@@ -85,6 +85,13 @@ def _no_dhcp(case: Case) -> Finding | None:
         return dhcp_exchange(case, ("guest",), "Hook", Party.GUEST_NETWORK)
     if case.seen("guest.docker.started", "registry.request.received"):
         return None
+    return no_address(case)
+
+
+def no_address(case: Case) -> Finding | None:
+    """Judge a Hook of which no DHCP was heard; None if there was, or its address is static."""
+    if case.seen("dhcp.discover.received", stage="guest"):
+        return None
     if not case.seen("guest.init.started", "guest.service.started"):
         return Finding(
             blame=Party.HOOK,

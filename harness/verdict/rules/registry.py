@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import clock, dns
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
-from harness.verdict.rules.hook import argument, said
+from harness.verdict.rules.hook import argument, no_address, said
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
 _X509: Final = re.compile(r"x509: [^\"\\]+")
@@ -130,7 +131,7 @@ _UNREACHED: Final = re.compile(
 
 
 def _registry_unreached(case: Case) -> Finding | None:
-    """F43, F48: what docker said about a registry that never heard of it."""
+    """F37, F39, F43, F48: what docker said about a registry that never heard of it."""
     if case.seen("registry.request.received", "registry.tls.failed"):
         return None
     said = [
@@ -151,6 +152,9 @@ def _registry_unreached(case: Case) -> Finding | None:
         )
     blame, hint = Party.LINK, "look for the SYN in the capture"
     static = argument(case, "ipam")
+    mute = no_address(case) if static is None else None
+    if mute:
+        return replace(mute, evidence=[*mute.evidence, *(event for event, _ in said[-2:])])
     if "no route to host" in text and static and not case.seen("dhcp.ack.sent", stage="guest"):
         blame = Party.GUEST_NETWORK  # nobody answers its ARP requests: it asks from elsewhere
         hint = f"ipam={static} on the kernel command line: is that this network's?"

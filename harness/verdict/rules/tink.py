@@ -8,6 +8,7 @@ from typing import Final
 from harness.facts import state_of
 from harness.phases import Party
 from harness.timeline import Event
+from harness.verdict.rules import clock
 from harness.verdict.rules.case import Case, Finding, times
 
 _OF_A_CERTIFICATE: Final = re.compile(r"alert: .*(certificate|unknown ca)")
@@ -26,6 +27,9 @@ def certificate_refused(case: Case) -> Finding | None:
     failed = case.seen("tink.connection.failed")
     if not failed or not _OF_A_CERTIFICATE.search(str(failed[-1].get("reason"))):
         return None
+    wrong = clock.clock_wrong(case)
+    if wrong:
+        return wrong
     # An alert says no more than "bad certificate"; the worker's own words come by syslog.
     told = [
         (event, found[0].strip())

@@ -224,6 +224,14 @@ def _never_called(case: Case) -> Finding | None:
             evidence=[*ended[-3:], *(one for one, _ in told[-2:])],
             hint="its words go to syslog; what does it lack on the kernel command line?",
         )
+    proxy = (argument(case, "HTTPS_PROXY") or "").partition("://")[2].rpartition("@")[2]
+    if proxy and f"dial tcp {proxy.rstrip('/')}:" in words:
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because=f"the worker can't reach the HTTPS_PROXY it was told to call by{words}",
+            evidence=[*command, *started, *(one for one, _ in told[-2:])],
+            hint="gRPC goes by HTTPS_PROXY, with TLS or without: name its host in NO_PROXY (F43)",
+        )
     there = [
         f"{event.get('address')}:{event.get('port')}"
         for event in case.seen("service.started")

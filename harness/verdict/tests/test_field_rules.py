@@ -283,6 +283,22 @@ def f35_clock() -> Tape:
     return tape
 
 
+@case(
+    "workflow", "clock", "and what a time server answered did not arrive: to it the certificate is"
+)
+def f35_answers_lost() -> Tape:
+    tape = good_boot().until("guest.worker.started")
+    tape.events[0] = CASES["f35_clock"][0]().events[0]
+    for t in (42, 43):
+        tape.add(t, "ntp", "ntp.request.received", mac=MAC, peer="x:1", version=4, mode=3)
+        tape.add(t, "ntp", "ntp.answer.sent", peer="x:1", stratum=1)
+        complains(tape, t + 0.9, "clock not set", "ntp call to 192.168.77.1 failed: i/o timeout")
+    bad = "the client sent alert: bad certificate"
+    tape.add(44, "tink", "tink.connection.failed", id=1, peer="x:2", reason=bad)
+    tape.add(44, "syslog", "syslog.message.received", mac=MAC, message=CLOCK, tag="x")
+    return tape
+
+
 def lookup(why: str) -> Tape:
     tape = docker()
     line = f"image pull failure: dial tcp: lookup registry.lab on 192.168.77.1:53: {why}"

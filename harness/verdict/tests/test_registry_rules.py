@@ -136,3 +136,13 @@ def test_what_a_mirror_lacked_and_another_had_is_no_reason() -> None:
     assert judge(tape.events).because == lacking
     tape.add(44, "registry", "registry.manifest.served", repository="tink-worker", reference="v1")
     assert "404" not in judge(tape.events).because
+
+
+def test_f37_an_interface_that_is_not_there() -> None:
+    tape = docker_up()
+    tape.add(31, "machine", "guest.cmdline.seen", cmdline="x interface=enp1s0")
+    tape.add(32, "machine", "guest.init.started", console="ttyS0")
+    said(tape, "dial tcp 192.168.77.1:5000: connect: network is unreachable")
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == ("worker-pull", "guest-network")
+    assert verdict.because == "Hook was told interface=enp1s0, and asked for no address"
