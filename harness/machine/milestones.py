@@ -181,7 +181,9 @@ class Milestones:
                 fields[name] = fields.pop(alternative)
         key = (milestone.event, *(fields.values() if milestone.repeats else ()))
         if key in self._seen:
-            return
+            if milestone.event != _KERNEL or (_INIT,) not in self._seen:
+                return
+            self.reboot()  # a kernel after the first one's init: kexec, of which QEMU tells nothing
         self._seen.add(key)
         if milestone.event not in ("guest.cmdline.seen", "guest.service.started"):
             fields["console"] = console
@@ -209,5 +211,7 @@ class Milestones:
         )
 
 
+_KERNEL: Final = "guest.kernel.started"
+_INIT: Final = "guest.init.started"
 _ALTERNATIVES: Final = {"drive": "way", "shell": "prompt", "menu": "prompt"}
 """Group → field, where a pattern has several ways to say one thing."""

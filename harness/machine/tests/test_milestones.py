@@ -54,6 +54,15 @@ def test_a_boot_is_told_once_however_many_consoles_print_it() -> None:
     assert len(timeline) == 10
 
 
+def test_a_kernel_after_an_init_is_another_one() -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    for line in [*BOOT.splitlines(), *BOOT.splitlines()[:2]]:
+        milestones.read("ttyS0", line, False)
+    assert names(timeline)[-2:] == ["kernel.started", "cmdline.seen"]
+    assert names(timeline).count("kernel.started") == 2
+
+
 def test_a_panic_is_handed_on() -> None:
     timeline = Timeline(None)
     heard: list[str] = []

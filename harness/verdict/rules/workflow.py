@@ -146,6 +146,25 @@ def _not_back(case: Case) -> Finding | None:
     )
 
 
+def _another_kernel(case: Case) -> Finding | None:
+    """F65, F72: an action started another kernel, and nobody is left to report that."""
+    reports = case.seen("tink.action.reported")
+    if not reports or state_of(reports[-1]) != "RUNNING":
+        return None
+    began = [e for e in case.seen("guest.kernel.started") if e.seq > reports[-1].seq]
+    if not began or any(e.seq > reports[-1].seq for e in case.seen("machine.reset")):
+        return None
+    return Finding(
+        blame=Party.ACTION,
+        because=(
+            f"action '{reports[-1].get('action')}' was running when another kernel was started:"
+            " its worker is gone, and can't report it"
+        ),
+        evidence=[reports[-1], *began[:1]],
+        hint="kexec ends no action: end the workflow first, and let it happen a little later (F65)",
+    )
+
+
 def _tink_unanswered(case: Case) -> Finding | None:
     """F62: a call that was heard, and not answered for longer than the real server takes."""
     calls = case.seen("tink.rpc.received")
@@ -284,6 +303,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         action.action_failed,
         tink.report_not_taken,
         _not_back,
+        _another_kernel,
         _tink_unanswered,
         _no_work,
         _never_called,

@@ -88,3 +88,12 @@ def test_f43_a_proxy_that_is_not_there() -> None:
     assert (verdict.failed_in, verdict.blame) == ("workflow", "boot-script")
     assert "can't reach the HTTPS_PROXY" in verdict.because
     assert words in verdict.because
+
+
+def test_f65_a_kernel_that_an_action_starts() -> None:
+    tape = good_boot().until("tink.action.reported", action="write")
+    tape.add(60, "machine", "guest.kernel.started", version="6.1.0", console="ttyS0")
+    tape.add(60, "machine", "guest.cmdline.seen", cmdline="console=ttyS0")
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == ("workflow", "action")
+    assert verdict.because.startswith("action 'write' was running when another kernel was started")

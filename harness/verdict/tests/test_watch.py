@@ -130,6 +130,17 @@ def test_a_program_for_another_firmware() -> None:
     assert ended(tape, "unfit-program", by=19)
 
 
+@pytest.mark.parametrize(("line", "over"), [("console=ttyS0", True), ("worker_id=x", False)])
+def test_a_kernel_that_an_action_starts(line: str, over: bool) -> None:
+    tape = good_boot().until("tink.action.reported", action="write")
+    tape.add(60, "machine", "guest.kernel.started", version="6.1.0", console="ttyS0")
+    tape.add(60, "machine", "guest.cmdline.seen", cmdline=line)
+    if over:
+        assert ended(tape, "another-kernel", by=60)
+    else:
+        assert play(tape, until=70) is None
+
+
 def test_dhcp_that_answers_nobody() -> None:
     tape = good_boot().until("tftp.transfer.finished")
     discover(tape, 9, 10, 12, 16, 24, 40, 60, stage="tinkerbell")

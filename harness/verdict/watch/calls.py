@@ -375,6 +375,39 @@ class ActionOverdue(Rule):
             self._running = (self._running[0], sight.now)
 
 
+class AnotherKernel(Rule):
+    """An action started another kernel, and that one is no Hook with a worker."""
+
+    name: ClassVar = "another-kernel"
+    source: ClassVar = "Linux kernel/kexec_core.c: nothing of what ran before is left"
+
+    def __init__(self) -> None:
+        self._kernel: Event | None = None
+        self._line: Event | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "guest.kernel.started":
+            self._kernel, self._line = (event if sight.action else None), None
+        elif event.name == "guest.cmdline.seen":
+            self._line = event
+        elif event.name in ("machine.reset", "tink.rpc.received"):
+            self._kernel = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._kernel is None or self._line is None:
+            return None
+        if "worker_id=" in str(self._line.get("cmdline")):
+            return None
+        return Ending(
+            rule=self.name,
+            because="another kernel was started while an action ran, and it knows of no worker",
+            evidence=(self._kernel, self._line),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        """Nothing: what happened stays true."""
+
+
 def _by(call: Event) -> object:
     return call.get("worker_id")
 

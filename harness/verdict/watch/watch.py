@@ -30,6 +30,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     calls.NoConnection,
     calls.ReportRefused,
     calls.ReportNotTaken,
+    calls.AnotherKernel,
     calls.ActionOverdue,
     Silence,
 )
