@@ -29,6 +29,7 @@ OLDEST_QEMU = (7, 2)
 """The first with ``-netdev dgram``, which carries frames to the wire segment."""
 TESTED_ON = ("debian", "12")
 
+_SLOW_FACTOR = 2.0
 _LISTS = Path(__file__).resolve().parent
 
 
@@ -278,6 +279,25 @@ def check_accelerator(_: Needs) -> Finding:
     return _warn("accelerator", found.because, hint)
 
 
+def check_speed(_: Needs) -> Finding:
+    """How fast this host is against the reference host, and what that makes of deadlines."""
+    from harness.calibration import calibrate
+    from harness.machine.accelerator import choose_accelerator
+
+    kernel = _some_kernel()
+    found = calibrate(cache_root())
+    accel = asyncio.run(choose_accelerator(kernel=kernel, cache=cache_root())).accel
+    factor = found.factor(accel)
+    disk = f"disk {found.disk_mb_s:.0f} MB/s" if found.disk_mb_s else "disk can't be written to"
+    words = (
+        f"one core takes {found.cpu_ratio:.2f} × the reference host's time, {disk},"
+        f" {os.cpu_count()} CPUs; with {accel} deadlines × {factor:g}"
+    )
+    if factor <= _SLOW_FACTOR:
+        return _ok("speed", words)
+    return _warn("speed", words, "a slow host: boots take that much longer, and are as good")
+
+
 def check_go(needs: Needs) -> Finding:
     """A Go toolchain, for what is built here."""
     if not needs.builds:
@@ -318,6 +338,7 @@ CHECKS: dict[str, Check] = {
     "qemu": check_qemu,
     "firmware": check_firmware,
     "accelerator": check_accelerator,
+    "speed": check_speed,
     "memory": check_memory,
     "disk": check_disk,
     "go": check_go,

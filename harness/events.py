@@ -58,7 +58,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "A wait was stretched as far as it goes; the host had still not granted its time",
         "waited_for given_s granted_s duration_s",
     ),
-    "run.budgeted": _kind("What each phase usually takes here", "phases"),
+    "run.budgeted": _kind("What each phase usually takes here, by start", "phases"),
     "lab.started": _kind("Segment and services are up", "duration_s"),
     "lab.stopped": _kind("Everything of the lab is gone", "duration_s"),
     "lab.failed": _kind("The lab can't go on", "error kind"),

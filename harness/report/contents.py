@@ -171,7 +171,7 @@ def environment(run: RunRecord) -> list[tuple[str, str]]:
         why = f" ({because})" if because not in ("", "asked for") else ""
         accel = f"{powered.get('accel')}, {powered.get('cpus')} vCPU{why}"
         rows.insert(1, ("accelerator", accel))
-    for event in named(run.events, "host.calibrated")[:1]:
+    for event in named(run.events, "host.calibrated")[-1:]:
         ratio, factor = event["cpu_ratio"], event["factor"]
         speed = f"a fixed piece of work takes {ratio:.2f} times as long as on the reference host"
         rows.append(("host", f"{speed}; deadlines × {factor:.2f}"))

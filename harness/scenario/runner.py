@@ -19,13 +19,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from harness.brief import Hold, brief_of, write_brief
+from harness import history
+from harness.brief import Hold, HostPace, brief_of, write_brief
+from harness.budgets import budgets_of
+from harness.calibration import calibrate
 from harness.capacity import Capacity, Need, runtime_folder
 from harness.clock import Deadline
 from harness.durations import record_duration
 from harness.errors import LabError
 from harness.facts import before_pause
+from harness.paths import cache_root
 from harness.report.html import write_report
+from harness.report.remembered import code_version, record_of
 from harness.report.touched import comment_on_faults
 from harness.scenario.expectations import Outcome as Finding
 from harness.scenario.expectations import check_expectations, check_verdict
@@ -131,7 +136,38 @@ async def run_item(
         result = await _run(item, runs=runs, listener=listener, hold=hold)
     if hold == "never" and result.outcome is not Outcome.ERROR:
         record_duration(item.id, result.duration_s)
+    if hold == "never":
+        await asyncio.to_thread(_remember, result)
     return result
+
+
+def _know_host(item: Item) -> tuple[HostPace, dict[str, Any]]:
+    """Return how fast this host is, and what each phase of ``item`` usually takes here."""
+    found = calibrate(cache_root())
+    factor = found.factor(item.accel)
+    budgets = budgets_of(
+        history.read("run"),
+        item=item.id,
+        accel=item.accel,
+        profile=item.profile,
+        factor=factor,
+        guess=not item.faults and item.expected_verdict is None and item.accel == "tcg",
+    )
+    host = HostPace(cpu_ratio=found.cpu_ratio, disk_mb_s=found.disk_mb_s, factor=factor)
+    return host, budgets
+
+
+def _remember(result: RunResult) -> None:
+    """Add a run to the history."""
+    record = record_of(
+        result.item,
+        result.events,
+        result.tracker,
+        result.verdict,
+        outcome=result.outcome.value,
+        duration_s=result.duration_s,
+    )
+    history.append("run", {**record, "code": code_version(), "run_dir": str(result.run_dir)})
 
 
 def need_of(item: Item) -> Need:
@@ -140,6 +176,7 @@ def need_of(item: Item) -> Need:
 
 
 async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold) -> RunResult:
+    host, budgets = await asyncio.to_thread(_know_host, item)
     started_s = time.monotonic()
     run_dir = new_run_dir(runs, item)
     write_lock(item, run_dir / LOCK_NAME)
@@ -156,7 +193,9 @@ async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold)
 
     process: SealedProcess | None = None
     status: int | None = None
-    brief = write_brief(brief_of(item, origin_s=started_s, hold=hold))
+    brief = write_brief(
+        replace(brief_of(item, origin_s=started_s, hold=hold), host=host, budgets=budgets)
+    )
     try:
         argv = [sys.executable, "-m", "harness.sealed", str(run_dir), str(brief)]
         process = await seal(argv, run_dir=run_dir, on_line=on_line, pass_fds=[brief])

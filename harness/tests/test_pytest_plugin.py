@@ -20,7 +20,7 @@ from harness.pytest_plugin import RUNNER
 from harness.report.record import read_run
 from harness.report.tests.folders import failed_boot, make_run
 from harness.scenario.tests.samples import IMAGES, Tape, good_boot
-from harness.verdict.tests.test_host import busy
+from harness.tests.test_busy_host import busy
 
 class Player:
     def known_images(self):

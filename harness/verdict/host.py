@@ -8,14 +8,14 @@ as such clocks run, where it failed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event, named
 from harness.verdict.judge import Verdict
-from harness.verdict.phases import PhaseTracker
+from harness.verdict.phases import PhaseTracker, Span
 
 _WINDOW_S: Final = 20.0
 """Dhcpcd gives up after 30 s, which take 2 to 3 s of work, docker's proxies and gRPC after 20."""
@@ -105,26 +105,35 @@ def stalled_between(events: Sequence[Event], start: float, end: float) -> float:
     return lost
 
 
+def own_durations(events: Sequence[Event], tracker: PhaseTracker) -> dict[str, float]:
+    """Return seconds by phase, of phases that ended in this run; not of those before a resume."""
+    return {one.phase.value: round(end - start, 3) for one, start, end in _own(events, tracker)}
+
+
 def net_durations(events: Sequence[Event], tracker: PhaseTracker) -> dict[str, float]:
-    """Return seconds by phase, of phases that ended, without what the host held them up."""
-    began = tracker.power_on_s or 0.0
+    """Return the same without what the host held them up."""
     return {
-        one.phase.value: round(
-            one.end_s
-            - one.start_s
-            - stalled_between(events, began + one.start_s, began + one.end_s),
-            3,
-        )
-        for one in tracker.spans
-        if one.end_s is not None and one.phase is not Phase.DONE
+        one.phase.value: round(end - start - stalled_between(events, start, end), 3)
+        for one, start, end in _own(events, tracker)
     }
+
+
+def _own(events: Sequence[Event], tracker: PhaseTracker) -> Iterator[tuple[Span, float, float]]:
+    """Yield the phases that ended in this run, with start and end on the run's clock."""
+    began = tracker.power_on_s or 0.0
+    resumed = next((event.t for event in named(events, "lab.resumed")), -1.0)
+    for one in tracker.spans:
+        if one.phase is Phase.DONE or one.end_s is None or began + one.end_s <= resumed:
+            continue
+        yield one, began + one.start_s, began + one.end_s
 
 
 def overruns(events: Sequence[Event], tracker: PhaseTracker) -> list[Overrun]:
     """Return the phases that took far longer than they usually do (``run.budgeted``)."""
     found: list[Overrun] = []
-    for event in named(events, "run.budgeted")[:1]:
-        budgets: Mapping[str, Mapping[str, float]] = event["phases"]
+    start = next((str(event.get("point")) for event in named(events, "lab.resumed")), "cold")
+    for event in named(events, "run.budgeted")[-1:]:
+        budgets: Mapping[str, Mapping[str, float]] = event["phases"].get(start, {})
         for name, took_s in net_durations(events, tracker).items():
             budget = budgets.get(name)
             if budget and took_s > float(budget["most_s"]):

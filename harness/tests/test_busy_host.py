@@ -150,7 +150,9 @@ def budgeted(tape: Tape, **phases: tuple[float, float, float, int]) -> Tape:
         }
         for name, (low, high, most, runs) in phases.items()
     }  # fmt: skip
-    event = Event(seq=0, t=0.02, source="host", name="run.budgeted", fields={"phases": known})
+    event = Event(
+        seq=0, t=0.02, source="host", name="run.budgeted", fields={"phases": {"cold": known}}
+    )
     return Tape([tape.events[0], event, *tape.events[1:]])
 
 
