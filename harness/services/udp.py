@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final, Protocol
 
 from harness.errors import DecodeError, ServiceCrashed, SetupFailed
@@ -29,6 +31,15 @@ _BATCH: Final = 64
 """Datagrams read before the loop gets its turn again."""
 _TELL_EVERY_S: Final = 0.1
 """How long the core of an exchange in lock step may hear nothing of its rounds."""
+_NO_WAIT: Final = int(socket.MSG_DONTWAIT)
+_SHORTEST_WAIT: Final = struct.pack("@ll", 0, 1)
+"""As ``struct timeval``; the kernel makes one or two ticks of it."""
+_AT_ONCE_S: Final = 0.000_3
+"""A client whose next round is here within this is waited for."""
+_TURN_S: Final = 0.002
+"""How long such clients may keep the loop from its other work."""
+_SLOW_ROUNDS: Final = 32
+"""How many rounds nobody is waited for when one took longer."""
 _MAX_DATAGRAM: Final = 65_535
 _BUFFER_BYTES: Final = 4 << 20
 
@@ -99,7 +110,11 @@ class UdpShell:
         self._unsent: deque[Send] = deque()
         self.closed = False
         """Whether the socket is gone."""
-        sock.setblocking(False)
+        self._slow_rounds = 0
+        """How many more rounds are not waited for."""
+        # Only a read without MSG_DONTWAIT waits, and that for the shortest time there is.
+        sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _SHORTEST_WAIT)
         self._loop.add_reader(sock.fileno(), self._readable)
 
     @property
@@ -173,40 +188,63 @@ class UdpShell:
             self._crashed(error)
 
     def _read(self, used: list[_Lane]) -> None:
-        """Take what has come; the lanes of which something came are added to ``used``."""
-        buffer, lanes = self._buffer, self._lanes
-        for _ in range(_BATCH):
-            if self.closed:
-                return
-            try:
-                size, peer = self._sock.recvfrom_into(buffer)
-            except BlockingIOError:
-                return
-            if lanes and (lane := lanes.get(peer)):
-                if size == len(lane.expected) and buffer.startswith(lane.expected):
-                    if not lane.used:
-                        lane.used = True
-                        used.append(lane)
-                    self._go_on(lane, peer)
-                    continue
-                self._leave(peer)
-            self._receive(bytes(memoryview(buffer)[:size]), (peer[0], peer[1]))
+        """Take what has come; the lanes of which something came are added to ``used``.
 
-    def _go_on(self, lane: _Lane, peer: Address) -> None:
-        """Answer what was expected, and expect what comes next."""
+        A client in lock step whose rounds follow each other at once is waited for: going back to
+        the loop in between would take longer than the client does.
+        """
+        buffer, lanes, receive = self._buffer, self._lanes, self._sock.recvfrom_into
+        left, flags, before, turn_ends = _BATCH, _NO_WAIT, 0.0, 0.0
+        while left and not self.closed:
+            try:
+                size, peer = receive(buffer, 0, flags)
+            except BlockingIOError:
+                if not flags:
+                    self._slow_rounds = _SLOW_ROUNDS
+                return
+            left -= 1
+            lane = lanes.get(peer)
+            if lane is None or size != len(lane.expected) or not buffer.startswith(lane.expected):
+                flags = _NO_WAIT
+                if lane is not None:
+                    self._leave(peer)
+                self._receive(bytes(memoryview(buffer)[:size]), (peer[0], peer[1]))
+                continue
+            if not lane.used:
+                lane.used = True
+                used.append(lane)
+            if not self._goes_on(lane, peer):
+                flags = _NO_WAIT
+                continue
+            now = monotonic()
+            if not flags:
+                left = _BATCH  # time is the bound
+                if now > turn_ends:
+                    return
+                if now - before > _AT_ONCE_S:
+                    flags, self._slow_rounds = _NO_WAIT, _SLOW_ROUNDS
+            elif self._slow_rounds:
+                self._slow_rounds -= 1
+            else:
+                flags, turn_ends = 0, now + _TURN_S
+            before = now
+
+    def _goes_on(self, lane: _Lane, peer: Address) -> bool:
+        """Answer what was expected, and expect what comes next; False when there is no next."""
         for data in lane.answer:
             try:
                 if self._unsent:
                     raise BlockingIOError
-                self._out.sendto(data, peer)
+                self._out.sendto(data, _NO_WAIT, peer)
             except OSError:  # in the ordinary way it waits, or its failure is told
                 self._send(Send(data=data, destination=peer))
         lane.count += 1
         following = next(lane.rounds, None)
         if following is None:
             self._leave(peer)
-        else:
-            lane.expected, lane.answer = following
+            return False
+        lane.expected, lane.answer = following
+        return True
 
     def _leave(self, peer: Address) -> None:
         """Let the core have what ``peer`` says from now on."""
@@ -274,7 +312,7 @@ class UdpShell:
             return True
         try:
             if command.source is None:
-                self._out.sendto(command.data, command.destination)
+                self._out.sendto(command.data, _NO_WAIT, command.destination)
             else:
                 self._send_as(command.source, command)
         except BlockingIOError:

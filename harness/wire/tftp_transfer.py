@@ -216,9 +216,11 @@ class Transfer:
         window, last = self._window, self._last
         few = max(1, _AHEAD_BYTES // (self._blksize * window)) * window
         for start in range(self._sent, last, few):
+            until = min(start + few, last)
+            blocks = self._packets(start, until)
             yield from [
-                (tftp.ack_packet(acked % _WRAP), self._packets(acked, min(acked + window, last)))
-                for acked in range(start, min(start + few, last), window)
+                (tftp.ack_packet(acked % _WRAP), blocks[acked - start : acked - start + window])
+                for acked in range(start, until, window)
             ]
 
     def _repeated(self, now: float) -> list[Command]:
@@ -252,13 +254,11 @@ class Transfer:
 
     def _packets(self, acked: int, until: int) -> list[bytes]:
         """Return the blocks after ``acked`` up to ``until``."""
-        size, content = self._blksize, self._content
-        packets = []
-        start = acked * size
-        for number in range(acked + 1, until + 1):
-            packets.append(tftp.data_packet(number % _WRAP, content[start : start + size]))
-            start += size
-        return packets
+        size, content, packet = self._blksize, self._content, tftp.data_packet
+        return [
+            packet(number % _WRAP, content[(number - 1) * size : number * size])
+            for number in range(acked + 1, until + 1)
+        ]
 
     def _packet(self, packet: Packet) -> Send:
         return Send(data=tftp.encode(packet), destination=self.peer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -252,3 +253,78 @@ async def test_a_taken_port_is_said_with_a_hint(make: Make) -> None:
     with pytest.raises(SetupFailed, match="can't listen") as raised:
         udp_socket(service="dhcp", bind="127.0.0.1", port=bench.shell.port)
     assert raised.value.hint
+
+
+# -- a client that is back at once ----------------------------------------------------------------
+
+
+def _count(port: int, rounds: int) -> list[bytes]:
+    """Go through ``rounds`` as a client that does nothing else; return what else was said."""
+    odd = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.connect(("127.0.0.1", port))
+        sock.send(b"go")
+        if (said := sock.recv(100)) != b"go after 0":
+            odd.append(said)
+        for number in range(1, rounds + 1):
+            sock.send(b"%d" % number)
+            odd += [said for mark in b"!?" if (said := sock.recv(100)) != b"%d%c" % (number, mark)]
+    return odd
+
+
+async def test_the_loop_gets_its_turn_while_rounds_follow_each_other_at_once(make: Make) -> None:
+    core = Counting(last=3000)
+    bench = make(core)
+    await bench.ask(b"go")
+    for number in range(1, core.last + 1):  # none of them is ever waited for
+        bench.client.send(b"%d" % number)
+    loop, turns = asyncio.get_running_loop(), 0
+    while core.told < core.last:
+        turns += 1
+        tick = loop.create_future()
+        loop.call_soon(tick.set_result, None)
+        await tick
+    assert turns >= 5
+    assert core.heard == [b"go"]
+
+
+async def test_clients_in_lock_step_at_once_are_each_answered_their_own(make: Make) -> None:
+    loop = asyncio.get_running_loop()
+    core = Counting(last=500)
+    bench = make(core)
+    many = [loop.run_in_executor(None, _count, bench.shell.port, core.last) for _ in range(3)]
+    said = [odd for each in await asyncio.gather(*many) for odd in each]
+    # the core counts the rounds of all of them together
+    assert all(each.startswith(b"go after") for each in said)
+    assert core.heard == [b"go"] * 3
+    assert core.told == 3 * core.last
+
+
+async def test_a_client_that_falls_silent_holds_nothing_up(make: Make) -> None:
+    core = Counting(last=10)
+    bench = make(core)
+    await bench.ask(b"go")
+    for number in (b"1", b"2"):
+        await bench.ask(number)
+        await bench.answer()
+    loop, began_s = asyncio.get_running_loop(), time.monotonic()
+    later = loop.create_future()
+    loop.call_later(0.01, later.set_result, None)
+    await later
+    assert time.monotonic() - began_s < 2  # an unbounded wait would never end
+    assert await bench.ask(b"3") == b"3!"
+
+
+async def test_a_stranger_in_between_is_heard_by_the_core(make: Make) -> None:
+    core = Counting(last=300)
+    bench = make(core)
+    loop = asyncio.get_running_loop()
+    counting = loop.run_in_executor(None, _count, bench.shell.port, core.last)
+    asked = 0
+    while not counting.done():
+        asked += 1
+        assert (await bench.ask(b"hello")).startswith(b"hello after ")
+    assert await counting == []
+    assert core.heard.count(b"hello") == asked
+    assert core.told == core.last
