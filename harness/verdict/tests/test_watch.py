@@ -141,6 +141,20 @@ def test_a_kernel_that_an_action_starts(line: str, over: bool) -> None:
         assert play(tape, until=70) is None
 
 
+@pytest.mark.parametrize("speaks", [False, True])
+def test_nobody_who_pulls_the_worker(speaks: bool) -> None:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(25, "machine", "guest.service.started", service="hook-docker")
+    tape.add(25, "machine", "guest.service.started", service="hook-bootkit")
+    if speaks:
+        tape.add(26, "machine", "guest.bootkit.started", console="ttyS1")
+    tape.add(40, "machine", "guest.docker.started", console="ttyS1")
+    if speaks:
+        assert play(tape, until=80) is None
+    else:
+        assert ended(tape, "nobody-pulls", by=55)
+
+
 def test_dhcp_that_answers_nobody() -> None:
     tape = good_boot().until("tftp.transfer.finished")
     discover(tape, 9, 10, 12, 16, 24, 40, 60, stage="tinkerbell")

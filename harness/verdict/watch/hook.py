@@ -55,6 +55,51 @@ class DockerDoesNotStart(Rule):
         self._failed.clear()
 
 
+class NobodyPulls(Rule):
+    """Docker is up, and the service that pulls the worker never said a word."""
+
+    name: ClassVar = "nobody-pulls"
+    source: ClassVar = "hook-bootkit says that it begins before it does anything (H main.go)"
+    _SECONDS: Final = 15.0
+
+    def __init__(self) -> None:
+        self._began = False
+        self._docker: tuple[Event, float] | None = None
+        self._heard = False
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "machine.reset":
+            self._began, self._docker, self._heard = False, None, False
+        elif event.name == "guest.service.started" and event.get("service") == "hook-bootkit":
+            self._began = True
+        elif event.name == "guest.docker.started":
+            self._docker = self._docker or (event, sight.now)
+        elif event.name.startswith(
+            ("guest.bootkit.", "guest.worker.", "registry.", "tink.rpc.")
+        ) or (event.name == "guest.error.seen" and "bootkit" in str(event.get("line"))):
+            self._heard = True
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if not self._began or self._docker is None or self._heard:
+            return None
+        event, since = self._docker
+        if sight.now - since < self._SECONDS * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                "docker is up, and hook-bootkit, which has to pull the worker, was started and"
+                " said nothing"
+            ),
+            evidence=(event,),
+            hang=True,
+        )
+
+    def forget(self, sight: Sight) -> None:
+        if self._docker is not None:
+            self._docker = (self._docker[0], sight.now)
+
+
 class PullRefused(Rule):
     """The registry refuses each pull of the worker in the same way, as it always will."""
 

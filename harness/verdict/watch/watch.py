@@ -22,6 +22,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     firmware.GoesInCircles,
     downloads.TooSlow,
     hook.DockerDoesNotStart,
+    hook.NobodyPulls,
     hook.PullRefused,
     hook.PullFails,
     calls.NoWork,
