@@ -172,6 +172,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "A log message", "mac peer facility severity tag hostname message bytes"
     ),
     "syslog.malformed": _kind("Bytes on port 514 without a PRI", "peer message bytes"),
+    # -- a forward proxy
+    "proxy.request.passed": _kind("A client was let through", "id mac peer method target user"),
+    "proxy.request.refused": _kind("A client was not", "id mac peer method target reason"),
     # -- registry
     "registry.request.received": _kind("Any request", "id mac peer method path agent"),
     "registry.auth.challenged": _kind("401 with a challenge", "id path scheme"),

@@ -34,6 +34,7 @@ from harness.services.dns import DnsService
 from harness.services.http import HOOK_PREFIX, HttpService
 from harness.services.ntp import NtpService
 from harness.services.observer import ObserverService
+from harness.services.proxy import ProxyService
 from harness.services.radv import RadvService
 from harness.services.registry import RegistryService
 from harness.services.smee import SmeeService, smee_iso, smee_settings
@@ -142,6 +143,7 @@ class Surroundings:
                 strike=self._faults.at("ntp"),
             ),
             *self._make_registries(),
+            *self._make_proxy({**zone, "pool.ntp.org": server}),
         ]
 
     def _own_netboot(
@@ -223,6 +225,21 @@ class Surroundings:
                 port=ARTIFACTS_PORT,
                 identify=identify,
             ),
+        ]
+
+    def _make_proxy(self, zone: Mapping[str, str]) -> list[ProxyService]:
+        proxy = self.item.proxy
+        if proxy is None:
+            return []
+        credentials = (proxy.user, proxy.password) if proxy.user is not None else None
+        return [
+            ProxyService(
+                **self._common,
+                zone=zone,
+                credentials=credentials,
+                port=proxy.port,
+                identify=identify,
+            )
         ]
 
     def _make_registries(self) -> list[RegistryService]:

@@ -78,6 +78,15 @@ class IsoItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyItem:
+    """A forward proxy."""
+
+    port: int
+    user: str | None = None
+    password: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkItem:
     """Addresses, as text."""
 
@@ -245,6 +254,7 @@ class Item:
     generation: Literal["2026", "2025", "boots"] = "2026"
     segment: Literal["auto", "bridge", "wire"]
     ntp_offset_s: float
+    proxy: ProxyItem | None = None
     hardware_yaml: str
     template_yaml: str
     workflow_yaml: str

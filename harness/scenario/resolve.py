@@ -23,6 +23,7 @@ from harness.scenario.item import (
     ImageItem,
     Item,
     NetworkItem,
+    ProxyItem,
     PythonItem,
     TinkItem,
     VerdictItem,
@@ -145,6 +146,7 @@ def _boots(
             generation=_generation(loaded),
             segment=_segment(loaded),
             ntp_offset_s=scenario.ntp.offset.total_seconds(),
+            proxy=_proxy(loaded),
             hardware_yaml=files.hardware,
             template_yaml=files.template,
             workflow_yaml=files.workflow,
@@ -160,6 +162,13 @@ def _boots(
         )
         items.append(item)
     return items
+
+
+def _proxy(loaded: LoadedScenario) -> ProxyItem | None:
+    proxy = loaded.scenario.proxy
+    if proxy is None:
+        return None
+    return ProxyItem(port=proxy.port, user=proxy.user, password=proxy.password)
 
 
 def _network(loaded: LoadedScenario) -> NetworkItem:

@@ -18,6 +18,7 @@ from harness.scenario.models.machine import Nic as Nic
 from harness.scenario.models.network import Iso as Iso
 from harness.scenario.models.network import Network as Network
 from harness.scenario.models.network import Ntp as Ntp
+from harness.scenario.models.network import Proxy as Proxy
 from harness.scenario.models.network import Tftp as Tftp
 from harness.scenario.models.network import Tink as Tink
 from harness.scenario.models.registry import OtherRegistry as OtherRegistry

@@ -115,6 +115,18 @@ class Iso(Model):
     """The placeholder that is written over; default: Tinkerbell's own of 1024 characters."""
 
 
+class Proxy(Model):
+    """A forward proxy: CONNECT and plain HTTP. Hook is told of it by ``kernel args``
+    (``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``), as anywhere."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 3128
+    """Where it listens, at the server's address."""
+    user: Annotated[str, Field(min_length=1, pattern=r"^[^:]*$")] | None = None
+    """Who may use it; left out: anybody."""
+    password: str = ""
+    """What that user has to say."""
+
+
 class Ntp(Model):
     """The time server."""
 

@@ -20,7 +20,7 @@ from harness.scenario.models.expect import Expect, Verdict
 from harness.scenario.models.forms import Duration, Model, form_of
 from harness.scenario.models.kernel_args import KernelArg, KernelValue
 from harness.scenario.models.machine import Machine
-from harness.scenario.models.network import Dhcp, Http, Iso, Network, Ntp, Tftp, Tink
+from harness.scenario.models.network import Dhcp, Http, Iso, Network, Ntp, Proxy, Tftp, Tink
 from harness.scenario.models.registry import OtherRegistry, Registry
 
 
@@ -75,6 +75,8 @@ class Scenario(Model):
     """Addresses."""
     ntp: Ntp = Ntp()
     """The time server."""
+    proxy: Proxy | None = None
+    """A forward proxy for what Hook fetches; left out: there is none."""
     profile: Literal["faithful", "fast"] = "faithful"
     """``faithful`` answers DHCP as smee does, and a tink-agent as Tinkerbell: without work after a
     minute; ``fast`` adds DHCP options that end firmware waits, and answers the agent at once."""

@@ -1,114 +1,107 @@
-"""A proxy and an address server on one port: each hears what it should."""
+"""The forward proxy, with curl for a client."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from harness.process import run
-from harness.services.dhcp import AddressService, DhcpService
-from harness.services.tests.namespace import LAB, MAC, MACHINE, SERVER, inside
+from harness.process import CommandFailed, run
+from harness.services.proxy import ProxyService, _Refused, read_head
 from harness.tasks import TaskKeeper
 from harness.tests.programs import needs
-from harness.timeline import Timeline
-from harness.wire import dhcp4
-from harness.wire.dhcp4 import Code, MessageType
-from harness.wire.netboot import NetbootConfig, Reservation, Reservations
-from harness.wire.proxy_dhcp import Mode
-from harness.wire.tests.test_netboot import request
+from harness.timeline import Timeline, named
 
-ADDRESSES = "192.168.77.2"
-KNOWN = Reservations(
-    [
-        Reservation(
-            mac=MAC, address="192.168.77.10", netmask="255.255.255.0", allow_pxe=True, lease_s=60
-        )
-    ]
-)
+pytestmark = needs("curl")
+BODY = b"here it is"
+Told = list[bytes]
 
 
-async def _both(
-    timeline: Timeline, *, server: str, address: str, interface: str | None, port: int
-) -> tuple[DhcpService, AddressService]:
+@asynccontextmanager
+async def origin(told: Told) -> AsyncIterator[int]:
+    """Serve one answer to anything; requests' heads are kept in ``told``."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told.append(await reader.readuntil(b"\r\n\r\n"))
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + BODY)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def proxy(
+    timeline: Timeline, credentials: tuple[str, str] | None = None
+) -> AsyncIterator[int]:
     tasks = TaskKeeper()
-    proxy = DhcpService(
+    service = ProxyService(
         timeline=timeline,
         tasks=tasks,
-        reservations=KNOWN,
-        config=NetbootConfig(server=server),
-        interface=interface,
-        port=port,
-        mode=Mode.PROXY,
+        zone={"registry.lab": "127.0.0.1"},
+        credentials=credentials,
+        bind="127.0.0.1",
+        port=0,
     )
-    await proxy.start()
-    addresses = AddressService(
-        timeline=timeline,
-        tasks=tasks,
-        reservations=KNOWN,
-        address=address,
-        interface=interface,
-        port=proxy.port,
-    )
-    await addresses.start()
-    return proxy, addresses
+    await service.start()
+    try:
+        yield service.port
+    finally:
+        await service.stop()
+        await service.stop()
+        await tasks.close()
 
 
-async def broadcasts() -> dict[str, Any]:
-    """Run both servers inside the namespace, and busybox's udhcpc as a guest and as firmware."""
-    await run(["ip", "addr", "add", f"{ADDRESSES}/24", "dev", LAB])
+async def curl(proxy_url: str, url: str, *options: str) -> bytes:
+    words = ("curl", "-sSf", "-m", "10", "--noproxy", "", "-x", proxy_url, *options, url)
+    return (await run(words)).stdout
+
+
+@pytest.mark.parametrize("tunnel", [(), ("--proxytunnel",)])
+@pytest.mark.parametrize("host", ["127.0.0.1", "registry.lab"])
+async def test_what_is_asked_for_comes(host: str, tunnel: tuple[str, ...]) -> None:
+    timeline, told = Timeline(None), list[bytes]()
+    async with origin(told) as port, proxy(timeline, ("u", "p=w@:")) as own:
+        url = f"http://{host}:{port}/v2/?a=b"
+        assert await curl(f"http://u:p%3Dw%40%3A@127.0.0.1:{own}", url, *tunnel) == BODY
+    [passed] = named(list(timeline), "proxy.request.passed")
+    assert passed["target"] == f"{host}:{port}"
+    assert passed["method"] == ("CONNECT" if tunnel else "GET")
+    assert passed["user"] == "u"
+    assert told[0].startswith(b"GET /v2/?a=b HTTP/1.1\r\n")
+    assert tunnel or b"proxy-" not in told[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("user", "target", "reason", "status"),
+    [
+        ("", "{origin}", "no credentials", "407"),
+        ("u:wrong@", "{origin}", "other credentials", "407"),
+        ("u:w@", "nobody.lab:80", "nobody.lab:80 is not known here", "502"),
+        ("u:w@", "127.0.0.1:1", "127.0.0.1:1: ", "502"),
+    ],
+)
+async def test_what_is_not_let_through(user: str, target: str, reason: str, status: str) -> None:
     timeline = Timeline(None)
-    services = await _both(timeline, server=SERVER, address=ADDRESSES, interface=LAB, port=67)
-    seen: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "script"
-        script.write_text('#!/bin/sh\n[ "$1" != bound ] || env\n', encoding="utf-8")
-        script.chmod(0o755)
-        udhcpc = ["busybox", "udhcpc", "-i", MACHINE, "-f", "-q", "-n", "-s", str(script)]
-        seen["guest"] = (await run(udhcpc)).stdout.decode()
-        seen["guest events"] = [[event.name, event.get("server")] for event in timeline]
-        pxe = ["-V", "PXEClient:Arch:00007:UNDI:003001", "-x", "0x5d:0007", "-x", "0x5e:010301"]
-        await run([*udhcpc, *pxe])
-    seen["firmware events"] = [
-        [event.name, event.get("server"), event.get("address"), event.get("file")]
-        for event in timeline.events[len(seen["guest events"]) :]
-    ]
-    for service in (*services, *services):
-        await service.stop()
-    return seen
+    async with origin([]) as port, proxy(timeline, ("u", "w")) as own:
+        url = f"http://{target.format(origin=f'127.0.0.1:{port}')}/"
+        with pytest.raises(CommandFailed, match=status):
+            await curl(f"http://{user}127.0.0.1:{own}", url)
+    [refused] = named(list(timeline), "proxy.request.refused")
+    assert refused["reason"].startswith(reason)
 
 
-@pytest.mark.service
-@needs("busybox")
-async def test_broadcasts_reach_both() -> None:
-    seen = await inside(f"{__name__}:broadcasts")
-    guest = dict(line.split("=", 1) for line in seen["guest"].splitlines() if "=" in line)
-    assert (guest["ip"], guest["serverid"]) == ("192.168.77.10", ADDRESSES)
-    assert "boot_file" not in guest
-    assert ["dhcp.ignored", None] in seen["guest events"]
-    assert ["dhcp.offer.sent", SERVER] not in seen["guest events"]
-    offers = sorted(each[1:] for each in seen["firmware events"] if each[0] == "dhcp.offer.sent")
-    assert offers == [[SERVER, None, "ipxe.efi"], [ADDRESSES, "192.168.77.10", None]]
-
-
-async def test_a_unicast_reaches_who_is_meant() -> None:
-    services = await _both(
-        Timeline(None), server="127.0.0.1", address="127.0.0.2", interface=None, port=0
-    )
-    asked = dhcp4.encode(request(kind=MessageType.REQUEST))
-    answered = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.bind(("127.0.0.1", 0))
-        loop = asyncio.get_running_loop()
-        for server in ("127.0.0.1", "127.0.0.2"):
-            await loop.sock_sendto(sock, asked, (server, services[0].port))
-            data, peer = await asyncio.wait_for(loop.sock_recvfrom(sock, 2048), 10)
-            answered.append((peer[0], dhcp4.decode(data).address(Code.SERVER_IDENTIFIER)))
-    for service in services:
-        await service.stop()
-    assert answered == [("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")]
+@pytest.mark.parametrize(
+    "head", [b"\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\xff \x00 HTTP/1.1\r\n"]
+)
+def test_what_is_no_request_to_a_proxy(head: bytes) -> None:
+    with pytest.raises(_Refused):
+        read_head(head)

@@ -130,6 +130,28 @@ _UNREACHED: Final = re.compile(
 )
 
 
+def _proxy_refuses(case: Case) -> Finding | None:
+    """F43: a proxy that does not let docker through."""
+    refused = case.in_phase("proxy.request.refused")
+    passed = case.in_phase("proxy.request.passed")
+    if not refused or (passed and passed[-1].seq > refused[-1].seq):
+        return None
+    last = refused[-1]
+    told = [f"{key}={value}" for key in _PROXY_KEYS if (value := argument(case, key))]
+    return Finding(
+        blame=Party.BOOT_SCRIPT,
+        because=(
+            f"the proxy does not let docker through to {last.get('target')},"
+            f" {times(len(refused))}: {last.get('reason')}"
+        ),
+        evidence=[*case.seen("guest.cmdline.seen")[-1:], *refused[-3:]],
+        hint=f"is the whole value there, with user and password? {' '.join(told)}".strip(),
+    )
+
+
+_PROXY_KEYS: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
 def _registry_unreached(case: Case) -> Finding | None:
     """F37, F39, F43, F48: what docker said about a registry that never heard of it."""
     if case.seen("registry.request.received", "registry.tls.failed"):
@@ -279,6 +301,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _registry_tls,
         dns.name_unresolved,
         _registry_answers,
+        _proxy_refuses,
         _registry_unreached,
         _registry_breaks_off,
         _layer_refused,

@@ -146,3 +146,16 @@ def test_f37_an_interface_that_is_not_there() -> None:
     verdict = judge(tape.events)
     assert (verdict.failed_in, verdict.blame) == ("worker-pull", "guest-network")
     assert verdict.because == "Hook was told interface=enp1s0, and asked for no address"
+
+
+def test_f43_a_proxy_that_wants_to_know_who_asks() -> None:
+    tape = docker_up()
+    tape.add(31, "machine", "guest.cmdline.seen", cmdline="x HTTP_PROXY=http://192.168.77.1:3128")
+    for number in (1, 2):
+        tape.add(44, "proxy", "proxy.request.refused", id=f"p{number}", mac=MAC, method="GET",
+                 target="192.168.77.1:5000", reason="no credentials")  # fmt: skip
+    said(tape, "Proxy Authentication Required")
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == ("worker-pull", "boot-script")
+    assert "docker through to 192.168.77.1:5000, twice: no credentials" in verdict.because
+    assert "HTTP_PROXY=http://192.168.77.1:3128" in (verdict.hint or "")
