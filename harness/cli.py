@@ -201,6 +201,41 @@ def _report(arguments: argparse.Namespace) -> int:
     return report_command(arguments.paths, output=arguments.output)
 
 
+def _configure_trend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="RUN",
+        help="look at these run folders (or folders of them), not at what this host remembers",
+    )  # fmt: skip
+    parser.add_argument("--scenario", metavar="NAME", help="only items with this in their name")
+    parser.add_argument("--accel", choices=("kvm", "tcg"), help="only runs under this one")
+    parser.add_argument("--start", metavar="HOW", help="only cold ones, or from this checkpoint")
+    parser.add_argument("--since", metavar="WHEN", help="only later ones: 2026-11-20, or 7d")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="draw them on a page")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result for programs")
+    parser.add_argument(
+        "--fail-on-regression", action="store_true", help="exit with 1 when a phase became slower"
+    )
+
+
+def _trend(arguments: argparse.Namespace) -> int:
+    from harness.trend.command import trend_command
+    from harness.trend.records import Wanted, parse_since
+
+    wanted = Wanted(
+        scenario=arguments.scenario,
+        accel=arguments.accel,
+        start=arguments.start,
+        since=parse_since(arguments.since) if arguments.since else None,
+    )
+    return trend_command(
+        arguments.paths,
+        wanted,
+        html_file=arguments.html,
+        json_file=arguments.json,
+        fail_on_regression=arguments.fail_on_regression,
+    )
+
+
 def _configure_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "parts",
@@ -350,6 +385,17 @@ VERBS: dict[str, Verb] = {
   hooklab bench servers                         against dnsmasq, nginx, docker-registry and Go""",
         configure=_configure_bench,
         run=_bench,
+    ),
+    "trend": Verb(
+        summary="show what each phase took over many runs, and where it became slower",
+        examples="""\
+  hooklab trend                                 every run that this host remembers
+  hooklab trend --scenario hello --since 7d --html trend.html
+                                                the last week of one scenario, drawn
+  hooklab trend runs/                           the run folders below runs/
+  hooklab trend --fail-on-regression            exit status 1 when a phase became slower""",
+        configure=_configure_trend,
+        run=_trend,
     ),
     "storm": Verb(
         summary="send simulated machines by the hundred through a whole netboot",
