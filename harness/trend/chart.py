@@ -20,7 +20,7 @@ _LEFT: Final = 36
 _RIGHT: Final = 8
 _TOP: Final = 8
 _FOOT: Final = 18
-_TICKS: Final = 3
+_TICKS: Final = 4
 _HELD_UP: Final = 0.1
 """The share of a run that a busy host must have taken for its point to be hollow."""
 
@@ -28,8 +28,12 @@ _HELD_UP: Final = 0.1
 class _Scale:
     """From runs and figures to the picture's coordinates."""
 
-    def __init__(self, values: Sequence[float]) -> None:
-        low, high = min(values), max(values)
+    def __init__(self, values: Sequence[float], parts: Sequence[Sequence[float]]) -> None:
+        low = min(values)
+        # A stray would press all others flat: it is drawn at the edge.
+        bands = [tenths(part) for part in parts]
+        top, bottom = max(b[1] for b in bands), min(b[0] for b in bands)
+        high = min(max(values), top + max(2.0 * (top - bottom), 0.1 * abs(top)))
         room = max(high - low, 0.15 * abs(high), 1e-6)
         # A scale that begins at 0 tells more, where the figures leave it any choice.
         low = 0.0 if low < 1.2 * room else low - 0.25 * room
@@ -39,14 +43,17 @@ class _Scale:
         self._count = len(values)
 
     def x(self, index: float) -> float:
+        """Return where run number ``index`` is; halves are between two."""
         room = WIDTH - _LEFT - _RIGHT
         return _LEFT + room * (index + 0.5) / max(self._count, 1)
 
     def y(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        """Return where a figure is, or the edge when it lies beyond."""
+        share = min(1.0, (value - self.low) / (self.high - self.low))
         return HEIGHT - _FOOT - share * (HEIGHT - _FOOT - _TOP)
 
     def ticks(self) -> Iterator[float]:
+        """Yield round figures from bottom to top."""
         value = self.low
         while value <= self.high + 1e-9:
             yield value
@@ -61,20 +68,21 @@ def _nice(step: float) -> float:
 
 def draw(series: Series) -> str:
     """Return an ``<svg>`` of a series; it must have figures."""
-    scale = _Scale(series.values)
+    shift = series.shift
+    levels = [series.values]
+    if shift:
+        levels = [series.values[: shift.index], series.values[shift.index :]]
+    scale = _Scale(series.values, levels)
     label = f"{series.words}: {len(series.points)} runs, median {figure(series.median)}"
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(label)} {escape(series.unit)}">'
     ]
     parts += _grid(scale, series.points)
-    shift = series.shift
     tone = "worse" if series.regressed else "better" if series.improved else "all"
-    if shift is None:
-        parts += _level(scale, series.values, 0, "all")
-    else:
-        parts += _level(scale, series.values[: shift.index], 0, "all")
-        parts += _level(scale, series.values[shift.index :], shift.index, tone)
+    parts += _level(scale, levels[0], 0, "all")
+    if shift:
+        parts += _level(scale, levels[1], shift.index, tone)
         x = scale.x(shift.index - 0.5)
         parts.append(
             f'<line class="step {tone}" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" '
@@ -121,8 +129,9 @@ def _dot(scale: _Scale, index: int, point: Point, unit: str, tone: str, radius: 
     words = [f"{figure(point.value)} {unit}", f"{point.at:%-d %b %Y %H:%M}", point.code, point.run]
     if held:
         words.append(f"a busy host held the run up for {point.stalled_s:.0f} s, which are left out")
-    note = escape(" · ".join(word for word in words if word))
-    return (
-        f'<circle class="dot {tone}{" held" if held else ""}" cx="{scale.x(index):.1f}" '
-        f'cy="{scale.y(point.value):.1f}" r="{radius}"><title>{note}</title></circle>'
-    )
+    title = f"<title>{escape(' · '.join(word for word in words if word))}</title>"
+    look = f'class="dot {tone}{" held" if held else ""}"'
+    x, y = scale.x(index), scale.y(point.value)
+    if point.value > scale.high:
+        return f'<path {look} d="M{x:.1f} {_TOP - 6}l4.5 7h-9z">{title}</path>'
+    return f'<circle {look} cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{title}</circle>'

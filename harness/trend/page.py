@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.phases import Phase
 from harness.trend.chart import draw
 from harness.trend.series import TOGETHER, Group, Series
-from harness.trend.table import figure, step_words, summary
+from harness.trend.table import figure, summary
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,12 +23,7 @@ def page(groups: Sequence[Group], *, source: str) -> str:
     """Return the page. ``source`` says where the runs come from."""
     from markupsafe import Markup
 
-    moved = [
-        _moved(group, one)
-        for group in groups
-        for one in group.shown
-        if one.regressed or one.improved
-    ]
+    moved = [_moved(group, one) for group in groups for one in _steps(group)]
     return (
         _templates()
         .get_template("trend.html.j2")
@@ -61,6 +56,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _steps(group: Group) -> list[Series]:
+    """Return the series with a step; all together only where no phase alone has one."""
+    found = [one for one in group.shown if one.shift is not None]
+    return [one for one in found if one.name != TOGETHER] or found
 
 
 def _anchor(group: Group) -> str:
@@ -100,15 +101,26 @@ def _shown(group: Group, place: int, markup: Any) -> dict[str, Any]:
                 "name": one.words,
                 "median": figure(one.shift.after if one.shift else one.median),
                 "unit": one.unit,
-                "spread": f"{figure(one.low)}–{figure(one.high)}",
+                "spread": f"was {figure(one.shift.before)} {one.unit}"
+                if one.shift
+                else f"{figure(one.low)}–{figure(one.high)}",
                 "tone": "worse" if one.regressed else "better" if one.improved else "",
-                "step": step_words(one),
+                "step": _step(one),
                 "number": _NUMBERS.get(one.name, 0),
                 "svg": markup(draw(one)),
             }
             for one in group.shown
         ],
     }
+
+
+def _step(one: Series) -> str:
+    """Return ``× 1.40 since 6 Nov``, nothing without a step."""
+    since = one.since()
+    if one.shift is None or since is None:
+        return ""
+    arrow = "▲" if one.shift.rose else "▼"
+    return f"{arrow} × {one.shift.ratio:.2f} since {since.at:%-d %b}"
 
 
 def _chip(outcome: str) -> str:
