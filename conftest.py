@@ -1,9 +1,13 @@
-"""What every test shares: deterministic hypothesis, and no product plugin testing itself."""
+"""What every test shares: deterministic hypothesis, Hook, and quiet for those who measure."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +19,32 @@ if TYPE_CHECKING:
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a test marked ``quiet`` while no other of xdist's workers runs any.
+
+    A second lock is a turnstile: whoever waits for quiet keeps the others from beginning.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    shared = Path(item.config.getoption("basetemp")).parent  # xdist gives each worker one below
+    kind = fcntl.LOCK_EX if item.get_closest_marker("quiet") else fcntl.LOCK_SH
+    with contextlib.ExitStack() as stack:
+        with _locked(shared / "turn.lock", fcntl.LOCK_EX):
+            stack.enter_context(_locked(shared / "quiet.lock", kind))
+        return (yield)
+
+
+@contextlib.contextmanager
+def _locked(file: Path, kind: int) -> Iterator[None]:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from harness.scenario.python import Declaration
     from harness.scenario.runner import RunResult
 
+_BOOT_TEST: Final = "boot"
+BOOT_MARKERS: Final = ("scenario", _BOOT_TEST)
+"""On items that boot a machine: a scenario, and a test that does so by itself."""
+_DURATIONS: Final = "hooklab_durations"
+_EXPECTED: Final = pytest.StashKey[dict[str, float]]()
+_YAML_ITEM: Final = re.compile(r"\.ya?ml::")
 _SCENARIO_KEY: Final = re.compile(rb"^scenario[ \t]*:", re.MULTILINE)
 
 
@@ -82,23 +88,31 @@ class _SessionIndex:
     """Writes one page about all boots of a session, and says where."""
 
     def __init__(self) -> None:
-        self._run_dirs: list[Path] = []
+        self._runs: list[tuple[str, Path]] = []
+        """The id of each item that booted, and its run folder, as they ended."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the run folder of a boot, from wherever it ran."""
         if report.when == "call":
+            if _BOOT_TEST in report.keywords and report.passed:
+                from harness.durations import record_duration
+
+                record_duration(report.nodeid, report.duration)
             found = [value for name, value in report.user_properties if name == "run_dir"]
-            self._run_dirs += [Path(str(value)) for value in found]
+            self._runs += [(report.nodeid, Path(str(value))) for value in found]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the index beside the run folders."""
-        if not self._run_dirs:
+        if not self._runs:
             return
         from harness.report.index import session_file, summary, write_index
 
+        if terminalreporter.config.pluginmanager.hasplugin("dsession"):  # xdist: as they were read
+            self._runs.sort(key=lambda run: (run[0].partition("::")[0].split("/"), run[0]))
+        run_dirs = [run_dir for _, run_dir in self._runs]
         try:
-            file = session_file(self._run_dirs[0].parent)
-            rows = write_index(self._run_dirs, file)
+            file = session_file(run_dirs[0].parent)
+            rows = write_index(run_dirs, file)
         except OSError as error:
             terminalreporter.write_line(f"hooklab: no index of this session: {error}")
             return
@@ -106,13 +120,61 @@ class _SessionIndex:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out nightly scenarios, unless they are asked for; pytest says how many."""
-    if config.getoption("--nightly") or any("::" in arg for arg in config.args):
-        return
-    left_out = [item for item in items if item.get_closest_marker("nightly")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Leave out nightly scenarios, unless they are asked for; pytest says how many.
+
+    In one of xdist's workers, put items into the order that ends soonest.
+    """
+    if not config.getoption("--nightly") and not any("::" in arg for arg in config.args):
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+    expected = getattr(config, "workerinput", {}).get(_DURATIONS)
+    if expected is not None:
+        items[:] = _soonest(items, expected)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each of xdist's workers what items are expected to take, the same to all."""
+    from harness.durations import expected_durations
+
+    if _EXPECTED not in node.config.stash:
+        node.config.stash[_EXPECTED] = expected_durations()
+    node.workerinput[_DURATIONS] = node.config.stash[_EXPECTED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """Let xdist hand out boots one by one: in batches, one worker would get the longest."""
+    session: Any = node.config.pluginmanager.getplugin("dsession")
+    scheduler: Any = getattr(session, "sched", None)
+    if getattr(scheduler, "maxschedchunk", 1) is None and any(
+        _YAML_ITEM.search(id_) for id_ in ids
+    ):
+        scheduler.maxschedchunk = 1
+
+
+def _soonest(items: list[pytest.Item], expected: Mapping[str, float]) -> list[pytest.Item]:
+    """Return what needs quiet, one boot, what boots nothing, all other boots, the longest first.
+
+    The first boot has Hook built on a new machine: the other workers have something to do
+    meanwhile.
+    """
+    from harness.durations import longest_first
+
+    quiet = [item for item in items if item.get_closest_marker("quiet")]
+    loud = [item for item in items if not item.get_closest_marker("quiet")]
+    boots = longest_first([item for item in loud if _boots(item)], expected, id_of=_known_as)
+    return [*quiet, *boots[:1], *(item for item in loud if not _boots(item)), *boots[1:]]
+
+
+def _boots(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in BOOT_MARKERS)
+
+
+def _known_as(item: pytest.Item) -> str:
+    return item.boot.id if isinstance(item, ScenarioTest) else item.nodeid
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -1,4 +1,7 @@
-"""``hooklab test``: pytest over every ring, with the scenarios, from the checkout's root."""
+"""``hooklab test``: pytest over every ring, with the scenarios, from the checkout's root.
+
+Whole folders are run by as many of xdist's workers as there are CPUs; single files as they are.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ from pathlib import Path
 
 from harness.errors import HostUnfit
 from harness.paths import source_root
+from harness.usage import LinuxUsage, whole_cpus
 
+_SERIAL = (
+    "--numprocesses", "-n", "--dist", "--pdb", "--trace", "--capture=no", "--co", "--collect-only",
+    "--fixtures", "--markers", "--help", "--version", "--sw", "--stepwise", "-pno:xdist",
+)  # fmt: skip
+_SERIAL_LETTERS = ("-s", "-h", "-V", "no:xdist")
 RINGS = ("harness", "fake_tink_server", "scenarios")
 """Folders that hold tests and scenarios, linters included."""
 
@@ -26,11 +35,24 @@ def test_command(rest: Sequence[str]) -> int:
             hint="clone the repository and run ./hooklab test there",
         )
     words = [_rooted(word) for word in rest]
-    if not any(_is_path(word) for word in words):
+    paths = [word for word in words if _is_path(word)]
+    if not paths:
         words += [ring for ring in RINGS if (root / ring).is_dir()]
+    workers = whole_cpus(LinuxUsage())
+    if workers > 1 and not any(map(_is_single, paths)) and not any(map(_is_by_hand, rest)):
+        words = ["-n", str(workers), *words]
     os.chdir(root)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])
+
+
+def _is_single(path: str) -> bool:
+    return "::" in path or Path(path).is_file()
+
+
+def _is_by_hand(word: str) -> bool:
+    """Whether ``word`` asks for what xdist can't do, or for xdist itself."""
+    return word.startswith(_SERIAL) or word in _SERIAL_LETTERS
 
 
 def _is_path(word: str) -> bool:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness.durations import expected_durations, record_duration
 from harness.scenario.tests.samples import HELLO, ROOT
 
 pytest_plugins = ["pytester"]
@@ -27,6 +28,8 @@ class Player:
         return IMAGES
 
     def run(self, item, runs):
+        with open("began", "a") as file:
+            print(item.id, file=file)
         word = item.title.split()[0]
         if word == "Unfit":
             raise HostUnfit("no /dev/net/tun", hint="sudo modprobe tun")
@@ -263,3 +266,90 @@ def test_nightly_ones_are_left_out_and_counted(tests: pytest.Pytester) -> None:
     left_out = tests.runpytest("scenarios")
     left_out.assert_outcomes(passed=2, deselected=1)
     tests.runpytest("scenarios", "--nightly").assert_outcomes(passed=3)
+
+
+def began(tests: pytest.Pytester) -> list[str]:
+    """Return the items and tests that were begun, in order."""
+    return (tests.path / "began").read_text().split()
+
+
+def test_a_worker_begins_with_the_longest_boot_and_leaves_the_rest_for_the_end(
+    tests: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOKLAB_CACHE", str(tests.path / "cache"))
+    for id_, seconds in (("other[uefi]", 20), ("hello[bios]", 10), ("hello[uefi]", 30)):
+        record_duration(id_, seconds)
+    scenario(tests, "other", "Good too")
+    tests.makepyfile(
+        """
+        import pytest
+        def note(name):
+            with open("began", "a") as file:
+                print(name, file=file)
+        def test_small():
+            note("small")
+        @pytest.mark.boot
+        def test_boots():
+            note("boots")
+        @pytest.mark.quiet
+        def test_measures():
+            note("measures")
+        """
+    )
+    xdist = ("-p", "xdist.plugin", "-n", "1")
+    tests.runpytest("--runs", "runs", *xdist, ".").assert_outcomes(passed=6)
+    assert began(tests) == [
+        "measures", "boots", "small", "hello[uefi]", "other[uefi]", "hello[bios]"
+    ]  # fmt: skip
+    known = expected_durations()
+    assert [id_ for id_ in known if id_.endswith("::test_boots")]
+    assert not [id_ for id_ in known if id_.endswith("::test_small")]
+
+
+def test_without_workers_the_order_is_that_of_the_files(tests: pytest.Pytester) -> None:
+    tests.runpytest("scenarios", "--runs", "runs").assert_outcomes(passed=2)
+    assert began(tests) == ["hello[bios]", "hello[uefi]"]
+
+
+def test_an_index_lists_boots_as_they_were_read(tests: pytest.Pytester) -> None:
+    scenario(tests, "a", "Good too")
+    tests.runpytest("scenarios", "--runs", "runs", "-p", "xdist.plugin", "-n", "2")
+    page = (tests.path / "runs" / "session-0001.html").read_text()
+    places = [page.index(f"{name}/report.html") for name in ("a-uefi", "hello-bios", "hello-uefi")]
+    assert places == sorted(places)
+
+
+def test_who_measures_is_alone(tests: pytest.Pytester) -> None:
+    tests.makeconftest((ROOT / "conftest.py").read_text())
+    tests.makepyfile(
+        """
+        import os, pytest, time
+        from pathlib import Path
+
+        @pytest.fixture(autouse=True)
+        def others(request):
+            folder = Path("running")
+            folder.mkdir(exist_ok=True)
+            mine = folder / str(os.getpid())
+            mine.touch()
+            until = time.monotonic() + 0.1
+            seen = set()
+            while time.monotonic() < until:
+                seen |= {path.name for path in folder.iterdir()}
+            yield seen - {mine.name}
+            mine.unlink()
+
+        @pytest.mark.parametrize("number", range(12))
+        def test_loud(number, others):
+            if others:
+                Path("together").touch()
+
+        @pytest.mark.quiet
+        @pytest.mark.parametrize("number", range(4))
+        def test_measures(number, others):
+            assert not others
+        """
+    )
+    xdist = ("-p", "xdist.plugin", "-n", "2")
+    tests.runpytest("test_who_measures_is_alone.py", *xdist).assert_outcomes(passed=16)
+    assert (tests.path / "together").exists()
