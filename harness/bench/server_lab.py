@@ -13,7 +13,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -48,14 +48,14 @@ _EXCHANGES: Final = 1000
 _LARGE: Final = 500 << 20
 _MEDIUM: Final = 16 << 20
 _CALLS: Final = 1000
-_ROUNDS: Final = {"dhcp": 1, "tftp": 3, "http": 2, "registry": 2, "grpc": 3}
+_ROUNDS: Final = {"dhcp": 1, "tftp": 3, "window": 3, "http": 2, "registry": 2, "grpc": 3}
 """How often each is measured for one repetition: more often what is over sooner."""
 _PEER_WITHIN_S: Final = 10.0
 
 
-Meter = Callable[[], float]
-"""Returns the CPU seconds that a server has used so far."""
-Sample = tuple[float, float]
+Meter = Callable[[], float | None]
+"""Returns the CPU seconds that a server has used so far; None when nobody can tell."""
+Sample = tuple[float, float | None]
 """Seconds that the client waited, and CPU seconds that the server took meanwhile."""
 
 
@@ -92,7 +92,8 @@ class Bench:
 
     def _make_files(self) -> Layer:
         self._files.mkdir()
-        for name, size in (("large", _LARGE), ("medium", _MEDIUM)):
+        large = _LARGE if self._wants("http") or self._wants("registry") else 1 << 20
+        for name, size in (("large", large), ("medium", _MEDIUM)):
             with (self._files / name).open("wb") as stream:
                 for _ in range(0, size, 1 << 20):
                     stream.write(os.urandom(1 << 20))
@@ -105,6 +106,9 @@ class Bench:
             self._folder / "layout", [Image(ref="big:v1", config=ImageConfig(), layers=[layer])]
         )
         return layer
+
+    def _wants(self, key: str) -> bool:
+        return not self._only or key in self._only
 
     async def run(self) -> dict[str, list[Sample]]:
         """Measure all of them, by turns: whatever else the host does strikes all alike."""
@@ -128,11 +132,15 @@ class Bench:
         async with server as cpu_seconds:
             before_s = cpu_seconds()
             wall_s = float(await _ask(client, json.dumps(order)))
-            return wall_s, cpu_seconds() - before_s
+            after_s = cpu_seconds()
+        if before_s is None or after_s is None:
+            return wall_s, None
+        return wall_s, after_s - before_s
 
     def _matches(self) -> list[Match]:
         blob = f"http://{SERVER}:5000/v2/big/blobs/{self._layer.digest}"
         tftp = ["--tftp-blksize", "1468", f"tftp://{SERVER}/medium"]
+        edk2 = {"file": "medium", "options": {"blksize": "1468", "windowsize": "4"}}
         http = f"http://{SERVER}:7080{HOOK_PREFIX}/large"
         matches = [
             Match(
@@ -143,6 +151,15 @@ class Bench:
             Match(
                 key="tftp",
                 order={"do": "curl", "words": tftp, "size": _MEDIUM},
+                sides={
+                    "ours": self._ours(self._tftp()),
+                    "theirs": self._dnsmasq(),
+                    "hpa": self._tftpd(),
+                },
+            ),
+            Match(
+                key="window",
+                order={"do": "tftp", **edk2, "size": _MEDIUM},
                 sides={"ours": self._ours(self._tftp()), "theirs": self._dnsmasq()},
             ),
             Match(
@@ -165,7 +182,7 @@ class Bench:
                 },
             ),
         ]
-        return [match for match in matches if not self._only or match.key in self._only]
+        return [match for match in matches if self._wants(match.key)]
 
     # -- ours
 
@@ -226,15 +243,18 @@ class Bench:
     # -- theirs
 
     @asynccontextmanager
-    async def _peer(self, name: str, words: Sequence[str], port: int) -> AsyncIterator[Meter]:
+    async def _peer(
+        self, name: str, words: Sequence[str], port: int, *, tcp: bool = True, forks: bool = False
+    ) -> AsyncIterator[Meter]:
+        """Run a peer while the block lasts; what ``forks`` leaves no CPU time behind."""
         log = self._folder / f"{name}.log"
         with log.open("ab") as stream:
             process = await asyncio.create_subprocess_exec(
                 *self._peers[name], *words, stdout=stream, stderr=stream
             )
         try:
-            await _until_listening(process, port, log)
-            yield partial(tree_seconds, process.pid)
+            await _until_listening(process, _tcp_answers if tcp else _udp_is_bound, port, log)
+            yield _nobody_knows if forks else partial(tree_seconds, process.pid)
         finally:
             process.terminate()
             await process.wait()
@@ -252,6 +272,10 @@ class Bench:
             "--enable-tftp", f"--tftp-root={self._files}", "--quiet-tftp",
         ]  # fmt: skip
         return self._peer("dnsmasq", words, 53)
+
+    def _tftpd(self) -> AbstractAsyncContextManager[Meter]:
+        words = ["--foreground", "--secure", "--user", "root", "--address", f"{SERVER}:69"]
+        return self._peer("tftpd-hpa", [*words, str(self._files)], 69, tcp=False, forks=True)
 
     def _nginx(self) -> AbstractAsyncContextManager[Meter]:
         prefix = self._folder / "nginx"
@@ -339,24 +363,39 @@ async def _ask(client: Process, line: str) -> str:
     return answer.decode().strip()
 
 
-async def _until_listening(process: Process, port: int, log: Path) -> None:
-    """Wait until ``process`` accepts TCP on ``port``; ends early with its last words."""
+async def _until_listening(
+    process: Process, is_open: Callable[[int], Awaitable[bool]], port: int, log: Path
+) -> None:
+    """Wait until ``process`` has ``port``; ends early with its last words."""
     loop = asyncio.get_running_loop()
     end = loop.time() + _PEER_WITHIN_S
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(SERVER, port)
-        except OSError as error:
-            if process.returncode is not None or loop.time() > end:
-                raise SetupFailed(
-                    f"a peer does not listen on {port}", hint=f"its last words are in {log}"
-                ) from error
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.02):
-                    await process.wait()
-        else:
-            writer.close()
-            return
+    while not await is_open(port):
+        if process.returncode is not None or loop.time() > end:
+            raise SetupFailed(
+                f"a peer does not listen on {port}", hint=f"its last words are in {log}"
+            )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await process.wait()
+
+
+async def _tcp_answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(SERVER, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def _udp_is_bound(port: int) -> bool:
+    words = await asyncio.to_thread(Path("/proc/net/udp").read_text, encoding="ascii")
+    lines = words.splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
+
+
+def _nobody_knows() -> None:
+    """Be the meter of a server whose children are gone with their figures."""
 
 
 def main() -> None:

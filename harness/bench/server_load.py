@@ -1,6 +1,7 @@
 """The client of ``harness.bench.servers``: does what it is told, and says how long it took.
 
-Reads one JSON object a line (``{"do": "dhcp" | "curl" | "grpc", …}``), answers each with seconds.
+Reads one JSON object a line (``{"do": "dhcp" | "curl" | "tftp" | "grpc", …}``), and answers each
+with seconds.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 from harness.net.netlink import Netlink
 from harness.process import run
 from harness.storm.plan import CLIENT, MACHINES_END, PREFIX_LENGTH, SERVER, mac_of
-from harness.wire import dhcp4
+from harness.wire import dhcp4, tftp
 from harness.wire.dhcp4 import Code, Message, MessageType, Option
+
+_LARGEST: Final = 1 << 16
 
 
 class Exchanges(asyncio.DatagramProtocol):
@@ -99,6 +102,36 @@ async def _curl(words: Sequence[str], size: int) -> float:
     return float(seconds)
 
 
+def _tftp(file: str, options: Mapping[str, str], size: int) -> float:
+    """Fetch as a client that asks for windows, which curl can't; raises ``RuntimeError``."""
+    asked = tftp.Request(opcode=tftp.Opcode.RRQ, file=file, mode="octet", options=options)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        began_s = time.monotonic()
+        sock.sendto(tftp.encode(asked), (SERVER, tftp.SERVER_PORT))
+        answer, server = sock.recvfrom(_LARGEST)
+        sock.connect(server)
+        granted = tftp.decode(answer)
+        if not isinstance(granted, tftp.Oack):
+            raise RuntimeError(f"the server answered {granted}")
+        blksize = int(granted.options["blksize"])
+        window = int(granted.options.get("windowsize", 1))
+        receive, buffer = sock.recv_into, bytearray(_LARGEST)
+        block, got, length = 0, 0, blksize
+        sock.send(tftp.ack_packet(0))
+        while length == blksize:
+            length = receive(buffer) - 4
+            block += 1
+            if buffer[2] << 8 | buffer[3] != block & 0xFFFF:
+                raise RuntimeError(f"not block {block} but {bytes(buffer[:4]).hex()}")
+            got += length
+            if block % window == 0 or length < blksize:
+                sock.send(tftp.ack_packet(block & 0xFFFF))
+        if got != size:
+            raise RuntimeError(f"{got} of {size} octets came")
+        return time.monotonic() - began_s
+
+
 async def _grpc(port: int, count: int, window: int) -> float:
     import grpc.aio
 
@@ -128,6 +161,8 @@ async def _do(order: dict[str, Any]) -> float:
     what = order.pop("do")
     if what == "dhcp":
         return await _dhcp(**order)
+    if what == "tftp":
+        return _tftp(**order)
     return await (_curl(**order) if what == "curl" else _grpc(**order))
 
 

@@ -1,4 +1,4 @@
-"""The lab's servers against programs that do nothing else: dnsmasq, nginx, docker-registry, Go.
+"""The lab's servers against programs that do nothing else: dnsmasq, tftpd-hpa, nginx and others.
 
 The peers are Debian's, unpacked in the cache and never installed. Server and client are in
 network namespaces of their own with a cable between them; all servers of a row meet the same
@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from harness.bench.table import Row, ratio
 from harness.hook.debian import DebianArchive
@@ -23,23 +23,35 @@ from harness.process import run
 from harness.progress import PlainProgress
 from harness.seal import own_namespaces
 
-_PACKAGES: Final = ("dnsmasq-base", "docker-registry", "nginx")
+_PACKAGES: Final = ("dnsmasq-base", "docker-registry", "nginx", "tftpd-hpa")
 _PROGRAMS: Final = {
     "dnsmasq": ("dnsmasq-base", "/usr/sbin/dnsmasq"),
     "nginx": ("nginx", "/usr/sbin/nginx"),
+    "tftpd-hpa": ("tftpd-hpa", "/usr/sbin/in.tftpd"),
     "docker-registry": ("docker-registry", "/usr/bin/docker-registry"),
 }
 _SMALL_GOAL: Final = 2.0
 _BULK_GOAL: Final = 1.0
 FLOOR: Final = "a grpc.aio server that does nothing"
-ROWS: Final = (
-    ("dhcp", "1,000 DHCP exchanges", "dnsmasq", _SMALL_GOAL),
-    ("tftp", "TFTP, 16 MiB, blksize 1468", "dnsmasq", _BULK_GOAL),
-    ("http", "HTTP, a file of 500 MiB", "nginx", _BULK_GOAL),
-    ("registry", "registry, a layer of 500 MiB", "docker-registry", _BULK_GOAL),
-    ("grpc", "1,000 gRPC calls, 20 at a time", "a minimal Go server", None),
+ROWS: Final[Sequence[tuple[str, str, Mapping[str, str], float | None]]] = (
+    ("dhcp", "1,000 DHCP exchanges", {"theirs": "dnsmasq"}, _SMALL_GOAL),
+    (
+        "tftp",
+        "TFTP, 16 MiB, blksize 1468",
+        {"theirs": "dnsmasq", "hpa": "tftpd-hpa"},
+        _BULK_GOAL,
+    ),
+    (
+        "window",
+        "TFTP, 16 MiB, as edk2 asks (1468, windowsize 4)",
+        {"theirs": "dnsmasq, which grants no window"},
+        _BULK_GOAL,
+    ),
+    ("http", "HTTP, a file of 500 MiB", {"theirs": "nginx"}, _BULK_GOAL),
+    ("registry", "registry, a layer of 500 MiB", {"theirs": "docker-registry"}, _BULK_GOAL),
+    ("grpc", "1,000 gRPC calls, 20 at a time", {"theirs": "a minimal Go server"}, None),
 )
-"""Key, what is done, by whom it is compared, and the largest ratio that is good enough."""
+"""Key, what is done, who else does it, and the largest ratio to ``theirs`` that is good enough."""
 
 
 async def measure_servers(
@@ -67,21 +79,23 @@ async def measure_servers(
     with progress.step("servers: ours and theirs by turns"):
         argv = [*own_namespaces(), sys.executable, "-m", "harness.bench.server_lab"]
         done = await run(argv, stdin=wanted.encode() + b"\n")
-    found: Mapping[str, Sequence[Sequence[float]]] = json.loads(done.stdout.splitlines()[-1])
+    found: Mapping[str, Sequence[Sequence[Any]]] = json.loads(done.stdout.splitlines()[-1])
 
     def row(key: str, what: str) -> Row:
         wall, cpu = zip(*found[key], strict=True)
-        return Row(what=what, samples=wall, cpu=cpu, by_best=True)
+        known = () if None in cpu else cpu
+        return Row(what=what, samples=wall, cpu=known, by_best=True)
 
     rows = []
-    for key, what, peer, goal in ROWS:
+    for key, what, others, goal in ROWS:
         if f"{key} ours" not in found:
             continue
-        ours, theirs = (
-            row(f"{key} ours", f"{what}: the lab"),
-            row(f"{key} theirs", f"{what}: {peer}"),
-        )
-        rows += [ours, theirs, ratio(f"  the lab / {peer}", ours, theirs, goal=goal)]
+        ours = row(f"{key} ours", f"{what}: the lab")
+        rows.append(ours)
+        for side, peer in others.items():
+            theirs = row(f"{key} {side}", f"{what}: {peer}")
+            held_to = goal if side == "theirs" else None
+            rows += [theirs, ratio(f"  the lab / {peer}", ours, theirs, goal=held_to)]
         if f"{key} floor" in found:
             floor = row(f"{key} floor", f"{what}: {FLOOR}")
             rows += [floor, ratio(f"  {FLOOR} / {peer}", floor, theirs)]

@@ -1,4 +1,4 @@
-"""Our DHCP client meets our server and dnsmasq, a thousand times each."""
+"""Our clients meet our servers and their peers."""
 
 from __future__ import annotations
 
@@ -22,3 +22,18 @@ async def test_dnsmasq_gives_our_client_addresses(tmp_path: Path) -> None:
         "  the lab / dnsmasq",
     ]
     assert all(min(row.samples) > 0 for row in rows)
+
+
+@pytest.mark.timeout(300, func_only=True)
+async def test_all_of_tftp_comes_from_each_server(tmp_path: Path) -> None:
+    """Also from those that grant no window; the client says so when an octet is missing."""
+    rows = await measure_servers(
+        times=1, scratch=tmp_path, progress=PlainProgress(), only=["tftp", "window"]
+    )
+    who = [row.what.rpartition(": ")[2] for row in rows if row.unit == "s"]
+    assert who == [
+        "the lab", "dnsmasq", "tftpd-hpa", "the lab", "dnsmasq, which grants no window"
+    ]  # fmt: skip
+    assert all(min(row.samples) > 0 for row in rows)
+    [hpa] = [row for row in rows if row.what.endswith(": tftpd-hpa")]
+    assert hpa.cpu == ()  # its children's time is gone with them
