@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from harness import __version__
@@ -247,6 +248,43 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
 
 
+def _configure_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="?", choices=("show", "clear"), default="show")
+    parser.add_argument(
+        "names", nargs="*", metavar="KIND|KEY", help="clear these only: kinds, starts of keys"
+    )
+    parser.add_argument(
+        "--older-than", type=_duration, metavar="TIME", help="clear what was not used for so long"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="read all checkpoints; remove damaged ones"
+    )
+    _configure_json(parser)
+
+
+def _duration(text: str) -> timedelta:
+    from harness.values import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    from harness.cached import cache_command
+
+    clears = arguments.what == "clear"
+    if not clears and (arguments.names or arguments.older_than is not None):
+        raise ScenarioError("only clear takes names and an age", hint="hooklab cache clear …")
+    return cache_command(
+        clear=arguments.names if clears else None,
+        older_than=arguments.older_than,
+        verify=arguments.verify,
+        json_file=arguments.json,
+    )
+
+
 def _configure_storm(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--machines", type=int, default=1000, metavar="N", help="how many (default: 1000)"
@@ -396,6 +434,16 @@ VERBS: dict[str, Verb] = {
   hooklab trend --fail-on-regression            exit status 1 when a phase became slower""",
         configure=_configure_trend,
         run=_trend,
+    ),
+    "cache": Verb(
+        summary="show what was downloaded, built and saved, and make room",
+        examples="""\
+  hooklab cache                                 by kind, and what each checkpoint is of
+  hooklab cache clear checkpoints               a kind; or the start of a checkpoint's key
+  hooklab cache clear --older-than 7d           all but records, when not used for a week
+  hooklab cache --verify                        read every checkpoint, remove damaged ones""",
+        configure=_configure_cache,
+        run=_cache,
     ),
     "storm": Verb(
         summary="send simulated machines by the hundred through a whole netboot",

@@ -33,12 +33,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import LabError
+from harness.errors import HostUnfit, LabError
 from harness.hook.store import digest_of, digest_of_file, write_json
 from harness.locks import exclusive, try_lock
+from harness.values import parse_size
 
 FORMAT: Final = 1
 """Another number in a manifest is another hooklab's: removed and built again."""
+LIMIT_VARIABLE: Final = "HOOKLAB_CHECKPOINTS_MAX"
+_DEFAULT_LIMIT: Final = 12 << 30
+"""Some fifty checkpoints: enough for one of each kind that a large suite has."""
 MANIFEST: Final = "manifest.json"
 STAMP: Final = "stamp.json"
 _DRAFTS: Final = ".drafts"
@@ -126,6 +130,24 @@ class Draft:
             shutil.rmtree(self.folder, ignore_errors=True)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def checkpoint_store(cache: Path) -> CheckpointStore:
+    """Return the store in ``cache``, which may take what ``HOOKLAB_CHECKPOINTS_MAX`` says.
+
+    By itself that is 12 GiB, but no more than a fifth of what is free and already taken. Raises
+    ``HostUnfit`` for a size that is none.
+    """
+    folder = cache / "checkpoints"
+    if text := os.environ.get(LIMIT_VARIABLE):
+        try:
+            limit_bytes = 0 if text.strip() == "0" else parse_size(text)
+        except ValueError as error:
+            raise HostUnfit(f"{LIMIT_VARIABLE}: {error}", hint="0 keeps none") from error
+        return CheckpointStore(folder, limit_bytes=limit_bytes)
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free + _size_of(folder)
+    return CheckpointStore(folder, limit_bytes=min(_DEFAULT_LIMIT, free // 5))
 
 
 class CheckpointStore:
