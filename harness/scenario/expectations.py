@@ -11,6 +11,9 @@ from harness.facts import action_reports, nearest, pulls, state_of, workflow_sta
 from harness.faults.fault import Fault
 from harness.scenario.item import ExpectationItem, Item, VerdictItem
 from harness.timeline import Event
+from harness.values import parse_duration
+from harness.verdict.host import net_durations
+from harness.verdict.phases import track
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +263,27 @@ def _console(value: str, events: Sequence[Event], _item: Item) -> _Answer:
     )
 
 
+def _phases_within(value: dict[str, str], events: Sequence[Event], _item: Item) -> _Answer:
+    tracker = track(events)
+    calibrated = next((e for e in events if e.name == "host.calibrated"), None)
+    factor = float(calibrated.get("factor", 1.0)) if calibrated else 1.0
+    took = {name: s / factor for name, s in net_durations(events, tracker).items()}
+    ended = {one.phase.value for one in tracker.spans if one.end_s is not None}
+    found: list[str] = []
+    met = True
+    for name, limit in value.items():
+        if name in took:
+            met = met and took[name] <= parse_duration(limit).total_seconds()
+            found.append(f"{name} took {took[name]:.1f} s")
+        elif name not in ended:
+            met = False
+            found.append(f"{name} did not end")
+        else:
+            found.append(f"{name} was before the checkpoint")
+    limits = ", ".join(f"{name} at most {limit}" for name, limit in value.items())
+    return _Answer(met=met, expected=limits, found=", ".join(found), about=("guest.", "http."))
+
+
 _CHECKS: Final[dict[str, _Check]] = {
     "worker pulled": _worker_pulled,
     "actions": _actions,
@@ -267,6 +291,7 @@ _CHECKS: Final[dict[str, _Check]] = {
     "event": _event,
     "no event": _no_event,
     "console": _console,
+    "phases within": _phases_within,
 }
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 
 from harness.documents import Mistake, suggest
 from harness.phases import Party, Phase
-from harness.scenario.models.forms import Model, form_of
+from harness.scenario.models.forms import Duration, Model, form_of
 
 ActionState = Literal["SUCCESS", "FAILED", "TIMEOUT"]
 EXPECTATIONS: Final = (
@@ -28,6 +28,7 @@ EXPECTATIONS: Final = (
     "event",
     "no event",
     "console",
+    "phases within",
 )
 """The keys an entry of ``expect`` may have, as a person reads them."""
 
@@ -109,6 +110,9 @@ class Expect(Model):
     """Events that must not be on the timeline."""
     console: str | None = None
     """A line some console printed, as a glob."""
+    phases_within: dict[Phase, Duration] | None = Field(default=None, alias="phases within")
+    """What phases may take at most, such as ``{hook-boot: 40 s}``. In seconds of a quiet reference
+    host; what a busy host holds them up does not count."""
 
     @model_validator(mode="before")
     @classmethod

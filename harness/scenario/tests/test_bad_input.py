@@ -77,8 +77,8 @@ EDITS = {
         "mine.yaml:6:1: unknown key 'templates' in the document\n"
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
         "stack, template, hardware, workflow, registry, registries, tink, dhcp, generation, tftp, "
-        "http, iso, network, ntp, profile, kernel args, images, faults, seed, absent images, "
-        "segment, deadline, nightly, expect, verdict, twin",
+        "http, iso, network, ntp, proxy, profile, kernel args, images, faults, seed, "
+        "absent images, segment, deadline, nightly, expect, verdict, twin",
     ),
     "duplicate key": (
         "  firmware: uefi\n",
@@ -281,7 +281,7 @@ EDITS = {
         "expect:\n  - worker pulls: once\ntemplate:",
         "mine.yaml:7:5: expect[0]: unknown key 'worker pulls'\n"
         "    did you mean 'worker pulled'? known here: worker pulled, actions, disk NAME, "
-        "workflow, event, no event, console",
+        "workflow, event, no event, console, phases within",
     ),
     "two expectations in one": (
         "template:",

@@ -10,6 +10,7 @@ import pytest
 from harness.scenario.expectations import Outcome, check_expectations, check_verdict
 from harness.scenario.item import ExpectationItem, VerdictItem
 from harness.scenario.tests.samples import DIGEST, MAC, Tape, good_boot, hello, report
+from harness.tests.test_busy_host import busy
 
 
 def check(key: str, value: Any, tape: Tape) -> Outcome:
@@ -41,6 +42,21 @@ def test_an_empty_timeline_meets_none_of_hello() -> None:
         (False, "it never began"),
         (False, "the disk was not looked at"),
     ]
+
+
+def test_phases_within_a_time() -> None:
+    tape = good_boot()
+    outcome = check("phases within", {"hook-boot": "20 s", "ipxe": "9 s"}, tape)
+    assert (outcome.met, outcome.found) == (True, "hook-boot took 19.7 s, ipxe took 7.8 s")
+    outcome = check("phases within", {"hook-boot": "15 s"}, tape)
+    assert (outcome.met, outcome.expected) == (False, "hook-boot at most 15 s")
+    # What a busy host held it up does not count, and a slower host has so much more.
+    assert check("phases within", {"hook-boot": "15 s"}, busy(tape, 20, 30, lost=0.5)).met
+    slow = Tape([tape.add(0.02, "host", "host.calibrated", factor=2.0), *tape.events])
+    assert check("phases within", {"hook-boot": "10 s"}, slow).met
+    cut = good_boot().until("guest.kernel.started")
+    outcome = check("phases within", {"hook-boot": "30 s"}, cut)
+    assert (outcome.met, outcome.found) == (False, "hook-boot did not end")
 
 
 def pull(tape: Tape, method: str, *, mac: str = MAC, reference: str = "v0.12.2") -> None:
