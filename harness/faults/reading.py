@@ -153,7 +153,8 @@ class FaultReader:
         if one.choices and read not in one.choices:
             self._wrong(path, f"{read!r} is not known", suggest(read, one.choices))
         if not one.holds(read):
-            self._wrong(path, f"{one.name}: expected {one.range}, found {value!r}")
+            name = "" if path[-1] == one.name else f"{one.name}: "
+            self._wrong(path, f"{name}expected {one.range}, found {value!r}")
         if one.form == "fields":
             return self._fields(place, read, path)
         if one.form == "names":
