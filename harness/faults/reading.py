@@ -315,8 +315,29 @@ class FaultReader:
                 message = f"{name!r} is not known at a {where} of {place.name}"
                 self._wrong(("when", name), message, f"it is at: {', '.join(at)}", key=True)
                 return candidates[0]
-            candidates = left
+            candidates = self._by_value(place, takes, known[name], facts[name], left)
         return candidates[0]
+
+    def _by_value(
+        self, place: Place, takes: Takes, fact: Fact, wanted: list[Any], candidates: list[str]
+    ) -> list[str]:
+        """Return those of ``candidates`` where the fact can have the values it is to have."""
+        path = ("when", fact.name)
+        able = {fact.only_at.get(value): value for value in wanted}
+        if None in able or not able:
+            return candidates
+        if len(able) > 1:
+            told = ", ".join(f"{value} a {at}" for at, value in able.items())
+            self._wrong(path, f"{fact.name}: {told}: no moment is both", "make it two faults")
+            return candidates
+        [(at, value)] = able.items()
+        if at in candidates:
+            return [at]
+        others = [one for one in fact.values if fact.only_at.get(one) in (None, *candidates)]
+        where = " or ".join(candidates)
+        message = f"{fact.name} {value} comes in a {at}, and {takes.name!r} is done to a {where}"
+        self._wrong(path, message, f"{where}: {', '.join(others)}")
+        return candidates
 
     def _once(self, place: Place, occasion: str, timing: Mapping[str, Any]) -> bool:
         """Return whether the fault's occasion comes once; refuse to count it then."""

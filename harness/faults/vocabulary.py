@@ -47,6 +47,8 @@ class Fact:
     """There are too many ``values`` to list them."""
     occasions: tuple[str, ...] = ()
     """Where it is known; empty: at every occasion of the place."""
+    only_at: Mapping[str, str] = field(default_factory=dict)
+    """Value → the one occasion where the fact can have it: only a client sends a DISCOVER."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

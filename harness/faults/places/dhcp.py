@@ -72,6 +72,10 @@ PLACE: Final = Place(
             name="message",
             meaning="its type; DISCOVER and REQUEST are requests, OFFER and ACK replies",
             values=_MESSAGES,
+            only_at={
+                **dict.fromkeys(("DISCOVER", "REQUEST", "DECLINE", "RELEASE", "INFORM"), "request"),
+                **dict.fromkeys(("OFFER", "ACK", "NAK"), "reply"),
+            },
         ),
         Fact(name="stage", meaning="how far the client is", values=STAGES),
         Fact(name="to", meaning="the same", values=STAGES, occasions=("reply",)),

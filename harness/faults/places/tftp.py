@@ -18,7 +18,9 @@ PLACE: Final = Place(
         Occasion(name="request", meaning="a client sends: RRQ, ACK, ERROR"),
     ),
     facts=(
-        Fact(name="opcode", meaning="which packet", values=tuple(code.name for code in Opcode)),
+        Fact(name="opcode", meaning="which packet", values=tuple(code.name for code in Opcode),
+             only_at={"RRQ": "request", "WRQ": "request", "ACK": "request",
+                      "DATA": "reply", "OACK": "reply"}),
         Fact(name="file", meaning="the file of the transfer, as it was asked for"),
         Fact(name="block", meaning="number of a DATA or ACK, from 1; it does not wrap",
              kind="number"),

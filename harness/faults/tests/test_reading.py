@@ -45,6 +45,23 @@ def test_the_occasion_follows_from_the_facts_or_is_said(tmp_path: Path) -> None:
     assert fault.parameters == {"seconds": 0.25}
 
 
+@pytest.mark.parametrize(
+    ("text", "occasion"),
+    [
+        ("{at: dhcp, when: {message: discover}, do: drop}", "request"),
+        ("{at: dhcp, when: {message: [NAK, OFFER]}, do: drop}", "reply"),
+        ("{at: dhcp, when: {message: [DISCOVER, REQUEST], stage: ipxe}, do: drop}", "request"),
+        ("{at: tftp, when: {opcode: RRQ}, do: {remove: tsize}}", "request"),
+        ("{at: tftp, when: {opcode: ERROR}, do: drop}", "reply"),
+        ("{at: tftp, when: {opcode: '*A*'}, do: drop}", "reply"),
+    ],
+)
+def test_the_occasion_follows_from_what_only_one_side_sends(
+    text: str, occasion: str, tmp_path: Path
+) -> None:
+    assert read(text, tmp_path).occasion == occasion
+
+
 def test_parameters_short_and_long(tmp_path: Path) -> None:
     assert read("{at: dhcp, do: {truncate: 1 KiB}}", tmp_path).parameters == {"octets": 1024}
     long = read("{at: dhcp, do: {delay: {seconds: 1 s, jitter: 2 s}}}", tmp_path)
@@ -67,6 +84,24 @@ def test_parameters_short_and_long(tmp_path: Path) -> None:
         ("{at: dns, do: {duplicate: 100000000}}", 31, "from 1 to 1000, found 100000000", None),
         ("{at: wire, do: {trickle: 0}}", 30, "octets_per_s: expected 1 or more, found 0", None),
         ("{at: ntp, do: {source: 70000}}", 28, "port: expected from 0 to 65535", None),
+        (
+            "{at: tftp, when: {opcode: RRQ}, do: {status: 2}}",
+            31,
+            "opcode RRQ comes in a request, and 'status' is done to a reply",
+            "DATA, ERROR, OACK",
+        ),
+        (
+            "{at: dhcp, when: {message: [DISCOVER, ACK]}, do: drop}",
+            32,
+            "DISCOVER a request, ACK a reply: no moment is both",
+            "make it two faults",
+        ),
+        (
+            "{at: dhcp, when: {message: ACK, from: guest}, do: drop}",
+            37,
+            "'from' is not known at a reply",
+            "request",
+        ),
         ("{at: dhcp, when: {message: OFER}, do: drop}", 32, "'OFER' is not known", "'OFFER'"),
         ("{at: dhcp, when: {until: 20}, do: drop}", 30, "expected a duration", None),
         ("{at: dhcp, when: {probability: 2}, do: drop}", 36, "up to 1, found 2", None),

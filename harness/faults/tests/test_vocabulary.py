@@ -33,6 +33,13 @@ def test_every_example_is_a_fault_of_its_place_and_deed(
     assert isinstance(make_deed(fault.deed, fault.parameters), DEEDS[deed])
 
 
+@pytest.mark.parametrize("place", places().values(), ids=lambda place: place.name)
+def test_what_a_fact_can_be_at_one_occasion_only_is_known(place: Place) -> None:
+    for fact in place.facts:
+        assert set(fact.only_at) <= set(fact.values)
+        assert set(fact.only_at.values()) <= {one.name for one in place.occasions}
+
+
 @pytest.mark.parametrize(("place", "deed", "example"), EXAMPLES)
 def test_every_example_fits_the_schema(place: Place, deed: str, example: str) -> None:
     del place, deed
