@@ -47,6 +47,14 @@ def _locked(file: Path, kind: int) -> Iterator[None]:
         os.close(descriptor)
 
 
+@pytest.fixture(autouse=True)
+def _a_history_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep what tests boot from what this host remembers; a scenario's boot is no such test."""
+    monkeypatch.setenv("HOOKLAB_HISTORY", str(tmp_path_factory.getbasetemp() / "history"))
+
+
 @pytest.fixture(scope="session")
 def embedded_hook() -> HookFiles:
     """Return the embedded Hook, built now when it was not: minutes on a new machine, else none."""

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from harness.paths import cache_root
+from harness.paths import history_root
 
 MOST_BYTES: Final = 8 << 20
 """Above this the older half of a file is dropped: some ten thousand runs are kept."""
@@ -58,7 +58,7 @@ def read(kind: str, *, folder: Path | None = None) -> Iterator[dict[str, Any]]:
 
 def file_of(kind: str, folder: Path | None = None) -> Path:
     """Return the file of a kind's records."""
-    return (folder or cache_root() / "history") / f"{kind}.jsonl"
+    return (folder or history_root()) / f"{kind}.jsonl"
 
 
 @contextlib.contextmanager

@@ -27,6 +27,13 @@ def cache_root() -> Path:
     return Path(base).expanduser() / "hooklab"
 
 
+def history_root() -> Path:
+    """Return the folder of what this host remembers of runs; ``HOOKLAB_HISTORY`` overrides it."""
+    if override := os.environ.get("HOOKLAB_HISTORY"):
+        return Path(override).expanduser().absolute()
+    return cache_root() / "history"
+
+
 def runs_root() -> Path:
     """Return the folder that run folders are made in; ``HOOKLAB_RUNS`` overrides ``./runs``."""
     return Path(os.environ.get("HOOKLAB_RUNS") or "runs").expanduser().absolute()

@@ -25,8 +25,8 @@ from harness.trend.tests.samples import BEGAN, history
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a cache of its own."""
-    monkeypatch.setenv("HOOKLAB_CACHE", str(tmp_path / "cache"))
+    """Return a history of its own."""
+    monkeypatch.setenv("HOOKLAB_HISTORY", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache"
 
