@@ -34,16 +34,21 @@ def test_command(rest: Sequence[str]) -> int:
             "hooklab test runs the tests of a checkout, and this is an installed package",
             hint="clone the repository and run ./hooklab test there",
         )
-    words = [_rooted(word) for word in rest]
-    paths = [word for word in words if _is_path(word)]
-    if not paths:
-        words += [ring for ring in RINGS if (root / ring).is_dir()]
-    workers = whole_cpus(LinuxUsage())
-    if workers > 1 and not any(map(_is_single, paths)) and not any(map(_is_by_hand, rest)):
-        words = ["-n", str(workers), *words]
+    words = pytest_words(rest, cpus=whole_cpus(LinuxUsage()))
     os.chdir(root)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])
+
+
+def pytest_words(rest: Sequence[str], *, cpus: int) -> list[str]:
+    """Return what pytest is given: ``rest`` with whole paths, and what was left to us."""
+    words = [_rooted(word) for word in rest]
+    paths = [word for word in words if _is_path(word)]
+    if not paths:
+        words += [str(source_root() / ring) for ring in RINGS if (source_root() / ring).is_dir()]
+    if cpus > 1 and not any(map(_is_single, paths)) and not any(map(_is_by_hand, rest)):
+        return ["-n", str(cpus), *words]
+    return words
 
 
 def _is_single(path: str) -> bool:

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from harness.dev.test import RINGS, pytest_words
 from harness.paths import source_root
 
 
@@ -44,3 +47,25 @@ def test_without_a_path_every_ring_is_taken(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "harness/dev/tests/test_pin.py" in done.stdout
     assert "fake_tink_server/tests/test_engine.py" in done.stdout
+
+
+def test_whole_folders_use_every_cpu() -> None:
+    root = source_root()
+    rings = [str(root / ring) for ring in RINGS]
+    assert pytest_words([], cpus=2) == ["-n", "2", *rings]
+    assert pytest_words(["-k", "dhcp", "--nightly"], cpus=4)[:2] == ["-n", "4"]
+    assert pytest_words(["scenarios"], cpus=2) == ["-n", "2", str(root / "scenarios")]
+    assert pytest_words([], cpus=1) == rings
+
+
+@pytest.mark.parametrize(
+    "by_hand", ["-n4", "-n=0", "--numprocesses=1", "-s", "--pdb", "--co", "--collect-only"]
+)
+def test_what_is_asked_for_by_hand_is_left_alone(by_hand: str) -> None:
+    assert pytest_words([by_hand], cpus=2)[0] == by_hand
+
+
+def test_a_single_file_or_item_needs_no_workers() -> None:
+    hello = str(source_root() / "scenarios" / "hello.yaml")
+    assert pytest_words(["scenarios/hello.yaml"], cpus=2) == [hello]
+    assert pytest_words(["scenarios/hello.yaml::hello[bios]"], cpus=2) == [f"{hello}::hello[bios]"]
