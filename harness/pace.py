@@ -23,7 +23,7 @@ from harness.load import Load, LoadMeter
 
 MOST_STRETCH: Final = 4.0
 """How many times its length a wait may take, beside what the host's own speed makes of it."""
-_FRESH_S: Final = 0.25
+_FRESH_S: Final = 0.1
 _LATE_S: Final = 2.0
 """A look that comes so late was held up: the lab looks twice a second."""
 
@@ -79,7 +79,7 @@ class Pace:
         self._stall = Stall()
 
     def now(self) -> float:
-        """Return the seconds since this was made; never goes back, and lags by ¼ s at most."""
+        """Return the seconds since this was made; never goes back, and lags by 0.1 s at most."""
         at = self._clock()
         duration = at - self._looked
         if duration < _FRESH_S:

@@ -13,7 +13,8 @@ def test_the_machine_s_time_is_taken_out() -> None:
     events = [
         Event(seq=1, t=0.1, source="run", name="run.started"),
         Event(seq=2, t=0.4, source="machine", name="machine.powered_on"),
-        Event(seq=3, t=3.6, source="run", name="run.finished"),
+        Event(seq=3, t=3.4, source="lab", name="dossier.begun"),
+        Event(seq=4, t=3.6, source="run", name="run.finished"),
     ]
     command = CommandRun(
         status=1, began_s=0.0, wall_s=4.1, sealed_peak_bytes=0, outer_peak_bytes=0, output=""
