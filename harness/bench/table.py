@@ -15,9 +15,10 @@ class Row:
     what: str
     samples: tuple[float, ...]
     unit: str = "s"
-    """``s``, ``MB`` or ``×`` (a ratio)."""
+    """``s``, ``MB``, ``/s``, ``/min`` or ``×`` (a ratio)."""
     goal: float | None = None
-    """The largest figure that is good enough."""
+    """The largest figure that is good enough; the smallest where ``more_is_better``."""
+    more_is_better: bool = False
     how: str = ""
     """How it was taken, when the name does not say it."""
     cpu: tuple[float, ...] = ()
@@ -33,7 +34,12 @@ class Row:
     @property
     def figure(self) -> float:
         """What the row comes to: its median, or its best."""
-        return min(self.samples) if self.by_best else self.median
+        return self.best if self.by_best else self.median
+
+    @property
+    def best(self) -> float:
+        """The best of the samples."""
+        return max(self.samples) if self.more_is_better else min(self.samples)
 
     @property
     def cpu_figure(self) -> float | None:
@@ -45,15 +51,19 @@ class Row:
     @property
     def is_met(self) -> bool | None:
         """Whether the goal is met; None without one."""
-        return None if self.goal is None else self.figure <= self.goal
+        if self.goal is None:
+            return None
+        return self.figure >= self.goal if self.more_is_better else self.figure <= self.goal
 
     def to_data(self) -> dict[str, Any]:
         """Return the row as JSON has it."""
         return {
             "what": self.what,
             "unit": self.unit,
+            "figure": round(self.figure, 3),
             "median": round(self.median, 3),
-            "best": round(min(self.samples), 3),
+            "best": round(self.best, 3),
+            "better": "more" if self.more_is_better else "less",
             "samples": [round(sample, 3) for sample in self.samples],
             "cpu": [round(sample, 3) for sample in self.cpu],
             "goal": self.goal,
@@ -62,8 +72,16 @@ class Row:
         }
 
 
-def ratio(what: str, above: Row, below: Row, *, goal: float | None = None, how: str = "") -> Row:
-    """Return the quotient of two rows' figures as a row.
+def ratio(
+    what: str,
+    above: Row,
+    below: Row,
+    *,
+    goal: float | None = None,
+    how: str = "",
+    more_is_better: bool | None = None,
+) -> Row:
+    """Return the quotient of two rows' figures as a row; more is better where it is of ``above``.
 
     Only the figures are divided: samples of the two were not taken in pairs.
     """
@@ -74,6 +92,7 @@ def ratio(what: str, above: Row, below: Row, *, goal: float | None = None, how: 
         unit="×",
         goal=goal,
         how=how,
+        more_is_better=above.more_is_better if more_is_better is None else more_is_better,
         cpu=(cpu_above / cpu_below,) if cpu_above is not None and cpu_below else (),
     )
 
@@ -82,17 +101,26 @@ def render(title: str, rows: Sequence[Row]) -> str:
     """Return ``rows`` as aligned plain text: figure, CPU, spread, goal, and how it was taken."""
     lines = [title]
     width = max((len(row.what) for row in rows), default=0)
+    unit_width = max((len(row.unit) for row in rows), default=0)
     with_cpu = any(row.cpu for row in rows)
     for row in rows:
         spread = ""
         if len(row.samples) > 1:
-            spread = f"{min(row.samples):.2f}–{max(row.samples):.2f}, n={len(row.samples)}"
+            digits = _digits(max(row.samples))
+            least, most = min(row.samples), max(row.samples)
+            spread = f"{least:.{digits}f}–{most:.{digits}f}, n={len(row.samples)}"
         goal = ""
         if row.goal is not None:
-            goal = f"goal ≤ {row.goal:g}: {'met' if row.is_met else 'NOT MET'}"
-        number = f"{row.figure:8.2f} {row.unit:2}"
+            sign = "≥" if row.more_is_better else "≤"
+            goal = f"goal {sign} {row.goal:g}: {'met' if row.is_met else 'NOT MET'}"
+        number = f"{row.figure:8.{_digits(row.figure)}f} {row.unit:{unit_width}}"
         if with_cpu:
             cpu = "" if row.cpu_figure is None else f"CPU {row.cpu_figure:6.3f} {row.unit}"
             number += f"  {cpu:14}"
         lines.append(f"  {row.what:{width}}  {number}  {spread:20}  {goal:20}  {row.how}".rstrip())
     return "\n".join(lines)
+
+
+def _digits(figure: float) -> int:
+    """Return how many digits after the point are worth reading."""
+    return 0 if abs(figure) >= 1000 else 2
