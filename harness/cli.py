@@ -242,7 +242,7 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="boot, build, lab, registry, servers; all when none is named",
+        help="boot, build, frames, lab, registry, report, servers, suite, timeline; all by default",
     )
     parser.add_argument("-n", dest="times", type=int, default=3, help="repetitions (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
@@ -420,7 +420,10 @@ VERBS: dict[str, Verb] = {
   hooklab bench boot -n 5                       cold hello by phase, and the same boot by hand
   hooklab bench build                           an unchanged build, and one changed component
   hooklab bench lab registry                    start and stop of a lab; pulls over loopback
-  hooklab bench servers                         against dnsmasq, nginx, docker-registry and Go""",
+  hooklab bench servers                         against dnsmasq, nginx, docker-registry and others
+  hooklab bench frames                          through the wire, the plain bridge, a capture
+  hooklab bench timeline report                 what events and a page of 200,000 frames cost
+  hooklab trend                                 what was measured before, on this host""",
         configure=_configure_bench,
         run=_bench,
     ),

@@ -8,19 +8,23 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from harness.bench.boots import measure_boots
 from harness.bench.builds import measure_builds
+from harness.bench.costs import measure_report, measure_timeline
+from harness.bench.frames import measure_frames
 from harness.bench.labs import measure_labs
 from harness.bench.pulls import measure_pulls
 from harness.bench.servers import measure_servers
 from harness.bench.table import Row, ratio, render
 from harness.errors import LabError, ScenarioError
+from harness.history import append
 from harness.paths import cache_root
 from harness.progress import PlainProgress
+from harness.report.remembered import code_version
 
 Measure = Callable[..., Awaitable[list[Row]]]
 
@@ -44,6 +48,9 @@ PARTS: Final[dict[str, tuple[str, Measure]]] = {
     "build": ("Building", measure_builds),
     "registry": ("The registry", _measure_registry),
     "servers": ("The servers, against others of their kind", measure_servers),
+    "frames": ("Frames through the segment", measure_frames),
+    "timeline": ("The timeline", measure_timeline),
+    "report": ("The report of a run of a minute", measure_report),
     "lab": ("The lab itself", measure_labs),
     "boot": ("A cold boot to a finished workflow", measure_boots),
 }
@@ -61,12 +68,22 @@ def bench_command(parts: Sequence[str], *, times: int, json_file: Path | None) -
     if times < 1:
         raise ScenarioError(f"-n takes a number from 1 on, found {times}")
     rows = asyncio.run(_measure(parts or list(PARTS), times))
+    remember(rows)
     if json_file:
         data = {part: [row.to_data() for row in found] for part, found in rows.items()}
         json_file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     missed = [row.what for found in rows.values() for row in found if row.is_met is False]
     print(f"goals missed: {'; '.join(missed)}" if missed else "every goal is met")
     return 1 if missed else 0
+
+
+def remember(rows: Mapping[str, Sequence[Row]]) -> None:
+    """Add what was measured to this host's history, which ``hooklab trend`` shows."""
+    code = code_version()
+    for part, found in rows.items():
+        for row in found:
+            data = {"part": part, "code": code, **row.to_data(), "what": row.what.strip()}
+            append("bench", data)
 
 
 async def _measure(parts: Sequence[str], times: int) -> dict[str, list[Row]]:
