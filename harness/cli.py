@@ -414,7 +414,7 @@ VERBS: dict[str, Verb] = {
         run=_report,
     ),
     "bench": Verb(
-        summary="measure boots, builds and the lab itself on this host",
+        summary="measure boots, builds and the lab itself; hooklab trend shows it over time",
         examples="""\
   hooklab bench                                 everything; takes a while
   hooklab bench boot -n 5                       cold hello by phase, and the same boot by hand
@@ -422,8 +422,7 @@ VERBS: dict[str, Verb] = {
   hooklab bench lab registry                    start and stop of a lab; pulls over loopback
   hooklab bench servers                         against dnsmasq, nginx, docker-registry and others
   hooklab bench frames                          through the wire, the plain bridge, a capture
-  hooklab bench timeline report                 what events and a page of 200,000 frames cost
-  hooklab trend                                 what was measured before, on this host""",
+  hooklab bench timeline report                 what events and a page of 200,000 frames cost""",
         configure=_configure_bench,
         run=_bench,
     ),
