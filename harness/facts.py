@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from harness.timeline import Event
 
@@ -124,6 +125,9 @@ def before_pause(events: Sequence[Event]) -> list[Event]:
     return [*kept, end]
 
 
+_MINOR: Final = ("console.line.seen", "host.stalled")
+
+
 def nearest(
     events: Sequence[Event], prefixes: tuple[str, ...], *, anchor: int | None = None, most: int = 10
 ) -> list[Event]:
@@ -137,7 +141,7 @@ def nearest(
     centre = anchor or (about[-1].seq if about else events[-1].seq if events else 0)
 
     def rank(event: Event) -> tuple[int, int]:
-        minor = event.name.endswith(".progressed") or event.name == "console.line.seen"
+        minor = event.name.endswith(".progressed") or event.name in _MINOR
         family = 0 if event.name.startswith(prefixes) and not minor else 2 if minor else 1
         return family, abs(event.seq - centre)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from harness.report.record import read_run
 from harness.report.tests.folders import failed_boot, make_run
 from harness.report.text import Style, final_block, pace_notes
 from harness.scenario.command import exit_status
-from harness.scenario.item import Item
+from harness.scenario.item import Item, VerdictItem
 from harness.scenario.runner import Outcome, RunResult, conclude
 from harness.scenario.tests.samples import Tape, good_boot, hello
 from harness.timeline import Event
@@ -101,6 +102,16 @@ def test_a_failure_that_the_host_has_no_part_in_stays_one(
     result = conclusion(busy(failed_boot(), start, end, lost=lost), tmp_path)
     assert result.outcome is Outcome.FAILED
     assert result.verdict.blame is judge(failed_boot().events).blame
+
+
+def test_a_boot_that_should_have_failed_is_no_hosts_doing(tmp_path: Path) -> None:
+    """A fault that never fired, say: slowness makes nothing succeed."""
+    expected = VerdictItem(failed_in="ipxe", blame=None, because=None, at="mine.yaml:3:1")
+    item = replace(hello(), expected_verdict=expected)
+    result = conclusion(busy(good_boot(), 5, 65, lost=0.9), tmp_path, item)
+    assert result.outcome is Outcome.FAILED
+    assert result.differences == ("expected to fail in ipxe, but it passed",)
+    assert read_run(tmp_path).outcome == "failed"
 
 
 def test_a_wait_that_was_stretched_as_far_as_it_goes(tmp_path: Path) -> None:

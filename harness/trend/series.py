@@ -144,6 +144,11 @@ class Group:
     series: dict[str, Series] = field(default_factory=dict)
 
     @property
+    def timed(self) -> int:
+        """How many ended as their scenario says, and can be compared."""
+        return max((len(one.points) for one in self.series.values()), default=0)
+
+    @property
     def shown(self) -> list[Series]:
         """The series with figures, in the order of a boot."""
         order = [phase.value for phase in Phase]

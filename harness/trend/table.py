@@ -6,17 +6,34 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.report.text import Style
-from harness.trend.series import Group, Series
+from harness.trend.series import TOGETHER, Group, Series
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _COURSE: Final = 24
 """How many of the latest figures are drawn."""
+_FEWEST: Final = 3
 
 
 def render(groups: Sequence[Group], style: Style) -> str:
-    """Return all groups as text."""
-    width = max((len(one.words) for group in groups for one in group.shown), default=0)
-    return "\n\n".join(_group(group, width, style) for group in groups)
+    """Return all groups as text; what was timed once or twice shows no trend and gets a line."""
+    shown = [group for group in groups if group.kind.bench or group.timed >= _FEWEST]
+    width = max((len(one.words) for group in shown for one in group.shown), default=0)
+    parts = [_group(group, width, style) for group in shown]
+    few = [_few(group) for group in groups if group not in shown]
+    if few:
+        head = style.bold("too few runs for a trend") if shown else style.bold("too few runs yet")
+        parts.append("\n".join([head, *few]))
+    return "\n\n".join(parts)
+
+
+def _few(group: Group) -> str:
+    together = group.series.get(TOGETHER)
+    took = f"{figure(together.median)} s" if together and together.points else "not timed"
+    return f"  {group.kind.item:<44}  {took:>9}   {group.kind.how}   {_outcomes(group)}"
+
+
+def _outcomes(group: Group) -> str:
+    return ", ".join(f"{count} {name}" for name, count in group.outcomes.items())
 
 
 def summary(groups: Sequence[Group]) -> str:
@@ -40,13 +57,10 @@ def _count(count: int, word: str) -> str:
 
 
 def _group(group: Group, width: int, style: Style) -> str:
-    told = ", ".join(f"{count} {name}" for name, count in group.outcomes.items())
-    head = f"{style.bold(group.kind.item)}   {group.kind.how}   {group.runs} runs"
-    lines = [f"{head}{f': {told}' if told else ''}"]
-    lines += [_series(one, width, style) for one in group.shown]
-    if not group.shown:
-        lines.append(f"  {style.dim('no run ended as its scenario says')}")
-    return "\n".join(lines)
+    what = f"{group.kind.how}   {_count(group.runs, 'run')}: {_outcomes(group)}"
+    head = style.bold(group.kind.item)
+    lines = [head if group.kind.bench else f"{head}   {what}"]
+    return "\n".join([*lines, *(_series(one, width, style) for one in group.shown)])
 
 
 def _series(one: Series, width: int, style: Style) -> str:

@@ -152,10 +152,13 @@ def overruns(events: Sequence[Event], tracker: PhaseTracker) -> list[Overrun]:
 def blame_host(events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict) -> Verdict | None:
     """Return the verdict on a run that is not as it should be, when that is the host's doing.
 
-    None when the host let the lab work: what went wrong is what was tested.
+    None when the host let the lab work: what went wrong is what was tested. None also for a boot
+    that went all the way, and should not have or not like that: slowness makes nothing succeed.
     """
     if named(events, "host.too_slow"):
         return verdict if verdict.blame is Party.HOST else None
+    if verdict.failed_in is None:
+        return None
     start, end = _where_it_failed(events, tracker, verdict)
     stalls = [event for event in named(events, "host.stalled") if event.t > start]
     starved = [
@@ -167,14 +170,12 @@ def blame_host(events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict)
     busy = how_busy(events)
     if not starved or busy is None:
         return None
-    failed_in = verdict.failed_in or verdict.reached
     return replace(
         verdict,
-        failed_in=failed_in,
         blame=Party.HOST,
         because=(
-            f"the host withheld the CPU in {failed_in.words}: {busy.words}; what waits by the"
-            f" machine's own clock may have given up (seen: {verdict.because})"
+            f"the host withheld the CPU in {verdict.failed_in.words}: {busy.words}; what waits by"
+            f" the machine's own clock may have given up (seen: {verdict.because})"
         ),
         evidence=tuple(event.seq for event in stalls[-_MOST_EVIDENCE:]),
         hint="run it again on a host that is less busy, or fewer labs at once",
@@ -184,11 +185,11 @@ def blame_host(events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict)
 def _where_it_failed(
     events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict
 ) -> tuple[float, float]:
-    """Return when the phase that failed began and ended; all of a run that came to its end."""
+    """Return when the phase that failed began and ended; of a run without phases all of it."""
     began = tracker.power_on_s or 0.0
     last = events[-1].t if events else 0.0
     decided = next((event.t for event in named(events, "run.decided", "dossier.begun")), last)
     here = tracker.span
-    if verdict.failed_in is None or here is None or here.phase is not verdict.failed_in:
+    if here is None or here.phase is not verdict.failed_in:
         return began, decided
     return began + here.start_s, decided
