@@ -146,7 +146,7 @@ def _know_host(item: Item) -> tuple[HostPace, dict[str, Any]]:
     found = calibrate(cache_root())
     factor = found.factor(item.accel)
     budgets = budgets_of(
-        history.read("run"),
+        history.read("run", holding=item.id),
         item=item.id,
         accel=item.accel,
         profile=item.profile,
