@@ -474,7 +474,7 @@ start here:
   hooklab VERB --help                           what a verb takes, with examples
 
 exit status: 0 all well, 1 a scenario or test failed, 2 bad scenario or usage,
-             3 the host is unfit (see: hooklab doctor), 130 interrupted""",
+             3 the host is unfit or too slow (see: hooklab doctor), 130 interrupted""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
