@@ -99,6 +99,11 @@ class Front:
         self._tasks.failure.add_done_callback(self._died)
         self._tasks.spawn(self._accept(sock, self._tasks), name="tink: accept")
 
+    @property
+    def listener(self) -> socket.socket | None:
+        """The listening socket; None while it does not listen."""
+        return self._sock
+
     async def stop(self) -> None:
         """Close every connection. Idempotent."""
         tasks, self._tasks = self._tasks, None

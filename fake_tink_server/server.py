@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,11 @@ class TinkServer:
             self._decide = self._misbehaviour.decide
         self._alarm: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
+
+    @property
+    def listener(self) -> socket.socket | None:
+        """The listening socket; None while it does not listen."""
+        return self._front.listener if self._front else None
 
     @property
     def engine(self) -> Engine:

@@ -12,6 +12,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from fake_tink_server.workflow import Workflow
@@ -53,6 +54,8 @@ class Brief:
     """How fast this host is; None when nobody has looked."""
     budgets: Mapping[str, Any] = field(default_factory=dict)
     """What each phase usually takes here, as ``run.budgeted`` carries it."""
+    checkpoints: Path | None = None
+    """Where checkpoints are kept; None: none is used or made."""
 
 
 def brief_of(item: Item, *, origin_s: float, hold: Hold = "never") -> Brief:

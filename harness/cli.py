@@ -19,6 +19,7 @@ from pathlib import Path
 from harness import __version__
 from harness.errors import BuildFailed, HostUnfit, LabError, ScenarioError
 from harness.output import escape_unknown_characters
+from harness.paths import STARTS
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -59,6 +60,12 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="at most N at once, as far as this host has room; auto: as many as fit (default: 1)",
     )
+    parser.add_argument(
+        "--start",
+        choices=STARTS,
+        help="where runs begin, whatever their scenarios say: cold at power-on, auto at the "
+        "latest point that there is a checkpoint of",
+    )
     _configure_choice(parser)
 
 
@@ -94,6 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
         only=arguments.only,
         changes=arguments.changes,
         jobs=arguments.jobs,
+        start=arguments.start,
     )
 
 
@@ -474,7 +482,7 @@ start here:
   hooklab VERB --help                           what a verb takes, with examples
 
 exit status: 0 all well, 1 a scenario or test failed, 2 bad scenario or usage,
-             3 the host is unfit or too slow (see: hooklab doctor), 130 interrupted""",
+             3 the host is unfit (see: hooklab doctor), 130 interrupted""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

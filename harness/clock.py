@@ -9,20 +9,33 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Clock:
     """Seconds since a run began, on CLOCK_MONOTONIC.
 
     CLOCK_MONOTONIC is the same in every process of a host, so that a sealed child which is given
-    ``origin_s`` continues its parent's time line.
+    ``origin_s`` continues its parent's time line. While a lab is saved its clock is held, and in a
+    lab that is resumed it goes on from there: no time passes in between, as in the machine.
     """
 
     origin_s: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    held_s: float | None = None
+    """What the clock shows while it is held."""
 
     def now(self) -> float:
         """Return seconds since the run began; never goes back."""
-        return time.monotonic() - self.origin_s
+        return time.monotonic() - self.origin_s if self.held_s is None else self.held_s
+
+    def hold(self, at_s: float | None = None, *, started_at: datetime | None = None) -> None:
+        """Stand still until ``go_on``; ``at_s`` and ``started_at`` make it a saved lab's."""
+        self.held_s = self.now() if at_s is None else at_s
+        self.started_at = started_at or self.started_at
+
+    def go_on(self) -> None:
+        """Go on from where it was held."""
+        if self.held_s is not None:
+            self.origin_s, self.held_s = time.monotonic() - self.held_s, None
 
     def wall(self, t: float) -> datetime:
         """Return the wall-clock time of ``t`` seconds on this clock."""

@@ -62,6 +62,17 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "lab.started": _kind("Segment and services are up", "duration_s"),
     "lab.stopped": _kind("Everything of the lab is gone", "duration_s"),
     "lab.failed": _kind("The lab can't go on", "error kind"),
+    # -- checkpoints
+    "checkpoint.awaited": _kind("Another run builds the checkpoint that this one needs", "point"),
+    "checkpoint.saved": _kind(
+        "The lab was saved at a point, and goes on",
+        "point key duration_s memory_bytes bytes files",
+    ),
+    "checkpoint.refused": _kind("No checkpoint was made, or used", "point key reason"),
+    "lab.resumed": _kind(
+        "The lab was resumed from a checkpoint: what comes before happened in another run",
+        "point key saved_s duration_s built_by saved_at bytes wall",
+    ),
     "segment.created": _kind("Bridge and ports exist", "bridge kind address"),
     "service.started": _kind("A stand-in listens", "service address port transport"),
     "service.stopped": _kind("A stand-in was stopped", "service"),

@@ -111,6 +111,26 @@ def is_initramfs(path: str) -> bool:
     return name.startswith("init") or "initr" in name
 
 
+def began_at(events: Iterable[Event]) -> str:
+    """Return the time of day (ISO 8601) at which the run's clock was 0; empty when nobody says.
+
+    In a run that was resumed it is the calendar of the lab that was saved: it goes on.
+    """
+    told = [event for event in events if event.name in ("run.started", "lab.resumed")]
+    return str(told[-1].get("wall") or "") if told else ""
+
+
+def resumed_words(events: Iterable[Event]) -> str | None:
+    """Return where a run was resumed, and what that saved; None for one from power-on."""
+    for event in events:
+        if event.name == "lab.resumed":
+            return (
+                f"resumed at {event.get('point')} in {event.get('duration_s'):.1f} s,"
+                f" which saved {event.get('saved_s'):.0f} s"
+            )
+    return None
+
+
 def before_pause(events: Sequence[Event]) -> list[Event]:
     """Return the events of a run up to where its lab was only kept alive, and how it ended then.
 

@@ -14,14 +14,18 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from socket import if_nametoindex, socket
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
+from fake_tink_server.server import TinkServer
 from harness.brief import Brief
+from harness.checkpoint.points import Point, ports
 from harness.clock import Clock, Deadline
 from harness.errors import DeadlineExpired, ExpectationFailed, LabError
 from harness.facts import workflow_state
 from harness.faults.plan import FaultPlan
+from harness.lab_checkpoints import Builds, CheckpointRefused, FirstSyn, Parts, Resumption, Saver
 from harness.lab_dossier import DossierTaker
 from harness.lab_faults import Hands
 from harness.lab_pace import PaceTeller
@@ -35,6 +39,7 @@ from harness.machine.firmware import Firmware, find_uefi, make_variables
 from harness.machine.machine import Machine
 from harness.machine.media import MediumRefused, read_medium
 from harness.machine.qemu import MachineSpec
+from harness.net import netlink
 from harness.net.capture import Capture
 from harness.net.segment import Port, Segment, SegmentKind, choose
 from harness.pace import MOST_STRETCH, Pace
@@ -42,7 +47,9 @@ from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import IsoItem, Item, NicItem
 from harness.seal import PRIVATE_DIR
-from harness.services import Service
+from harness.services import Numbers, Service
+from harness.services.http import HttpService
+from harness.services.registry import RegistryService
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
 from harness.verdict import Watch
@@ -69,8 +76,22 @@ class Lab:
     segment: Segment
     _ports: list[Port]
 
-    def __init__(self, brief: Brief, *, run_dir: Path, timeline: Timeline) -> None:
+    def __init__(
+        self,
+        brief: Brief,
+        *,
+        run_dir: Path,
+        timeline: Timeline,
+        resumption: Resumption | None = None,
+        builds: Builds | None = None,
+    ) -> None:
+        """Make what ``brief`` says; ``builds`` are the checkpoints to build on the way.
+
+        With a ``resumption`` the machine has a past, and ``resume`` lets it go on.
+        """
         self._brief = brief
+        self._resumption = resumption
+        self._builds = builds
         self.item: Item = brief.item
         self.run_dir = run_dir
         self.timeline = timeline
@@ -87,7 +108,13 @@ class Lab:
         self._hands = Hands(self.faults, timeline=timeline, tasks=self.tasks)
         self.pace = Pace(factor=brief.host.factor if brief.host else 1.0)
         self._pace_teller = PaceTeller(self.pace, timeline)
+        self._let_go_s = 0.0
         self._stack = AsyncExitStack()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on from a checkpoint."""
+        return self._resumption is not None
 
     @property
     def clock(self) -> Clock:
@@ -132,7 +159,7 @@ class Lab:
             ),
         )
         await self._start("segment", self.segment)
-        capture = Capture(
+        self.capture = Capture(
             timeline=self.timeline,
             tasks=self.tasks,
             interface=self.segment.bridge,
@@ -143,8 +170,8 @@ class Lab:
         self._stack.push_async_callback(self._bounded, "machine", self.machine.power_off)
         # QEMU and the recorder take their time on the other core while the services come up.
         starting = [
-            self.tasks.spawn(self._start("capture", capture), name="start of the capture"),
-            self.tasks.spawn(self.machine.start(), name="start of QEMU"),
+            self.tasks.spawn(self._start_capture(), name="start of the capture"),
+            self.tasks.spawn(self._start_machine(), name="start of QEMU"),
         ]
         around = Surroundings(
             self._brief,
@@ -173,6 +200,88 @@ class Lab:
             await self.tasks.race(port.ready(), deadline, waiting_for="the machine's port")
         if self.item.iso is not None:
             await self._insert(self.item.iso)
+
+        self.saver = Saver(
+            self._builds,
+            Parts(
+                item=self.item,
+                run_dir=self.run_dir,
+                timeline=self.timeline,
+                tasks=self.tasks,
+                machine=self.machine,
+                capture=self.capture,
+                interface=self.segment.bridge,
+                disks=self.disks,
+                services=list(self.services.values()),
+                listeners=self._listeners,
+                passed_s=self._passed_s,
+            ),
+        )
+        self._stack.push_async_callback(self.saver.close)
+
+    def _passed_s(self) -> float:
+        """Return how much of the deadline has passed: since power-on, perhaps in another run."""
+        before_s = self._resumption.passed_s if self._resumption else 0.0
+        return before_s + self.pace.now() - self._let_go_s
+
+    def _listeners(self, point: Point) -> list[socket]:
+        """Return the sockets that a point's SYN may go to."""
+        services = [self.tink.server, *self.services.values()]
+        found = [
+            each.listener
+            for each in services
+            if isinstance(each, TinkServer | HttpService | RegistryService)
+            and each.port in ports(self.item, point)
+        ]
+        return [listener for listener in found if listener is not None]
+
+    async def _start_capture(self) -> None:
+        if self._resumption:
+            await asyncio.to_thread(self._resumption.lay_out_capture, self.run_dir)
+        await self._start("capture", self.capture)
+
+    async def _start_machine(self) -> None:
+        await self.machine.start()
+        if self._resumption:
+            await self._resumption.load(self.machine, timeline=self.timeline, tasks=self.tasks)
+
+    async def power_on(self) -> None:
+        """Let the machine's CPU go for the first time."""
+        self.saver.begin()
+        self._let_go_s = self.pace.now()
+        await self.machine.power_on()
+
+    async def resume(self) -> None:
+        """Let the machine go on from its checkpoint, the run's clock and story with it.
+
+        Return once it was heard of. Raises ``CheckpointRefused`` when it is not.
+        """
+        resumed = self._resumption
+        assert resumed is not None
+        events = resumed.events(self.timeline.events, pid=self.machine.pid)
+        self.clock.hold(resumed.t, started_at=resumed.started_at)
+        try:
+            self.timeline.replace(events)
+            self._hands.remember(events)
+            for name, count in resumed.meta["numbers"].items():
+                if isinstance(service := self.services.get(name), Numbers):
+                    service.numbered = count
+            with netlink.Netlink() as kernel:
+                for address, mac in resumed.meta["neighbours"].items():
+                    kernel.add_neighbour(if_nametoindex(self.segment.bridge), address, mac)
+            first = FirstSyn(self.segment.bridge, frozenset({int(resumed.meta["port"])}))
+        except OSError as error:
+            raise CheckpointRefused(f"the lab can't go on: {error}") from error
+        try:
+            self.saver.begin()
+            resumed.record(self.timeline)
+            self.clock.go_on()
+            self._let_go_s = self.pace.now()
+            await self.machine.let_go()
+            self.capture.follow_clock()
+            await first.wait(self.tasks)
+        finally:
+            first.close()
 
     async def _insert(self, iso: IsoItem) -> None:
         """Do what a BMC does: get the ISO from smee, put it into the machine's CD drive."""
@@ -239,6 +348,9 @@ class Lab:
         firmware = Firmware(item.firmware)
         self._ports = []
         nics = [await self._make_nic(number, nic) for number, nic in enumerate(item.nics)]
+        if self._resumption:
+            names = [disk.name for disk in item.disks]
+            await asyncio.to_thread(self._resumption.lay_out, self.run_dir, names)
         for disk in item.disks:
             path = self.run_dir / f"{disk.name}.img"
             self.disks[disk.name] = create_disk(
@@ -247,13 +359,16 @@ class Lab:
                 serial=disk.serial,
                 model=disk.model,
                 bootindex=disk.place,
+                there=self._resumption is not None,
             )
-            if disk.boots:
+            if disk.boots and not self._resumption:
                 make_bootable(path, disk.name)
         flash = None
         if firmware.is_uefi:
             found = find_uefi()
-            variables = make_variables(found, self.run_dir / "uefi-vars.fd")
+            variables = self.run_dir / "uefi-vars.fd"
+            if not self._resumption:
+                make_variables(found, variables)
             flash = replace(found, variables=variables)
         spec = MachineSpec(
             name="machine",
@@ -266,6 +381,7 @@ class Lab:
             memory_mib=item.memory_mib,
             uuid=str(uuid5(NAMESPACE_OID, item.mac)),
             flash=flash,
+            incoming=self._resumption is not None,
         )
         return Machine(
             spec=self._hands.shape(spec),
@@ -294,7 +410,8 @@ class Lab:
         deadline, ``HostTooSlow`` when that was stretched as far as it goes, or at once what failed
         the lab.
         """
-        deadline = self.pace.deadline(timedelta(seconds=self.item.deadline_s))
+        left_s = max(0.0, self.item.deadline_s - self._passed_s())
+        deadline = self.pace.deadline(timedelta(seconds=left_s))
         if self._awaits_disk:
             self.timeline.record("run", "run.awaits.disk")
         watch = Watch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,6 +92,14 @@ class Hands:
         if self._plan.faults:
             self._timeline.subscribe(self._follow)
 
+    def remember(self, events: Iterable[Event]) -> None:
+        """Know what happened in the lab that this one goes on from; do nothing about it."""
+        for event in events:
+            self._phases.feed(event)
+            if event.name == "machine.powered_on":
+                self._plan.begin(at_s=event.t)
+        self._set_alarms()
+
     def rest(self) -> None:
         """Do nothing at later times. Idempotent."""
         alarms, self._alarms = self._alarms, []
@@ -123,7 +131,8 @@ class Hands:
         for fault in self._plan.faults:
             if fault.occasion == MOMENT and fault.after_s:
                 # A little late: the plan's clock must not say that the time has not come.
-                self._alarms.append(loop.call_later(fault.after_s + 0.001, self._moment))
+                after_s = max(0.0, fault.after_s - self._plan.elapsed_s) + 0.001
+                self._alarms.append(loop.call_later(after_s, self._moment))
 
     def _moment(self) -> None:
         self._strike(MOMENT)

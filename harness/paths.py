@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
+
+CHECKPOINTS: Final = "checkpoints"
+"""The folder of checkpoints below the cache."""
+STARTS: Final = ("auto", "cold", "ipxe", "hook-up", "worker-up")
+"""Where a run may begin; what a scenario's ``start`` and ``--start`` can be."""
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent

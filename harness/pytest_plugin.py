@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -69,10 +70,15 @@ RUNNER: Final = pytest.StashKey[Runner]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--runs`` and ``--nightly``."""
+    """Add ``--runs``, ``--nightly`` and ``--start``."""
+    from harness.paths import STARTS
+
     group = parser.getgroup("hooklab")
     group.addoption("--runs", type=Path, metavar="DIR", help="make run folders there (./runs)")
     group.addoption("--nightly", action="store_true", help="boot the nightly scenarios too")
+    group.addoption(
+        "--start", choices=STARTS, help="where runs begin, whatever their scenarios say of it"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -303,7 +309,9 @@ class ScenarioTest(pytest.Item):
 
         runs = self.config.getoption("--runs") or runs_root()
         try:
-            result = self.config.stash[RUNNER].run(self.boot, runs)
+            start = self.config.getoption("--start")
+            boot = replace(self.boot, start=start) if start else self.boot
+            result = self.config.stash[RUNNER].run(boot, runs)
         except (HostUnfit, BuildFailed) as error:
             reason = error.message + (f" ({error.hint})" if error.hint else "")
             if isinstance(error, HostUnfit):

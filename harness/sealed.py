@@ -13,6 +13,7 @@ import contextlib
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ async def _run(run_dir: Path, brief_fd: int) -> int:
     began = datetime.now(UTC) - timedelta(seconds=time.monotonic() - brief.origin_s)
     clock = Clock(origin_s=brief.origin_s, started_at=began)
     timeline, unwritable = _open_timeline(run_dir / "timeline.jsonl", clock)
-    timeline.subscribe(_tell)
+    teller = Teller(timeline)
     timeline.record(
         "run",
         "run.started",
@@ -60,7 +61,7 @@ async def _run(run_dir: Path, brief_fd: int) -> int:
         version=__version__,
     )
     if unwritable is None:
-        outcome = await _until_stopped(brief, run_dir, timeline)
+        outcome = await _until_stopped(brief, run_dir, timeline, teller)
     else:
         outcome = _ended(unwritable, timeline)
     timeline.record("run", "run.finished", outcome=outcome)
@@ -78,21 +79,36 @@ def _open_timeline(file: Path, clock: Clock) -> tuple[Timeline, OSError | None]:
         return Timeline(None, clock), error
 
 
-def _tell(event: Event) -> None:
-    # When the outer process was killed there is nobody to tell; the life line's end says so, too.
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(event.to_json() + "\n")
-        sys.stdout.flush()
+class Teller:
+    """Tells the outer process of each event that is in the file."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._told = 0
+        timeline.subscribe(self._hear)
+
+    def _hear(self, _event: Event) -> None:
+        if not self._timeline.held:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Tell all that was not told."""
+        news = self._timeline.events[self._told :]
+        # When the outer process was killed there is nobody to tell: the life line's end says so.
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.writelines(event.to_json() + "\n" for event in news)
+            sys.stdout.flush()
+        self._told = self._timeline.last_seq
 
 
-async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline) -> str:
+async def _until_stopped(brief: Brief, run_dir: Path, timeline: Timeline, teller: Teller) -> str:
     """Run the lab until it ends or the life line does; return how it ended, in a word."""
     from harness.tasks import TaskKeeper
 
     keeper = TaskKeeper()
     pause = Pause(brief, timeline)
     stopped = keeper.spawn(life_line_ended(), name="life line")
-    driving = keeper.spawn(_drive(brief, run_dir, timeline, pause), name="run")
+    driving = keeper.spawn(_drive(brief, run_dir, timeline, pause, teller), name="run")
     await asyncio.wait({stopped, driving}, return_when=asyncio.FIRST_COMPLETED)
     if not driving.done() and pause.holds:
         pause.release()
@@ -149,11 +165,17 @@ def _ended(error: BaseException | None, timeline: Timeline) -> str:
             return "error"
 
 
-async def _drive(brief: Brief, run_dir: Path, timeline: Timeline, pause: Pause) -> None:
+async def _drive(
+    brief: Brief, run_dir: Path, timeline: Timeline, pause: Pause, teller: Teller
+) -> None:
+    from harness.checkpoint.choice import Choice
     from harness.errors import DeadlineExpired, Decided, MachineLost
-    from harness.lab import Lab
+    from harness.resuming import begun
 
-    async with Lab(brief, run_dir=run_dir, timeline=timeline) as lab:
+    choosing = Choice(
+        brief.item, brief.checkpoints, record=partial(timeline.record, "lab"), clock=timeline.clock
+    )
+    async with choosing as choice, begun(brief, run_dir, timeline, choice, teller) as lab:
         failure: Exception | None = None
         try:
             await _play(brief, lab)
@@ -178,7 +200,8 @@ async def _play(brief: Brief, lab: Lab) -> None:
 
         await call_test(brief.item.python, lab)
     else:
-        await lab.machine.power_on()
+        if not lab.resumed:
+            await lab.power_on()
         await lab.run_to_end()
 
 

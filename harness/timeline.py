@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -88,6 +88,9 @@ class Timeline:
         """Of the latest event; 0 before there is one."""
         self._keep = keep
         self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
+        self._written = 0
+        self.held = False
+        """Whether events are kept in memory for now."""
         self._listeners: list[Listener] = []
         self._write_error: OSError | None = None
         self._on_write_error: Callable[[BaseException], None] | None = None
@@ -109,7 +112,7 @@ class Timeline:
         self.events.append(event)
         if self._keep is not None and len(self.events) > 2 * self._keep:
             del self.events[: -self._keep]
-        if self._file:
+        if self._file and not self.held:
             self._write(self._file, event)
         for listener in tuple(self._listeners):
             listener(event)
@@ -120,6 +123,7 @@ class Timeline:
         try:
             file.write(event.to_json() + "\n")
             file.flush()
+            self._written = event.seq
         except OSError as error:
             self._file, self._write_error = None, error
             with contextlib.suppress(OSError):
@@ -167,6 +171,27 @@ class Timeline:
             return await found
         finally:
             end()
+
+    def hold(self) -> None:
+        """Write no more events to the file until ``release``: they may turn out otherwise."""
+        self.held = True
+
+    def replace(self, events: Iterable[Event]) -> None:
+        """Have ``events``, numbered anew, instead of all that there is, while it is held.
+
+        They begin with what is in the file already. No listener is told of them.
+        """
+        taken = [replace(event, seq=seq) for seq, event in enumerate(events, 1)]
+        assert taken[: self._written] == self.events[: self._written], "what is written stays"
+        self.events[:] = taken
+        self.last_seq = len(taken)
+
+    def release(self) -> None:
+        """Write what was held, and each later event at once."""
+        self.held = False
+        for event in self.events[self._written :]:
+            if self._file:
+                self._write(self._file, event)
 
     def close(self) -> None:
         """Close the file; later events are kept in memory only."""

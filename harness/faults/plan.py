@@ -97,12 +97,12 @@ class FaultPlan:
             for number, fault in enumerate(faults, 1)
         ]
 
-    def begin(self) -> None:
-        """Count ``after`` and ``until`` from now: power-on, or the start of a server.
+    def begin(self, *, at_s: float | None = None) -> None:
+        """Count ``after`` and ``until`` from now, or ``at_s``: power-on, or a server's start.
 
         Before this, no time has passed.
         """
-        self._began_s = self._now()
+        self._began_s = self._now() if at_s is None else at_s
 
     @property
     def elapsed_s(self) -> float:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -96,6 +96,15 @@ class LineSplitter:
         """The line that is not yet complete, rendered."""
         return self._clean(self._pending)
 
+    @property
+    def pending(self) -> bytes:
+        """The octets of the line that is not yet complete."""
+        return self._pending
+
+    @pending.setter
+    def pending(self, octets: bytes) -> None:
+        self._pending = octets
+
     @staticmethod
     def _clean(raw: bytes) -> str:
         return rendered(raw.decode(errors="replace"))
@@ -128,6 +137,16 @@ class Console:
         """Take over the socket and begin to read."""
         reader, self._writer = await asyncio.open_connection(sock=connected)
         self._task = self._tasks.spawn(self._pump(reader), name=f"console {self.name}")
+
+    def state(self) -> dict[str, str]:
+        """Return what was begun and not ended, of JSON's types, for ``restore``."""
+        pending = self._splitter.pending.decode("latin-1")
+        return {"pending": pending, "shown_partial": self._shown_partial}
+
+    def restore(self, state: Mapping[str, str]) -> None:
+        """Go on where another console was."""
+        self._splitter.pending = state["pending"].encode("latin-1")
+        self._shown_partial = state["shown_partial"]
 
     def read_lines(self, reader: LineReader) -> Callable[[], None]:
         """Call ``reader`` with every later line; returns what ends that."""

@@ -20,15 +20,16 @@ def create_disk(
     serial: str | None = None,
     model: str = "virtio-blk",
     bootindex: int | None = None,
+    there: bool = False,
 ) -> Disk:
-    """Make an empty disk that takes no room until it is written to.
+    """Make an empty disk that takes no room until it is written to; not when it is ``there``.
 
     ``size_bytes`` is a multiple of 512. Raises ``SetupFailed``.
     """
     if size_bytes <= 0 or size_bytes % _SECTOR:
         raise SetupFailed(f"{path.name}: {size_bytes} bytes are no whole number of sectors")
     try:
-        with path.open("xb") as file:
+        with path.open("r+b" if there else "xb") as file:
             file.truncate(size_bytes)
     except OSError as error:
         raise SetupFailed(f"the disk {path} can't be made: {error.strerror}") from error

@@ -139,7 +139,7 @@ class Machine:
         """Return what writes a console's octets, as they are, to its file in the run folder."""
         try:
             file = self._files.enter_context(
-                (self._run_dir / f"serial-{console}.log").open("wb", buffering=0)
+                (self._run_dir / f"serial-{console}.log").open("ab", buffering=0)
             )
         except OSError as error:
             raise SetupFailed(f"the log of {console} can't be made: {error.strerror}") from error
@@ -183,6 +183,26 @@ class Machine:
                 await self.set_link(nic.mac, up=False)
         await self.monitor.execute("cont")
 
+    async def let_go(self) -> None:
+        """Let the CPU of a machine go on that was resumed. Raises ``MonitorLost``."""
+        for nic in self.spec.nics:
+            if not nic.link:
+                await self.set_link(nic.mac, up=False)
+        await self.monitor.execute("cont")
+
+    def state(self) -> dict[str, Any]:
+        """Return what consoles and milestones know, of JSON's types, for ``restore``."""
+        return {
+            "consoles": {name: console.state() for name, console in self.consoles.items()},
+            "milestones": self._milestones.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Know what another machine's consoles and milestones did."""
+        for name, console in self.consoles.items():
+            console.restore(state["consoles"][name])
+        self._milestones.restore(state["milestones"])
+
     async def insert(self, medium: Path) -> None:
         """Put ``medium``, an ISO, into the CD drive. Raises ``MonitorLost``."""
         await self.monitor.execute(
@@ -201,6 +221,10 @@ class Machine:
         """Plug the cable of the NIC with ``mac`` in, or out: the guest sees its carrier change."""
         number = [nic.mac for nic in self.spec.nics].index(mac)
         await self.monitor.execute("set_link", name=f"net{number}", up=up)
+
+    def expect_end(self) -> None:
+        """Take QEMU's end for nothing unusual from now on."""
+        self._expected_end = True
 
     async def power_off(self) -> None:
         """Pull the plug: QEMU ends within 3 seconds, all console output is in. Idempotent."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from harness.machine.bootable import MARKER
 from harness.timeline import Timeline
@@ -133,6 +133,22 @@ class Milestones:
         self._told: Counter[str] = Counter()
         self._broken_off: dict[str, str] = {}
         """Console → the beginning of a line that the kernel broke into."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what was seen so far, of JSON's types, for ``restore``."""
+        return {
+            "seen": sorted(self._seen),
+            "said": [[*key, times] for key, times in self._said.items()],
+            "told": dict(self._told),
+            "broken_off": dict(self._broken_off),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Have seen what another did."""
+        self._seen = {tuple(key) for key in state["seen"]}
+        self._said = Counter({(key, console): times for key, console, times in state["said"]})
+        self._told = Counter(state["told"])
+        self._broken_off = dict(state["broken_off"])
 
     def reboot(self) -> None:
         """Start over: the machine was reset."""

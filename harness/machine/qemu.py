@@ -57,6 +57,8 @@ class MachineSpec:
     no_reboot: bool = False
     """End the machine (event ``machine.shutdown``) instead of letting it reset."""
     direct: DirectKernel | None = None
+    incoming: bool = False
+    """Whether it gets its memory from another QEMU before it is let go."""
     extra: Sequence[str] = field(default=())
     """Words put at the end of the command line as they are."""
 
@@ -150,6 +152,8 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
     if spec.cdrom is not None:
         words += cdrom_words(spec.cdrom)
     words += _standalone_words() if channels is None else _channel_words(channels)
+    if spec.incoming and channels is not None:
+        words += ["-incoming", "defer"]
     return [*words, *spec.extra]
 
 

@@ -80,6 +80,19 @@ class Monitor:
         except (QMPError, OSError, EOFError) as error:
             raise MonitorLost(f"{self._name}: QEMU's monitor went away: {error}") from error
 
+    async def send_descriptor(self, name: str, descriptor: int) -> None:
+        """Give QEMU a copy of an open file, which monitor commands call ``fd:name``.
+
+        Raises ``MonitorLost``.
+        """
+        if self._client is None:
+            raise MonitorLost(f"{self._name}: QEMU's monitor is not connected")
+        try:
+            self._client.send_fd_scm(descriptor)
+        except OSError as error:
+            raise MonitorLost(f"{self._name}: QEMU's monitor went away: {error}") from error
+        await self.execute("getfd", fdname=name)
+
     async def close(self) -> None:
         """End the session; idempotent."""
         client, self._client = self._client, None

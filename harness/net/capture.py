@@ -58,12 +58,10 @@ class Capture:
 
     async def start(self) -> None:
         """Return once every later frame is captured. Raises ``SetupFailed``."""
-        clock = self._timeline.clock
-        base_ns = int(clock.started_at.timestamp() * 1e9) - int(clock.origin_s * 1e9)
         argv = (
             *("setpriv", "--pdeathsig", "KILL"),
             *(sys.executable, "-m", "harness.net.recorder"),
-            *(self._interface, os.fspath(self._path), str(base_ns), str(self._ring_mib)),
+            *(self._interface, os.fspath(self._path), str(self._base_ns()), str(self._ring_mib)),
         )
         environment = minimal_environment({"PYTHONPATH": _SOURCES, "PYTHONSAFEPATH": "1"})
         try:
@@ -89,6 +87,15 @@ class Capture:
         self._timeline.record(
             self.name, "capture.started", file=str(self._path), interface=self._interface
         )
+
+    def _base_ns(self) -> int:
+        clock = self._timeline.clock
+        return int(clock.started_at.timestamp() * 1e9) - int(clock.origin_s * 1e9)
+
+    def follow_clock(self) -> None:
+        """Stamp later frames by the run's clock as it goes on after it was held."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(f"{self._base_ns()}\n".encode())
 
     async def _watch(self, process: asyncio.subprocess.Process) -> dict[str, int | str]:
         assert process.stdout is not None

@@ -23,10 +23,12 @@ _RTM_NEWLINK: Final = 16
 _RTM_DELLINK: Final = 17
 _RTM_NEWADDR: Final = 20
 _RTM_GETLINK: Final = 18
+_RTM_NEWNEIGH: Final = 28
 _RTMGRP_LINK: Final = 1
 _NLMSG_ERROR: Final = 2
 _NLM_F_REQUEST: Final = 0x1
 _NLM_F_ACK: Final = 0x4
+_NLM_F_REPLACE: Final = 0x100
 _NLM_F_EXCL: Final = 0x200
 _NLM_F_CREATE: Final = 0x400
 _NLM_F_CAPPED: Final = 0x100
@@ -66,6 +68,10 @@ _IFA_FLAGS: Final = 8
 _IFA_F_NODAD: Final = 0x02
 _IFA_F_PERMANENT: Final = 0x80
 _RT_SCOPE_LINK: Final = 253
+
+_NDA_DST: Final = 1
+_NDA_LLADDR: Final = 2
+_NUD_STALE: Final = 0x04
 
 _IFF_UP: Final = 0x1
 
@@ -217,6 +223,13 @@ class Netlink:
             "=BBBBi", family, interface.network.prefixlen, _IFA_F_PERMANENT, scope, index
         )
         self._request(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_EXCL, head + attributes)
+
+    def add_neighbour(self, index: int, address: str, mac: str) -> None:
+        """Know the MAC behind an IPv4 address, until the peer says otherwise."""
+        head = struct.pack("=BxHiHBB", socket.AF_INET, 0, index, _NUD_STALE, 0, 0)
+        body = head + _attribute(_NDA_DST, socket.inet_aton(address))
+        body += _attribute(_NDA_LLADDR, _octets(mac))
+        self._request(_RTM_NEWNEIGH, _NLM_F_CREATE | _NLM_F_REPLACE, body)
 
     def is_operating(self, index: int) -> bool:
         """Return whether an interface has a carrier and sends what it is given."""

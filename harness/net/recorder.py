@@ -135,13 +135,14 @@ def _wall_minus_monotonic_ns() -> int:
 
 
 def record(interface: str, path: Path, base_ns: int, ring_mib: int) -> dict[str, int | str]:
-    """Record until stdin ends; return what to print.
+    """Record until stdin ends; return what to print. A file that is there is gone on with.
 
     ``base_ns`` is the run's wall clock minus its monotonic clock: stamps follow the run's clock
-    even when somebody sets the host's.
+    even when somebody sets the host's. A line on stdin is a new ``base_ns`` for later frames.
     """
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    _write(file, pcapng.section(application="hooklab") + pcapng.interface(interface))
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    if not os.fstat(file).st_size:
+        _write(file, pcapng.section(application="hooklab") + pcapng.interface(interface))
     ring = Ring(interface, ring_mib)
     print("ready", flush=True)
     poll = select.poll()
@@ -151,7 +152,11 @@ def record(interface: str, path: Path, base_ns: int, ring_mib: int) -> dict[str,
     stopping_ns: int | None = None
     while True:
         for fd, _ in poll.poll(_RETIRE_MS):
-            if fd == 0 and not os.read(0, 4096):
+            if fd != 0:
+                continue
+            if said := os.read(0, 4096):
+                base_ns = int(said.split()[-1])
+            else:
                 poll.unregister(0)
                 stopping_ns = time.monotonic_ns()
         while (found := ring.next_block(base_ns - _wall_minus_monotonic_ns())) is not None:

@@ -18,7 +18,6 @@ from typing import Final, Protocol
 
 from harness.errors import ServiceCrashed
 from harness.net import netlink
-from harness.net.batch import Batch
 from harness.tasks import TaskKeeper
 
 _ETH_P_ALL: Final = 3
@@ -26,6 +25,9 @@ _SOL_PACKET: Final = 263
 _PACKET_IGNORE_OUTGOING: Final = 23
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER_BYTES: Final = 8 << 20
+_FRAME_BYTES: Final = 1 << 16
+_BATCH: Final = 64
+"""Frames moved before the event loop gets its turn."""
 _GONE: Final = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOTCONN)
 _LOST: Final = (errno.ENOBUFS, errno.ENETDOWN, errno.EMSGSIZE, errno.ENXIO)
 _QUEUE_SYSCTL: Final = Path("/proc/sys/net/unix/max_dgram_qlen")
@@ -70,7 +72,9 @@ class Cable:
         self._tasks = tasks
         self._packets: socket.socket | None = None
         self._datagrams: socket.socket | None = None
-        self._batch = Batch()
+        self._buffer = bytearray(_FRAME_BYTES)
+        self._frame = memoryview(self._buffer)
+        """Of ``_buffer``: a frame on its way is copied by the kernel only."""
         self._waiting: deque[bytes] = deque()
         self._connected = False
         self._tamperer = tamperer
@@ -126,29 +130,28 @@ class Cable:
 
     def _from_bridge(self) -> None:
         assert self._packets is not None
-        assert self._datagrams is not None
-        batch = self._batch
-        try:
-            count = batch.receive(self._packets.fileno())
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            if error.errno not in _LOST:
-                raise
-            return
-        gone = 0
-        if self._tamperer is None and self._connected:
-            with contextlib.suppress(OSError):  # what it is about is found out below
-                gone = batch.send(self._datagrams.fileno(), count)
-        for number in range(gone, count):
-            frame = batch.frame(number)
-            for part in self._tampered(frame, to_machine=True):
-                self._hand_over(part)
+        receive, buffer, view = self._packets.recv_into, self._buffer, self._frame
+        tamperer, hand_over = self._tamperer, self._hand_over
+        for _ in range(_BATCH):
+            try:
+                size = receive(buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _LOST:
+                    raise
+                return
+            if tamperer is None:
+                hand_over(view[:size])
+            else:
+                for part in self._tampered(bytes(view[:size]), to_machine=True):
+                    hand_over(part)
+            if self._waiting:
+                return
 
     def _tampered(self, frame: bytes, *, to_machine: bool) -> Sequence[bytes]:
         """Return what goes on now; what is held back gets an alarm."""
-        if self._tamperer is None:
-            return (frame,)
+        assert self._tamperer is not None
         now = asyncio.get_running_loop().time()
         going = self._tamperer.frame(frame, to_machine=to_machine, now=now)
         self._set_alarm()
@@ -176,12 +179,12 @@ class Cable:
                 self._to_bridge(frame)
         self._set_alarm()
 
-    def _hand_over(self, frame: bytes) -> None:
+    def _hand_over(self, frame: bytes | memoryview) -> None:
         """Give QEMU a frame, now or once it has room; nothing more is read until then."""
         if self._waiting:
-            self._waiting.append(frame)
+            self._waiting.append(bytes(frame))
         elif not self._to_machine(frame):
-            self._waiting.append(frame)
+            self._waiting.append(bytes(frame))
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._packets)  # type: ignore[arg-type]
             loop.add_writer(self._datagrams, self._guarded, self._retry)  # type: ignore[arg-type]
@@ -197,7 +200,7 @@ class Cable:
         loop.remove_writer(self._datagrams)
         loop.add_reader(self._packets, self._guarded, self._from_bridge)
 
-    def _to_machine(self, frame: bytes) -> bool:
+    def _to_machine(self, frame: bytes | memoryview) -> bool:
         """Return False when QEMU has no room now."""
         assert self._datagrams is not None
         try:
@@ -216,22 +219,21 @@ class Cable:
         return True
 
     def _from_machine(self) -> None:
-        assert self._packets is not None
         assert self._datagrams is not None
-        batch = self._batch
-        try:
-            count = batch.receive(self._datagrams.fileno())
-        except (BlockingIOError, InterruptedError):
-            return
-        gone = 0
-        if self._tamperer is None:
-            with contextlib.suppress(OSError):  # what it is about is found out below
-                gone = batch.send(self._packets.fileno(), count)
-        for number in range(gone, count):
-            for part in self._tampered(batch.frame(number), to_machine=False):
-                self._to_bridge(part)
+        receive, buffer, view = self._datagrams.recv_into, self._buffer, self._frame
+        tamperer, to_bridge = self._tamperer, self._to_bridge
+        for _ in range(_BATCH):
+            try:
+                size = receive(buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            if tamperer is None:
+                to_bridge(view[:size])
+            else:
+                for part in self._tampered(bytes(view[:size]), to_machine=False):
+                    to_bridge(part)
 
-    def _to_bridge(self, frame: bytes) -> None:
+    def _to_bridge(self, frame: bytes | memoryview) -> None:
         assert self._packets is not None
         try:
             self._packets.send(frame)

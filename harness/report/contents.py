@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.facts import action_reports, state_of
+from harness.facts import action_reports, resumed_words, state_of
 from harness.net.captured import CapturedFrames
 from harness.report.packets import run_began_ns
 from harness.report.record import Console, RunRecord
@@ -177,6 +177,15 @@ def environment(run: RunRecord) -> list[tuple[str, str]]:
         rows.append(("host", f"{speed}; deadlines × {factor:.2f}"))
     if started:
         rows.append(("started", str(started.get("wall", ""))))
+    for event in named(run.events, "lab.resumed")[:1]:
+        rows.append(
+            (
+                "checkpoint",
+                f"{resumed_words([event])}: what is before {event.t:.1f} s"
+                f" happened in a run of {event.get('built_by')}, saved {event.get('saved_at')};"
+                " clocks in the lab go on from there",
+            )
+        )
     return [(name, value) for name, value in rows if value]
 
 

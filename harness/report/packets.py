@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from harness.facts import began_at
 from harness.net.captured import CapturedFrames, Frame
 from harness.report.decoding import (
     HTTP2_PREFACE,
@@ -99,12 +100,10 @@ class Packets:
 
 def run_began_ns(events: Iterable[Event]) -> int | None:
     """Return the wall clock, ns since 1970, at which the run's clock was 0."""
-    for event in named(events, "run.started"):
-        try:
-            return int(datetime.fromisoformat(str(event.get("wall"))).timestamp() * 1e9)
-        except ValueError:
-            return None
-    return None
+    try:
+        return int(datetime.fromisoformat(began_at(events)).timestamp() * 1e9)
+    except ValueError:
+        return None
 
 
 def service_ports(events: Iterable[Event]) -> dict[int, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
-from harness.facts import MachineTime, nearest
+from harness.facts import MachineTime, nearest, resumed_words
 from harness.phases import Phase
 from harness.scenario.expectations import Outcome
 from harness.scenario.item import Item
@@ -231,9 +231,11 @@ def final_block(
     """
     report = relative(run_dir / "report.html")
     unmet = [outcome for outcome in outcomes if not outcome.met]
-    pace = pace_notes(events)
+    pace, resumed = pace_notes(events), resumed_words(events)
     if passed and item.expected_verdict is None:
         lines = [f"{style.good('PASSED')} in {total_s:.1f} s   report {report}"]
+        if resumed:
+            lines.append(_entry("begun", resumed))
         lines += [_entry(name, style.dim(text)) for name, text in pace]
         return "\n".join(part for line in lines for part in _wrapped(line, width))
     lines = []
@@ -244,6 +246,8 @@ def final_block(
     if host_too_slow:
         word = style.accent("HOST TOO SLOW")
     lines.append(f"{word}{where} after {total_s:.1f} s{expected}")
+    if resumed:
+        lines.append(_entry("begun", resumed))
     if failed_in or not unmet:
         lines.append(_entry("what", style.bold(verdict.because)))
     if verdict.blame:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from harness.paths import runs_root
 from harness.progress import PlainProgress
 from harness.report.text import LiveProgress, Style, final_block, relative, tally, wants_colour
 from harness.scenario.changes import COMMAND_LINE, parse_changes
-from harness.scenario.item import Item
+from harness.scenario.item import Item, Start
 from harness.scenario.lock import is_lock, read_lock
 from harness.scenario.prepare import prepare
 from harness.scenario.resolve import load_items
@@ -49,11 +50,12 @@ def run_command(
     pause_on_failure: bool = False,
     changes: Sequence[str] = (),
     jobs: int | None = 1,
+    start: Start | None = None,
 ) -> int:
     """Run the scenarios in ``paths`` with ``changes`` (``KEY=VALUE``); return the exit status.
 
-    At most ``jobs`` run at once; None is as many as fit. Raises ``ScenarioError`` before anything
-    starts, ``HostUnfit`` and ``BuildFailed``.
+    At most ``jobs`` run at once; None is as many as fit. ``start`` is for all of them. Raises
+    ``ScenarioError`` before anything starts, ``HostUnfit`` and ``BuildFailed``.
     """
     for option, file in (("--json", json_file), ("--junit", junit_file)):
         if file is not None and not file.absolute().parent.is_dir():
@@ -63,6 +65,8 @@ def run_command(
             "--pause-on-failure is for one lab at a time", hint="leave -j out, or choose with -k"
         )
     items = load_all(paths, only=only, changes=parse_changes(changes))
+    if start is not None:
+        items = [replace(item, start=start) for item in items]
     results: list[RunResult] = []
     began_s = time.monotonic()
     try:

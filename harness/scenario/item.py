@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from harness.faults.fault import Fault
 
+Start = Literal["auto", "cold", "ipxe", "hook-up", "worker-up"]
 LOCK_FORMAT: Final = 2
 LOCK_NAME: Final = "scenario.lock.yaml"
 
@@ -280,6 +281,8 @@ class Item:
     seed: int = 0
     """Decides what chance does in ``faults``."""
     nightly: bool = False
+    start: Start = "auto"
+    """Where the run may begin: at the latest point that there is a checkpoint of, or at one."""
     python: PythonItem | None = None
 
     @property

@@ -158,6 +158,7 @@ def _boots(
             faults=_faults(loaded),
             seed=scenario.seed,
             nightly=scenario.nightly,
+            start=scenario.start,
             python=python,
         )
         items.append(item)

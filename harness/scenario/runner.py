@@ -28,7 +28,7 @@ from harness.clock import Deadline
 from harness.durations import record_duration
 from harness.errors import LabError
 from harness.facts import before_pause
-from harness.paths import cache_root
+from harness.paths import CHECKPOINTS, cache_root
 from harness.report.html import write_report
 from harness.report.remembered import code_version, record_of
 from harness.report.touched import comment_on_faults
@@ -146,7 +146,7 @@ def _know_host(item: Item) -> tuple[HostPace, dict[str, Any]]:
     found = calibrate(cache_root())
     factor = found.factor(item.accel)
     budgets = budgets_of(
-        history.read("run", holding=item.id),
+        history.read("run"),
         item=item.id,
         accel=item.accel,
         profile=item.profile,
@@ -193,9 +193,14 @@ async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold)
 
     process: SealedProcess | None = None
     status: int | None = None
-    brief = write_brief(
-        replace(brief_of(item, origin_s=started_s, hold=hold), host=host, budgets=budgets)
+    made = replace(
+        brief_of(item, origin_s=started_s, hold=hold),
+        host=host,
+        budgets=budgets,
+        # Whoever keeps a lab to work with it wants a machine that was just powered on.
+        checkpoints=None if hold == "always" else cache_root() / CHECKPOINTS,
     )
+    brief = write_brief(made)
     try:
         argv = [sys.executable, "-m", "harness.sealed", str(run_dir), str(brief)]
         process = await seal(argv, run_dir=run_dir, on_line=on_line, pass_fds=[brief])

@@ -13,10 +13,18 @@ at any time. Malformed input becomes a ``….malformed`` event; a bug fails the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Identify = Callable[[str], str | None]
 """Tells the MAC behind an IPv4 address, or None when the neighbour table does not know it."""
+
+
+@runtime_checkable
+class Numbers(Protocol):
+    """What tells of its requests by numbers, which go on in a lab that is resumed."""
+
+    numbered: int
+    """How many requests have a number; the next one's is one more."""
 
 
 class Service(Protocol):

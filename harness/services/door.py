@@ -82,6 +82,11 @@ class Door:
         self._on_failure = on_failure
         self._running: set[asyncio.Task[None]] = set()
 
+    @property
+    def listener(self) -> socket.socket:
+        """The listening socket."""
+        return self._sock
+
     def open(self) -> None:
         """Begin to accept."""
         self._keep(self._tasks.spawn(self._accept(), name=f"{self._service}: accept"))

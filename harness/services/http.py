@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -121,6 +122,20 @@ class HttpService:
     def port(self) -> int:
         """The port it listens on."""
         return self._port
+
+    @property
+    def listener(self) -> socket.socket | None:
+        """The listening socket; None before it listens."""
+        return self._server.listener if self._server else None
+
+    @property
+    def numbered(self) -> int:
+        """How many requests have a number; the next one's is one more."""
+        return self._requests
+
+    @numbered.setter
+    def numbered(self, count: int) -> None:
+        self._requests = count
 
     async def start(self) -> None:
         """Listen. Raises ``SetupFailed``."""

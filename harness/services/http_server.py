@@ -58,6 +58,11 @@ class HttpServer:
             identify=identify,
         )
 
+    @property
+    def listener(self) -> socket.socket:
+        """The listening socket."""
+        return self._door.listener
+
     def open(self) -> None:
         """Begin to accept."""
         self._door.open()

@@ -6,6 +6,7 @@ What is answered is decided in ``harness.wire.registry``; here are sockets, file
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -94,6 +95,20 @@ class RegistryService:
     def port(self) -> int:
         """The port it listens on."""
         return self._port
+
+    @property
+    def listener(self) -> socket.socket | None:
+        """The listening socket; None before it listens."""
+        return self._server.listener if self._server else None
+
+    @property
+    def numbered(self) -> int:
+        """How many requests have a number; the next one's is one more."""
+        return self._requests
+
+    @numbered.setter
+    def numbered(self, count: int) -> None:
+        self._requests = count
 
     @property
     def scheme(self) -> str:

@@ -157,6 +157,15 @@ class TftpService(UdpService):
             port=port,
         )
 
+    @property
+    def numbered(self) -> int:
+        """How many requests have a number; the next one's is one more."""
+        return self._server.numbered
+
+    @numbered.setter
+    def numbered(self, count: int) -> None:
+        self._server.numbered = count
+
     def _tampered(self, core: Core) -> Core:
         return tampered(core, self._strike, self._dialect)
 

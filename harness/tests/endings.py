@@ -143,11 +143,13 @@ class Run:
         before: str = "",
         verb: str = "run",
         options: Sequence[str] = (),
+        start: str = "cold",
     ) -> None:
         """Start it. ``folder`` gets the run folders and its temporary files.
 
         ``before`` is what a shell does first, in user and mount namespaces of the run's own;
-        ``verb`` is what hooklab is asked to do, with ``options``.
+        ``verb`` is what hooklab is asked to do, with ``options``. It begins at power-on, or as
+        ``start`` says.
         """
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
@@ -163,7 +165,7 @@ class Run:
             **(env or {}),
         }
         if verb == "run":
-            options = [*options, "--json", str(self.json_file)]
+            options = [*options, "--json", str(self.json_file), "--start", start]
         argv = [sys.executable, "-m", "harness", verb, str(file), *options]
         if before:
             spaces = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]

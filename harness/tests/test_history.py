@@ -26,14 +26,6 @@ def test_what_is_appended_is_read_in_order(tmp_path: Path) -> None:
     assert records[0]["at"].endswith("+00:00")
 
 
-def test_what_holds_a_text(tmp_path: Path) -> None:
-    for item in ("hello[uefi]", "hello[bios]", 'a"ö[bios]'):
-        history.append("run", {"item": item}, folder=tmp_path)
-    for item in ("hello[uefi]", 'a"ö[bios]'):
-        assert [r["item"] for r in history.read("run", holding=item, folder=tmp_path)] == [item]
-    assert list(history.read("run", holding="other", folder=tmp_path)) == []
-
-
 def test_many_processes_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [

@@ -17,7 +17,6 @@ from harness.load import Load, LoadMeter
 from harness.pace import MOST_STRETCH, Pace, stalled_s
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
-from harness.verdict import Watch
 
 
 class Host:
@@ -164,23 +163,6 @@ def test_stalls_are_told_when_they_are_notable() -> None:
     assert event["duration_s"] == pytest.approx(5)
     assert event["stalled_s"] == pytest.approx(3)
     assert event["by"] == "run_delay"
-
-
-@pytest.mark.parametrize(("share", "decided"), [(1.0, True), (0.25, False)])
-def test_silence_that_is_the_hosts_does_not_count(share: float, decided: bool) -> None:
-    """A firmware is given 150 s to be heard of again: here 200 s of which the host takes most."""
-    host = Host(share)
-    pace = Pace(meter=host, clock=host.clock)
-    timeline = Timeline(None)
-    watch = Watch(deadline_s=600, workflow=True)
-    watch.feed(timeline.record("machine", "machine.powered_on", machine="machine"))
-    endings = []
-    for _ in range(400):
-        host.passes(0.5, pace)
-        if ending := watch.look(pace.now()):
-            endings.append(ending.rule)
-    assert bool(endings) is decided
-    assert set(endings) <= {"silence"}
 
 
 def _fake_proc(folder: Path, *, ran: int, waited: int, steal: int = 0, busy: int = 1000) -> None:

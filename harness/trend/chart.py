@@ -21,7 +21,6 @@ _RIGHT: Final = 8
 _TOP: Final = 8
 _FOOT: Final = 18
 _TICKS: Final = 4
-_FEWEST_OF_BAND: Final = 4
 _HELD_UP: Final = 0.1
 """The share of a run that a busy host must have taken for its point to be hollow."""
 
@@ -113,14 +112,13 @@ def _grid(scale: _Scale, points: Sequence[Point]) -> Iterator[str]:
 
 def _level(scale: _Scale, values: Sequence[float], start: int, tone: str) -> Iterator[str]:
     """Yield the band that eight of ten lie in, and the median."""
+    low, high = tenths(values)
     left, right = scale.x(start - 0.5), scale.x(start + len(values) - 0.5)
-    if len(values) >= _FEWEST_OF_BAND:
-        low, high = tenths(values)
-        top = scale.y(high)
-        yield (
-            f'<rect class="range {tone}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-            f'height="{max(scale.y(low) - top, 1):.1f}" rx="2"/>'
-        )
+    top = scale.y(high)
+    yield (
+        f'<rect class="range {tone}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
+        f'height="{max(scale.y(low) - top, 1):.1f}" rx="2"/>'
+    )
     y = scale.y(median(values))
     ends = f'x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"'
     yield f'<line class="median {tone}" {ends}/>'

@@ -94,7 +94,7 @@ def _shown(group: Group, place: int, markup: Any) -> dict[str, Any]:
         "anchor": _anchor(group),
         "runs": group.runs,
         "outcomes": [(name, count, _chip(name)) for name, count in group.outcomes.items()],
-        "open": (place < _OPEN and group.timed > 2) or bool(group.regressions),
+        "open": (place < _OPEN and group.timed > 1) or bool(group.regressions),
         "strip": _strip(group),
         "charts": [
             {

@@ -46,7 +46,8 @@ class TftpServer:
         self._open = open
         self._identify = identify or (lambda _: None)
         self._transfers: dict[Address, Transfer] = {}
-        self._requests = 0
+        self.numbered = 0
+        """How many requests have a number; the next one's is one more."""
 
     def receive(self, datagram: bytes, peer: Address, now: float) -> list[Command]:
         """Take a datagram on the server's port. Raises ``DecodeError``."""
@@ -86,8 +87,8 @@ class TftpServer:
 
     def accept(self, request: Request, peer: Address) -> tuple[list[Command], Transfer | None]:
         """Return what a request leads to, and the transfer that is yet to be started."""
-        self._requests += 1
-        id = f"t{self._requests}"
+        self.numbered += 1
+        id = f"t{self.numbered}"
         mac = self._identify(peer[0])
         received = Note(
             name="tftp.request.received",

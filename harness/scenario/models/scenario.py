@@ -100,6 +100,9 @@ class Scenario(Model):
     busy one takes longer."""
     nightly: bool = False
     """Whether it is too long for every check: pytest leaves it out without ``--nightly``."""
+    start: Literal["auto", "cold", "ipxe", "hook-up", "worker-up"] = "auto"
+    """Where the run begins: ``auto`` at the latest point that there is a checkpoint of, ``cold``
+    at power-on, or at one point: what was saved there is used, or made for the next run."""
     expect: list[Expect] = []
     """What must be true at the end."""
     verdict: Annotated[

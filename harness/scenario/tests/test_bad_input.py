@@ -78,7 +78,7 @@ EDITS = {
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
         "stack, template, hardware, workflow, registry, registries, tink, dhcp, generation, tftp, "
         "http, iso, network, ntp, proxy, profile, kernel args, images, faults, seed, "
-        "absent images, segment, deadline, nightly, expect, verdict, twin",
+        "absent images, segment, deadline, nightly, start, expect, verdict, twin",
     ),
     "duplicate key": (
         "  firmware: uefi\n",

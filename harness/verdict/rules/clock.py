@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from harness.facts import began_at
 from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding
@@ -58,8 +59,7 @@ def clock_wrong(case: Case) -> Finding | None:
 
 
 def _wall(case: Case, event: Event) -> datetime | None:
-    started = case.seen("run.started")
-    began = _time(str(started[0].get("wall"))) if started else None
+    began = _time(began_at(case.seen("run.started", "lab.resumed")))
     return began + timedelta(seconds=event.t) if began else None
 
 

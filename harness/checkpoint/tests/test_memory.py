@@ -1,0 +1,158 @@
+"""A real QEMU's memory: saved, damaged, cut off, and had again by another QEMU."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from harness.checkpoint.memory import MemoryRefused, Packed, load_memory, save_memory
+from harness.checkpoint.tests.ticker import make_ticker
+from harness.clock import Deadline
+from harness.machine.devices import Disk
+from harness.machine.tests.test_machine import Bench, bench
+from harness.timeline import Event
+
+pytestmark = pytest.mark.machine
+SIZE = 1 << 20
+
+
+def _disk(folder: Path, model: str = "virtio-blk") -> Disk:
+    path = folder / "vda.img"
+    if not path.exists():
+        make_ticker(path)
+    return Disk(path=path, size_bytes=SIZE, bootindex=1, model=model)
+
+
+def _letters(events: list[Event]) -> str:
+    return "".join(
+        text
+        for event in events
+        if event.name == "console.line.seen" and not event.get("partial")
+        for text in [str(event.get("text"))]
+        if len(text) == 1
+    )
+
+
+async def _until_letters(made: Bench, count: int) -> None:
+    await made.tasks.race(
+        made.timeline.wait_for(lambda _: len(_letters(made.timeline.events)) >= count),
+        Deadline.after(timedelta(seconds=60)),
+        waiting_for=f"{count} letters",
+    )
+
+
+async def _saved(folder: Path, file: Path) -> tuple[str, Packed]:
+    """Run the ticker for a while and save it; return what it printed until then."""
+    async with bench(folder, disks=[_disk(folder)], memory_mib=64) as made:
+        await made.machine.power_on()
+        await _until_letters(made, 20)
+        await made.machine.monitor.execute("stop")
+        packed = await save_memory(made.machine, file, timeline=made.timeline, tasks=made.tasks)
+        said = _letters(made.timeline.events)
+        await made.machine.monitor.execute("cont")
+        await _until_letters(made, len(said) + 3)
+        after = _letters(made.timeline.events)[len(said) :]
+    assert "ABCDEFGHIJKLMNOP".find(after[0]) == len(said) % 16
+    return said, packed
+
+
+async def test_a_machine_goes_on_where_another_was_saved(tmp_path: Path) -> None:
+    folders = tmp_path / "one", tmp_path / "two"
+    for folder in folders:
+        folder.mkdir()
+    file = tmp_path / "memory.zst"
+    said, packed = await _saved(folders[0], file)
+    assert packed.bytes == file.stat().st_size < packed.memory_bytes
+    async with bench(folders[1], disks=[_disk(folders[1])], memory_mib=64, incoming=True) as made:
+        await made.machine.start()
+        await load_memory(made.machine, file, timeline=made.timeline, tasks=made.tasks)
+        assert not _letters(made.timeline.events)
+        await made.machine.let_go()
+        await _until_letters(made, 20)
+        more = _letters(made.timeline.events)
+    everything = said + more
+    assert everything == ("ABCDEFGHIJKLMNOP" * (len(everything) // 16 + 1))[: len(everything)]
+
+
+@pytest.mark.parametrize("harm", ["damaged", "cut off", "gone"])
+async def test_a_damaged_file_never_runs(tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "two"
+    folder.mkdir()
+    file = tmp_path / "memory.zst"
+    await _saved(tmp_path, file)
+    data = bytearray(file.read_bytes())
+    if harm == "damaged":
+        data[len(data) // 2] ^= 0x40
+    file.write_bytes(data[:-100] if harm == "cut off" else data)
+    if harm == "gone":
+        file.unlink()
+    async with bench(folder, disks=[_disk(folder)], memory_mib=64, incoming=True) as made:
+        await made.machine.start()
+        with pytest.raises(MemoryRefused):
+            await load_memory(made.machine, file, timeline=made.timeline, tasks=made.tasks)
+        made.machine.expect_end()
+    assert not _letters(made.timeline.events)
+
+
+async def test_a_device_that_qemu_cannot_save_is_told(tmp_path: Path) -> None:
+    disk = _disk(tmp_path, "nvme")
+    async with bench(tmp_path, disks=[disk], memory_mib=64) as made:
+        await made.machine.power_on()
+        await made.machine.monitor.execute("stop")
+        with pytest.raises(MemoryRefused, match="nvme"):
+            await save_memory(
+                made.machine, tmp_path / "m", timeline=made.timeline, tasks=made.tasks
+            )
+        await made.machine.monitor.execute("cont")
+        await _until_letters(made, 3)
+
+
+async def test_a_full_disk_is_told_and_the_machine_goes_on(tmp_path: Path) -> None:
+    async with bench(tmp_path, disks=[_disk(tmp_path)], memory_mib=64) as made:
+        await made.machine.power_on()
+        await made.machine.monitor.execute("stop")
+        with pytest.raises(MemoryRefused, match="No space left"):
+            await save_memory(
+                made.machine, Path("/dev/full"), timeline=made.timeline, tasks=made.tasks
+            )
+        await made.machine.monitor.execute("cont")
+        await _until_letters(made, 3)
+
+
+def _pump(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness.checkpoint.pump", *words],
+        input=stdin,
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_the_pump_gives_back_what_it_took(tmp_path: Path) -> None:
+    data = os.urandom(3 << 20) + bytes(5 << 20) + b"end"
+    packed = _pump("pack", str(tmp_path / "m"), stdin=data)
+    assert packed.returncode == 0
+    said = json.loads(packed.stdout)
+    assert said["memory_bytes"] == len(data)
+    assert said["bytes"] == (tmp_path / "m").stat().st_size
+    assert _pump("unpack", str(tmp_path / "m")).stdout == data
+
+
+def test_what_a_killed_pump_left_is_seen(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness.checkpoint.pump", "pack", str(tmp_path / "m")],
+        stdin=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(os.urandom(8 << 20))
+        process.stdin.flush()
+        process.send_signal(signal.SIGKILL)
+        process.stdin.close()
+    assert _pump("unpack", str(tmp_path / "m")).returncode == 1
