@@ -152,7 +152,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "tftp.malformed": _kind("Bytes on a TFTP port that are no TFTP", "peer reason bytes"),
     # -- HTTP
     "http.request.received": _kind("A request's head", "id mac peer method path range agent"),
-    "http.response.started": _kind("A response's head", "id path status length"),
+    "http.response.started": _kind("A response's head", "id path status length file_bytes"),
     "http.transfer.progressed": _kind("Some bytes later", "id path bytes length"),
     "http.response.finished": _kind(
         "The whole body was sent", "id mac path status bytes duration_s"

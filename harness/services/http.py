@@ -256,6 +256,7 @@ class HttpService:
             yield _whole(gohttp.NOT_FOUND)
             return
         with file:
+            exchange.file_bytes = found.stat().st_size
             yield of_file(file, request.headers)
 
     def _answer(self, exchange: _Exchange) -> gohttp.Answer | Path:
@@ -364,6 +365,8 @@ class HttpService:
 class _Exchange(Exchange):
     """The events of one request and its answer."""
 
+    file_bytes: int | None = None
+    """How much the file has that is asked for, where one is."""
     _length: int | None = None
 
     def received(self) -> None:
@@ -371,7 +374,13 @@ class _Exchange(Exchange):
 
     def started(self, status: int, length: int) -> None:
         self._length = length
-        self.record("http.response.started", path=self.path, status=status, length=length)
+        self.record(
+            "http.response.started",
+            path=self.path,
+            status=status,
+            length=length,
+            file_bytes=self.file_bytes,
+        )
 
     def progressed(self, sent: int, length: int) -> None:
         self.record("http.transfer.progressed", path=self.path, bytes=sent, length=length)

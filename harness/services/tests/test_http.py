@@ -83,6 +83,8 @@ async def test_an_artifact_arrives_whole_and_every_octet_is_counted(
     assert await curl(http, "/hook/vmlinuz-x86_64") == kernel.read_bytes() + b"200"
     [finished] = named(timeline, "http.response.finished")
     assert finished["bytes"] == kernel.stat().st_size
+    [started] = named(timeline, "http.response.started")
+    assert started["length"] == started["file_bytes"] == kernel.stat().st_size
     [received] = named(timeline, "http.request.received")
     assert (received["mac"], received["method"]) == (LOCAL.mac, "GET")
     assert received["agent"].startswith("curl/")

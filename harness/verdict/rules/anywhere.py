@@ -7,6 +7,7 @@ from typing import Final
 
 from harness.phases import Party
 from harness.verdict.rules.case import Case, Finding, Rule, quoted
+from harness.verdict.rules.http import file_not_whole
 from harness.verdict.rules.link import link_came_too_late, link_is_down
 
 
@@ -135,6 +136,7 @@ def _console_error(case: Case) -> Finding | None:
 
 
 FIRST: Final[tuple[Rule, ...]] = (
+    file_not_whole,
     _panicked,
     _power_lost,
     _qemu_exited,

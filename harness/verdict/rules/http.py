@@ -1,11 +1,11 @@
-"""Error answers of HTTP, which two phases may end in."""
+"""Answers of HTTP that are errors, or not what was asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from harness.phases import Party
+from harness.phases import Party, Phase
 from harness.verdict.rules.case import Case, Finding, times
 
 
@@ -30,6 +30,37 @@ def http_errors(case: Case, about: Callable[[str], bool]) -> Finding | None:
     )
 
 
+def file_not_whole(case: Case) -> Finding | None:
+    """A file's answer is shorter than the file, and says so itself: for its client all is well."""
+    if case.phase not in _BOOT_FILES or case.seen("guest.init.started"):
+        return None
+    starts = {e.get("id"): e for e in case.seen("http.response.started")}
+    last = {}
+    for sent in case.seen("http.response.finished"):
+        start = starts.get(sent.get("id"))
+        if start is not None and sent.get("status") == 200:
+            last[sent.get("path")] = (start, sent)
+    for path, (start, sent) in last.items():
+        size, told = start.get("file_bytes"), start.get("length")
+        if size is None or told is None or told >= size:
+            continue
+        then = case.seen("guest.panicked")[:1]
+        what = f", and the kernel panicked: {then[0].get('line')}" if then else ""
+        return Finding(
+            blame=Party.HTTP,
+            because=f"HTTP sent {told} bytes as the whole of {path}, which has {size}{what}",
+            evidence=[start, sent, *then],
+            hint="does a proxy, a portal or a cache answer in the server's place?",
+        )
+    return None
+
+
+_BOOT_FILES: Final = (
+    Phase.NBP_DOWNLOAD,
+    Phase.IPXE,
+    Phase.KERNEL_INITRAMFS,
+    Phase.HOOK_BOOT,
+)
 _HINTS: Final = {
     404: (
         "is it named as what the server has? a script is there only for Hardware that allows PXE,"

@@ -51,6 +51,45 @@ def f8_offers_to_a_rom_lost() -> Tape:
     return offers(start(), file="undionly.kpxe", stage="ipxe")
 
 
+def served(tape: Tape, t: float, number: int, path: str, length: int, size: int) -> None:
+    """Add a download whose answer has ``length`` bytes of a file's ``size``."""
+    tape.add(t, "http", "http.request.received", id=number, mac=MAC, method="GET", path=path)
+    tape.add(t, "http", "http.response.started", id=number, path=path, status=200, length=length,
+             file_bytes=size)  # fmt: skip
+    tape.add(t, "http", "http.response.finished", id=number, mac=MAC, path=path, status=200,
+             bytes=length)  # fmt: skip
+
+
+@case("hook-boot", "http", "HTTP sent 26 bytes as the whole of /hook/vmlinuz-x86_64, which has 8")
+def a_portal_answers_for_the_kernel() -> Tape:
+    tape = good_boot().until("http.script.served")
+    served(tape, 15, 12, "/hook/vmlinuz-x86_64", 26, 8_000_000)
+    served(tape, 16, 13, "/hook/initramfs-x86_64", 53_000_000, 53_000_000)
+    return tape
+
+
+def initramfs(*lengths: int) -> Tape:
+    """Return a panic after an initramfs of 53 MB was sent with these lengths."""
+    tape = good_boot().until("http.script.served")
+    served(tape, 15, 12, "/hook/vmlinuz-x86_64", 8_000_000, 8_000_000)
+    for number, length in enumerate(lengths, 13):
+        served(tape, number + 3, number, "/hook/initramfs-x86_64", length, 53_000_000)
+    tape.add(18.0, "machine", "guest.kernel.started", version="6.1.0", console="ttyS0")
+    tape.add(20.0, "machine", "guest.panicked", console="ttyS0",
+             line="Kernel panic - not syncing: VFS: Unable to mount root fs")  # fmt: skip
+    return tape
+
+
+@case("hook-boot", "http", "as the whole of /hook/initramfs-x86_64, which has 53000000, and the ke")
+def half_an_initramfs() -> Tape:
+    return initramfs(20_000_000)
+
+
+@case("hook-boot", "kernel", "the guest's kernel panicked: Kernel panic - not syncing: VFS")
+def a_whole_initramfs_after_half_of_one() -> Tape:
+    return initramfs(20_000_000, 53_000_000)
+
+
 @case("firmware-dhcp", "dhcp", "the firmware found none of the OFFERs of 192.168.77.1 valid")
 def f8_offers_of_no_use() -> Tape:
     tape = offers(start(), file="ipxe.efi", server="192.168.77.1")
