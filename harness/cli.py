@@ -430,6 +430,7 @@ VERBS: dict[str, Verb] = {
   hooklab bench lab registry                    start and stop of a lab; pulls over loopback
   hooklab bench servers                         against dnsmasq, nginx, docker-registry and others
   hooklab bench frames                          through the wire, the plain bridge, a capture
+  hooklab bench suite                           scenarios a minute, one and several at once
   hooklab bench timeline report                 what events and a page of 200,000 frames cost""",
         configure=_configure_bench,
         run=_bench,

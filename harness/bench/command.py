@@ -19,6 +19,7 @@ from harness.bench.frames import measure_frames
 from harness.bench.labs import measure_labs
 from harness.bench.pulls import measure_pulls
 from harness.bench.servers import measure_servers
+from harness.bench.suite import measure_suite
 from harness.bench.table import Row, ratio, render
 from harness.errors import LabError, ScenarioError
 from harness.history import append
@@ -52,6 +53,7 @@ PARTS: Final[dict[str, tuple[str, Measure]]] = {
     "timeline": ("The timeline", measure_timeline),
     "report": ("The report of a run of a minute", measure_report),
     "lab": ("The lab itself", measure_labs),
+    "suite": ("Scenarios at once", measure_suite),
     "boot": ("A cold boot to a finished workflow", measure_boots),
 }
 

@@ -16,9 +16,12 @@ from harness.errors import BuildFailed
 from harness.paths import source_root
 from harness.process import command_line
 from harness.timeline import Event, read_timeline
+from harness.usage import LinuxUsage
 
 _SAMPLE_EVERY_S = 0.25
 """How often memory is read. The kernel keeps the peak, so that only its last rise can be missed."""
+_TREE_EVERY = 4
+"""Every so many samples all processes are looked at: the kernel walks their page tables for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class CommandRun:
     """Peak resident memory of the process that is the lab: services, monitor, gRPC server."""
     outer_peak_bytes: int
     """The same of the command itself."""
+    tree_peak_bytes: int = 0
+    """Peak of what the command and all below it take, QEMU included (PSS); 0: not measured."""
     output: str
 
 
@@ -40,6 +45,7 @@ async def run_command(
     *words: str, cwd: Path, sources: Path | None = None, env: Mapping[str, str] | None = None
 ) -> CommandRun:
     """Run ``hooklab WORDS`` from ``cwd``; ``sources`` is another checkout to take it from."""
+    usage = LinuxUsage()
     argv = [sys.executable, "-P", "-m", "harness", *words]
     root = sources or source_root()
     began_s = time.monotonic()
@@ -52,10 +58,14 @@ async def run_command(
         stderr=asyncio.subprocess.STDOUT,
     )
     communicating = asyncio.gather(process.communicate())
-    sealed = outer = 0
+    sealed = outer = tree = samples = 0
     try:
         while not communicating.done():
             await asyncio.wait({communicating}, timeout=_SAMPLE_EVERY_S)
+            samples += 1
+            if samples % _TREE_EVERY == 0:
+                pids = {process.pid}
+                tree = max(tree, await asyncio.to_thread(usage.proportional_memory_of, pids))
             outer = max(outer, _peak_bytes(process.pid))
             sealed = max(sealed, max(map(_peak_bytes, _sealed_below(process.pid)), default=0))
     except BaseException:
@@ -71,6 +81,7 @@ async def run_command(
         wall_s=time.monotonic() - began_s,
         sealed_peak_bytes=sealed,
         outer_peak_bytes=outer,
+        tree_peak_bytes=tree,
         output=output.decode(errors="replace"),
     )
 

@@ -26,7 +26,7 @@ def a_boot(*, registry_at: float | None, total: float) -> Boot:
     """Return a boot whose first registry request came at ``registry_at``."""
     at = {"machine.powered_on": 0.5, "registry.request.received": registry_at}
     events = [
-        Event(seq=number, t=t, source="x", name=name)
+        Event(seq=number, t=t, source="x", name=name, fields={"memory_mib": 2048})
         for number, (name, t) in enumerate(at.items(), 1)
         if t is not None
     ]
@@ -36,6 +36,7 @@ def a_boot(*, registry_at: float | None, total: float) -> Boot:
         wall_s=total,
         sealed_peak_bytes=120_000_000,
         outer_peak_bytes=40_000_000,
+        tree_peak_bytes=2_300_000_000,
         output="",
     )
     result = {
@@ -54,6 +55,9 @@ def test_lab_and_hand_are_compared_at_one_milestone() -> None:
     assert rows["cold hello [uefi], all of it"].is_met is True
     assert rows["phase ipxe"].samples == (7.0, 7.0)
     assert rows["memory of the lab's process"].median == pytest.approx(120.0)
+    everything = rows["memory of all of the lab, its guest's included"]
+    assert everything.goal == pytest.approx(2147.5 + 200, abs=0.1)
+    assert everything.is_met is True
 
 
 def test_a_run_without_the_milestone_is_refused() -> None:
