@@ -40,9 +40,12 @@ _CAPTURE: Final = "capture.pcapng"
 _VARIABLES: Final = "uefi-vars.fd"
 _NOT_SAVED: Final = ("checkpoint.", "lab.resumed", "host.")
 _OF_SAVING: Final = frozenset({"STOP", "RESUME", "MIGRATION", "MIGRATION_PASS"})
-_RETRANSMITS_S: Final[Mapping[Point, float]] = {Point.HOOK_UP: 0.9, Point.WORKER_UP: 0.9}
-"""How long after its SYN the CPU is stopped. Linux sends the next one after 1 s (RFC 6298 §2), and
-that long a resumed machine would have nothing to say otherwise. iPXE's is too early to aim at."""
+_RETRANSMITS: Final[Mapping[Point, int]] = {Point.HOOK_UP: 3, Point.WORKER_UP: 3}
+"""How many SYNs are waited for, at most. Linux sends the second after 1 s and doubles that then
+(RFC 6298 §2). The CPU is stopped just before the next one is due: until then a resumed machine
+would have nothing to say. iPXE's come too soon to aim at."""
+_FIRST_RETRANSMIT_S: Final = 1.0
+_BEFORE_S: Final = 0.12
 _ANSWERS_WITHIN: Final = timedelta(seconds=15)
 """A machine that was resumed sends its SYN again in this time, or is no good."""
 _COMMITTED_WITHIN_S: Final = 10.0
@@ -97,6 +100,7 @@ class Saver:
         self._shut: dict[Point, list[socket]] = {}
         self._watcher: SynWatcher | None = None
         self._saving: set[asyncio.Task[None]] = set()
+        self._again = asyncio.Event()
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
@@ -146,7 +150,9 @@ class Saver:
     def _seen(self, syn: Syn) -> None:
         for point in self._shut:
             if point in self._drafts and syn.port in ports(self._parts.item, point):
-                if not self._saving:
+                if self._saving:
+                    self._again.set()
+                else:
                     task = self._parts.tasks.spawn(
                         self._at(point, syn, self._drafts[point]), name=f"checkpoint {point}"
                     )
@@ -157,7 +163,7 @@ class Saver:
     async def _at(self, point: Point, syn: Syn, draft: Draft) -> None:
         """Save the lab at ``point``; whatever comes of it, the machine goes on."""
         try:
-            await asyncio.sleep(_RETRANSMITS_S.get(point, 0.0))
+            await self._until_the_next_is_due(_RETRANSMITS.get(point, 0))
             if point not in self._drafts:
                 return
             if open_ones := connections(self._parts.own):
@@ -170,6 +176,16 @@ class Saver:
             self._let_in(point)
             if self._builds:
                 await self._builds.finished(point)
+
+    async def _until_the_next_is_due(self, most: int) -> None:
+        """Wait until just before the machine sends its SYN again; ``most`` times if it was late."""
+        for number in range(most):
+            self._again.clear()
+            try:
+                async with asyncio.timeout(_FIRST_RETRANSMIT_S * 2**number - _BEFORE_S):
+                    await self._again.wait()
+            except TimeoutError:
+                return
 
     async def _save(self, point: Point, syn: Syn, draft: Draft) -> None:
         parts = self._parts

@@ -1,9 +1,9 @@
 """Which checkpoint a run begins with, and which ones it makes on its way.
 
-``auto``: the latest point that there is a checkpoint of; and those are made that are worth it. A
-``hook-up`` saves most of a boot, and whoever needs one that another run is making waits for it: two
-boots at once are not done sooner. ``worker-up`` is made when nobody else does just now. ``ipxe`` is
-made only for items that can have no later one, or when it is asked for.
+``auto``: the latest point that there is a checkpoint of; and those that come later are made, since
+each costs a second of the run that makes it. A ``hook-up`` saves most of a boot, and whoever needs
+one that another run is making waits for it: two boots at once are not done sooner. The others are
+made when nobody else does just now.
 """
 
 from __future__ import annotations
@@ -113,25 +113,21 @@ class Choice:
             self.saved = await asyncio.to_thread(store.open, self._keys[point])
             if self.saved is not None:
                 break
-        if self.saved is None and self._waited_for(possible):
-            await self._build(store, self._waited_for(possible)[0], wait=True)
+        waited_for = Point.HOOK_UP if Point.HOOK_UP in possible else possible[-1]
+        if waited_for.place > self._reached:
+            await self._build(store, waited_for, wait=True)
         await self._make(store)
 
+    @property
+    def _reached(self) -> int:
+        """The place of the point that the run begins at; -1 for power-on."""
+        return Point(self.saved.meta["point"]).place if self.saved is not None else -1
+
     async def _make(self, store: CheckpointStore) -> None:
-        """Have the drafts of the points that are worth it, and that nobody else makes just now."""
-        possible = list(self._keys)
-        reached = Point(self.saved.meta["point"]).place if self.saved is not None else -1
-        for point in possible:
-            worth = point.place > reached and self._is_worth(point, possible)
-            if worth and point not in self.drafts:
+        """Have the drafts of later points that nobody else makes just now."""
+        for point in self._keys:
+            if point.place > self._reached and point not in self.drafts:
                 await self._build(store, point, wait=False)
-
-    @staticmethod
-    def _waited_for(possible: list[Point]) -> list[Point]:
-        return [point for point in possible if point is Point.HOOK_UP or len(possible) == 1]
-
-    def _is_worth(self, point: Point, possible: list[Point]) -> bool:
-        return point is not Point.IPXE or self._item.start == str(point) or possible == [point]
 
     async def _build(self, store: CheckpointStore, point: Point, *, wait: bool) -> None:
         """Have the draft of ``point``, or what another makes of it."""
