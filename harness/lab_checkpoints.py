@@ -352,7 +352,8 @@ class Resumption:
             )
         machine.restore(self.meta["machine"])
         try:
-            await load_memory(machine, self._saved.folder / MEMORY, timeline=timeline, tasks=tasks)
+            size, file = int(self.meta["memory_bytes"]), self._saved.folder / MEMORY
+            await load_memory(machine, file, size, timeline=timeline, tasks=tasks)
         except MemoryRefused as error:
             raise CheckpointRefused(str(error)) from error
 

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -67,7 +68,7 @@ async def save_memory(
             theirs = -1
             since = timeline.last_seq
             await machine.monitor.execute("migrate", uri="fd:memory")
-            await _until_ended(machine, timeline, tasks, since)
+            await _until_ended(machine, timeline, tasks, since, process)
             said = await _ended_well(process)
     except LabError as error:
         raise MemoryRefused(f"the machine's memory can't be saved: {error.message}") from error
@@ -79,15 +80,16 @@ async def save_memory(
 
 
 async def load_memory(
-    machine: Machine, file: Path, *, timeline: Timeline, tasks: TaskKeeper
+    machine: Machine, file: Path, memory_bytes: int, *, timeline: Timeline, tasks: TaskKeeper
 ) -> None:
     """Give ``machine``, which was started with ``incoming``, the memory in ``file``.
 
-    Its CPU is still held afterwards. Raises ``MemoryRefused``: the machine is of no use then.
+    ``memory_bytes`` is what ``Packed`` said. The machine's CPU is still held afterwards. Raises
+    ``MemoryRefused``: the machine is of no use then.
     """
     theirs, ours = os.pipe()
     try:
-        async with _pump("unpack", file, stdout=ours) as process:
+        async with _pump("unpack", file, str(memory_bytes), stdout=ours) as process:
             os.close(ours)
             ours = -1
             await _prepare(machine)
@@ -96,7 +98,7 @@ async def load_memory(
             theirs = -1
             since = timeline.last_seq
             await machine.monitor.execute("migrate-incoming", uri="fd:memory")
-            await _until_ended(machine, timeline, tasks, since)
+            await _until_ended(machine, timeline, tasks, since, process)
             await _ended_well(process)
     except LabError as error:
         raise MemoryRefused(f"the machine's memory can't be had: {error.message}") from error
@@ -115,24 +117,52 @@ async def _prepare(machine: Machine) -> None:
     await machine.monitor.execute("migrate-set-parameters", **parameters)
 
 
-async def _until_ended(machine: Machine, timeline: Timeline, tasks: TaskKeeper, since: int) -> None:
+async def _until_ended(
+    machine: Machine,
+    timeline: Timeline,
+    tasks: TaskKeeper,
+    since: int,
+    process: asyncio.subprocess.Process,
+) -> None:
+    """Return once QEMU has all; raise ``MemoryRefused`` at once when it or the child can't go on.
+
+    A QEMU whose stream ends too early may wait for ever.
+    """
+
     def ended(event: Event) -> bool:
         if event.name != "qmp.event.seen" or event.get("event") != "MIGRATION":
             return False
         return event["data"].get("status") in _ENDED
 
-    last = await tasks.race(
-        timeline.wait_for(ended, since=since),
-        Deadline.after(_WITHIN),
-        waiting_for="the end of QEMU's migration",
-    )
-    if last["data"]["status"] != "completed":
+    deadline = Deadline.after(_WITHIN)
+    migrating = tasks.spawn(timeline.wait_for(ended, since=since), name="migration")
+    pumping = tasks.spawn(process.wait(), name="pump")
+    waited: set[asyncio.Task[Any]] = {migrating, pumping}
+    try:
+        while not migrating.done():
+            if pumping.done():
+                if process.returncode != 0:
+                    await _ended_well(process)
+                waited.discard(pumping)
+            await tasks.race(
+                asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED),
+                deadline,
+                waiting_for="the end of QEMU's migration",
+            )
+        status = migrating.result()["data"]["status"]
+    finally:
+        for task in (migrating, pumping):
+            task.cancel()
+        await asyncio.gather(migrating, pumping, return_exceptions=True)
+    if status != "completed":
         found: dict[str, Any] = await machine.monitor.execute("query-migrate")
-        raise MemoryRefused(str(found.get("error-desc") or last["data"]["status"]))
+        raise MemoryRefused(str(found.get("error-desc") or status))
 
 
 @contextlib.asynccontextmanager
-async def _pump(way: str, file: Path, *, stdin: int = -1, stdout: int = -1) -> Any:
+async def _pump(
+    way: str, file: Path, *more: str, stdin: int = -1, stdout: int = -1
+) -> AsyncIterator[asyncio.subprocess.Process]:
     for descriptor in (stdin, stdout):
         if descriptor >= 0:
             with contextlib.suppress(OSError):  # a smaller pipe is only slower
@@ -140,7 +170,7 @@ async def _pump(way: str, file: Path, *, stdin: int = -1, stdout: int = -1) -> A
     try:
         process = await asyncio.create_subprocess_exec(
             *("setpriv", "--pdeathsig", "KILL", sys.executable),
-            *("-m", "harness.checkpoint.pump", way, os.fspath(file)),
+            *("-m", "harness.checkpoint.pump", way, os.fspath(file), *more),
             env=minimal_environment({"PYTHONPATH": _SOURCES, "PYTHONSAFEPATH": "1"}),
             stdin=stdin if stdin >= 0 else asyncio.subprocess.DEVNULL,
             stdout=stdout if stdout >= 0 else asyncio.subprocess.PIPE,

@@ -72,7 +72,9 @@ async def test_a_machine_goes_on_where_another_was_saved(tmp_path: Path) -> None
     assert packed.bytes == file.stat().st_size < packed.memory_bytes
     async with bench(folders[1], disks=[_disk(folders[1])], memory_mib=64, incoming=True) as made:
         await made.machine.start()
-        await load_memory(made.machine, file, timeline=made.timeline, tasks=made.tasks)
+        await load_memory(
+            made.machine, file, packed.memory_bytes, timeline=made.timeline, tasks=made.tasks
+        )
         assert not _letters(made.timeline.events)
         await made.machine.let_go()
         await _until_letters(made, 20)
@@ -86,7 +88,7 @@ async def test_a_damaged_file_never_runs(tmp_path: Path, harm: str) -> None:
     folder = tmp_path / "two"
     folder.mkdir()
     file = tmp_path / "memory.zst"
-    await _saved(tmp_path, file)
+    _, packed = await _saved(tmp_path, file)
     data = bytearray(file.read_bytes())
     if harm == "damaged":
         data[len(data) // 2] ^= 0x40
@@ -96,7 +98,9 @@ async def test_a_damaged_file_never_runs(tmp_path: Path, harm: str) -> None:
     async with bench(folder, disks=[_disk(folder)], memory_mib=64, incoming=True) as made:
         await made.machine.start()
         with pytest.raises(MemoryRefused):
-            await load_memory(made.machine, file, timeline=made.timeline, tasks=made.tasks)
+            await load_memory(
+                made.machine, file, packed.memory_bytes, timeline=made.timeline, tasks=made.tasks
+            )
         made.machine.expect_end()
     assert not _letters(made.timeline.events)
 
@@ -142,7 +146,7 @@ def test_the_pump_gives_back_what_it_took(tmp_path: Path) -> None:
     said = json.loads(packed.stdout)
     assert said["memory_bytes"] == len(data)
     assert said["bytes"] == (tmp_path / "m").stat().st_size
-    assert _pump("unpack", str(tmp_path / "m")).stdout == data
+    assert _pump("unpack", str(tmp_path / "m"), str(len(data))).stdout == data
 
 
 def test_what_a_killed_pump_left_is_seen(tmp_path: Path) -> None:
@@ -155,4 +159,4 @@ def test_what_a_killed_pump_left_is_seen(tmp_path: Path) -> None:
         process.stdin.flush()
         process.send_signal(signal.SIGKILL)
         process.stdin.close()
-    assert _pump("unpack", str(tmp_path / "m")).returncode == 1
+    assert _pump("unpack", str(tmp_path / "m"), "8388608").returncode == 1
