@@ -147,3 +147,42 @@ async def test_a_full_disk_is_said(tmp_path: Path) -> None:
     )
     with pytest.raises(SetupFailed, match="No space left on device"):
         await capture.start()
+
+
+@in_own_network
+async def test_a_file_that_is_there_is_gone_on_with_by_a_clock_that_was_held(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "c.pcapng"
+
+    def send(number: int) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.bind(("v1", 0))
+            sender.send(HEAD + struct.pack("!I", number).ljust(60, b"."))
+
+    async with captured(path):
+        send(1)
+    with netlink.Netlink() as kernel:
+        kernel.delete(socket.if_nametoindex("v0"))
+    async with captured(path) as (capture, timeline, _):
+        clock = timeline.clock
+        clock.hold(1000.0, started_at=clock.started_at)
+        clock.go_on()
+        capture.follow_clock()
+        # A frame sent before the recorder has read the line is stamped by the old clock: so many
+        # are sent that one comes later.
+        deadline = Deadline.after(timedelta(seconds=20))
+        while not deadline.expired and len(_late(path, clock.wall(1000.0).timestamp())) < 1:
+            send(2)
+            await asyncio.sleep(0)
+    late = _late(path, clock.wall(1000.0).timestamp())
+    assert late
+    assert "1" not in late  # that of the first recorder
+    assert len(tshark(path, "-T", "fields", "-e", "frame.number")) > len(late)
+
+
+def _late(path: Path, at: float) -> list[str]:
+    """Return the frames stamped after ``at``, as far as the file goes."""
+    words = ["-Y", f"frame.time_epoch >= {at}", "-T", "fields", "-e", "frame.number"]
+    done = subprocess.run(["tshark", "-r", str(path), *words], capture_output=True, text=True)
+    return done.stdout.split()

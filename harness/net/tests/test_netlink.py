@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.net import netlink
+from harness.net.neighbours import identify
 from harness.net.tests.namespace import in_own_network
 
 pytestmark = pytest.mark.service
@@ -89,6 +90,17 @@ def test_a_veth_pair_is_connected() -> None:
         kernel.delete(index)
         kernel.delete(index)  # gone already
     assert {name for _, name in socket.if_nameindex()} == {"lo"}
+
+
+@in_own_network
+def test_a_neighbour_that_is_told_is_known() -> None:
+    with netlink.Netlink() as kernel:
+        index = kernel.add_bridge("b0", MAC)
+        kernel.add_address(index, "192.168.77.1/24")
+        kernel.set_up(index)
+        for mac in ("02:00:00:00:00:02", "02:00:00:00:00:03"):
+            kernel.add_neighbour(index, "192.168.77.10", mac)
+            assert identify("192.168.77.10") == mac
 
 
 @in_own_network
