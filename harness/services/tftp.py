@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
+import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from harness.wire import tftp
 from harness.wire.commands import Address, Command, SetTimer
 from harness.wire.netboot import Reservations, parse_mac, without_trace
 from harness.wire.tftp_server import Refusal, Solo, TftpServer, unknown_file
-from harness.wire.tftp_transfer import TftpPolicy
+from harness.wire.tftp_transfer import Content, TftpPolicy
 
 _MULTI_PORT: Final = TftpPolicy(max_blksize=65_464)
 """smee's cap of 512 octets holds in single-port mode only."""
@@ -41,20 +42,20 @@ class TftpFiles:
         self._binaries = binaries
         self._reservations = reservations
         self._assets = assets
-        self._opened: dict[Path, tuple[int, memoryview]] = {}
+        self._opened: dict[Path, FileContent] = {}
 
-    def open(self, file: str, peer: Address) -> bytes | memoryview | Refusal:
+    def open(self, file: str, peer: Address) -> Content | Refusal:
         """Return the content of ``file``; a leading folder such as a MAC does not matter."""
         path = without_trace(file)
         base = path.rstrip("/").rpartition("/")[2] or ("/" if path.startswith("/") else ".")
         if found := self._binaries.get(base):
-            return self._mapped(found)
+            return self._content(found)
         if config := self.pxelinux(path):
             return config
         if (pi := self._for_pi(path, peer)) is not None:
             return pi
         if asset := self.asset(path):
-            return self._mapped(asset)
+            return self._content(asset)
         return unknown_file(base)
 
     def pxelinux(self, path: str) -> bytes | None:
@@ -66,7 +67,7 @@ class TftpFiles:
                 return reservation.pxelinux_config.encode()
         return None
 
-    def _for_pi(self, path: str, peer: Address) -> bytes | memoryview | Refusal | None:
+    def _for_pi(self, path: str, peer: Address) -> Content | Refusal | None:
         """Return what a Raspberry Pi finds in the folder of its serial number, or None.
 
         As in smee, nothing of it is served without an asset folder, and the machine is known by
@@ -82,7 +83,7 @@ class TftpFiles:
             text = pi.pi_config if name == "config.txt" else " ".join(pi.kernel_params)
             return text.encode() if text else None
         asset = self.asset(f"{pi.pi_firmware_path}/{name}")
-        return self._mapped(asset) if asset else None
+        return self._content(asset) if asset else None
 
     def asset(self, path: str) -> Path | None:
         """Return the file below the asset folder, never one outside of it."""
@@ -105,21 +106,50 @@ class TftpFiles:
             return None
         return wanted if wanted.is_relative_to(root) else None
 
-    def _mapped(self, path: Path) -> bytes | memoryview | Refusal:
-        """Return a file's content without reading it all; mapped once, anew when it changed."""
+    def _content(self, path: Path) -> Content | Refusal:
+        """Return a file's content without reading it; opened once, anew when it changed."""
         try:
-            status = path.stat()
             known = self._opened.get(path)
-            if known and known[0] == status.st_mtime_ns:
-                return known[1]
-            if status.st_size == 0:
-                return b""
-            with path.open("rb") as file:
-                view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            if known is None or known.is_outdated:
+                known = self._opened[path] = FileContent(path)
         except OSError:
             return unknown_file(path.name)
-        self._opened[path] = (status.st_mtime_ns, view)
-        return view
+        return known
+
+
+class FileContent:
+    """A file as long as it was when it was opened, read as it is sent.
+
+    Not mapped into memory: a process that reads what was cut off a mapped file is killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises ``OSError``."""
+        self._path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._fd)
+        self._version = _version(os.fstat(self._fd))
+        self._length = os.fstat(self._fd).st_size
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the path has another file or another content now. Raises ``OSError``."""
+        return _version(self._path.stat()) != self._version
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return a part, and less than that where the file ends by now or can't be read."""
+        start, stop, _ = part.indices(self._length)
+        try:
+            return os.pread(self._fd, stop - start, start)
+        except OSError:  # of a disk
+            return b""
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class TftpService(UdpService):

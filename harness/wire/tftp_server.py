@@ -13,7 +13,7 @@ from typing import Final
 from harness.wire import tftp
 from harness.wire.commands import Address, CancelTimer, Command, Note, Send
 from harness.wire.tftp import Error, ErrorCode, Opcode, Request
-from harness.wire.tftp_transfer import TftpPolicy, Transfer
+from harness.wire.tftp_transfer import Content, TftpPolicy, Transfer
 
 _MODES: Final = frozenset({"octet", "netascii", "mail"})
 
@@ -26,7 +26,7 @@ class Refusal:
     code: int = ErrorCode.FILE_NOT_FOUND
 
 
-Open = Callable[[str, Address], "bytes | memoryview | Refusal"]
+Open = Callable[[str, Address], "Content | Refusal"]
 """Finds the content of a file for a peer."""
 Identify = Callable[[str], str | None]
 
@@ -67,6 +67,8 @@ class TftpServer:
             if transfer:
                 self._transfers[peer] = transfer
                 commands += transfer.start(now)
+                if transfer.over:
+                    del self._transfers[peer]
             return commands
         if running is None:
             return []  # a late ACK of a transfer that is over
@@ -121,7 +123,7 @@ class TftpServer:
         )
         return [received, Send(data=error, destination=peer), refused], None
 
-    def _find(self, request: Request, peer: Address) -> bytes | memoryview | Refusal:
+    def _find(self, request: Request, peer: Address) -> Content | Refusal:
         if request.opcode is Opcode.WRQ:
             return Refusal(text="access_violation: permission denied")
         if request.mode not in _MODES or request.mode == "mail":

@@ -6,10 +6,11 @@ without wrapping inside; only packets wrap at 65536.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, Protocol
 
 from harness.wire import tftp
 from harness.wire.commands import (
@@ -50,10 +51,40 @@ FAST: Final = TftpPolicy(options=ALL_OPTIONS, min_blksize=8, max_blksize=65_464,
 """Grants what a client asks for."""
 
 
+class Content(Protocol):
+    """What is sent: octets, or a file that is read as it goes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview:
+        """Return a part; less of it where a file has become shorter than ``len`` said."""
+
+
+class _Shrunk(Exception):
+    """The content ends before its length."""
+
+
 class _State(Enum):
     NEGOTIATING = auto()
     SENDING = auto()
     OVER = auto()
+
+
+_P = ParamSpec("_P")
+_Step = Callable[Concatenate["Transfer", _P], list[Command]]
+
+
+def _or_broken_off(step: _Step[_P]) -> _Step[_P]:
+    """Let a step of a transfer whose content ends too early be its last."""
+
+    @wraps(step)
+    def guarded(self: Transfer, /, *args: _P.args, **kwargs: _P.kwargs) -> list[Command]:
+        try:
+            return step(self, *args, **kwargs)
+        except _Shrunk:
+            return self._broken_off()
+
+    return guarded
 
 
 class Transfer:
@@ -64,13 +95,13 @@ class Transfer:
         *,
         id: str,
         request: Request,
-        content: bytes | memoryview,
+        content: Content,
         peer: Address,
         policy: TftpPolicy,
         mac: str | None = None,
     ) -> None:
         if request.mode == "netascii":
-            content = tftp.netascii(bytes(content))
+            content = tftp.netascii(bytes(content[0 : len(content)]))
         self.id = id
         self._timer_name = f"{id} retransmit"
         self.peer = peer
@@ -112,6 +143,7 @@ class Transfer:
         """How much of the content the client has for sure."""
         return min(self._acked * self._blksize, self.length)
 
+    @_or_broken_off
     def start(self, now: float) -> list[Command]:
         """Return the first packets: an OACK when an option was granted, else DATA."""
         self._started_at = self._progress_at = now
@@ -121,6 +153,7 @@ class Transfer:
             return [oack, note, self._set_timer(now)]
         return [*self._send_window(), self._set_timer(now)]
 
+    @_or_broken_off
     def receive(self, packet: Packet, now: float) -> list[Command]:
         """Take a packet of the client."""
         if self.over:
@@ -143,6 +176,7 @@ class Transfer:
             case _:
                 return []
 
+    @_or_broken_off
     def timed_out(self, now: float) -> list[Command]:
         """Retransmit from the last acknowledged block, or give up."""
         if self.over:
@@ -157,6 +191,7 @@ class Transfer:
         )  # fmt: skip
         return [self._packet(Error(code=ErrorCode.UNDEFINED, text="timed out")), note]
 
+    @_or_broken_off
     def acknowledged(self, block: int, now: float) -> list[Command]:
         """Take an ACK, as ``receive`` does."""
         if self._state is _State.OVER:
@@ -183,6 +218,18 @@ class Transfer:
             )  # fmt: skip
             return [CancelTimer(name=self.timer_name), finished]
         return [*self._send_window(), *self._went_on(now), self._lock_step()]
+
+    def _broken_off(self) -> list[Command]:
+        """End what can't be sent to its end: somebody has cut the file short."""
+        self._state = _State.OVER
+        text = f"{self.request.file} has become shorter"
+        note = self._note(
+            "tftp.error.sent",
+            mac=self._mac, peer=f"{self.peer[0]}:{self.peer[1]}", file=self.request.file,
+            code=int(ErrorCode.UNDEFINED), text=text,
+        )  # fmt: skip
+        error = self._packet(Error(code=ErrorCode.UNDEFINED, text=text))
+        return [CancelTimer(name=self.timer_name), error, note]
 
     def _went_on(self, now: float) -> list[Command]:
         """Return what else there is to do when blocks were acknowledged and others sent."""
@@ -211,13 +258,17 @@ class Transfer:
     def _rounds(self) -> Iterator[Round]:
         """Yield each ACK of a whole window, and the next window; all but the last.
 
-        A few at a time: what is warm in a processor's caches is quick.
+        Ends early where the content does: the core sees to that. A few at a time: what is warm in
+        a processor's caches is quick.
         """
         window, last = self._window, self._last
         few = max(1, _AHEAD_BYTES // (self._blksize * window)) * window
         for start in range(self._sent, last, few):
             until = min(start + few, last)
-            blocks = self._packets(start, until)
+            try:
+                blocks = self._packets(start, until)
+            except _Shrunk:
+                return
             yield from [
                 (tftp.ack_packet(acked % _WRAP), blocks[acked - start : acked - start + window])
                 for acked in range(start, until, window)
@@ -253,11 +304,15 @@ class Transfer:
         return [Send(data=data, destination=self.peer) for data in packets]
 
     def _packets(self, acked: int, until: int) -> list[bytes]:
-        """Return the blocks after ``acked`` up to ``until``."""
-        size, content, packet = self._blksize, self._content, tftp.data_packet
+        """Return the blocks after ``acked`` up to ``until``. Raises ``_Shrunk``."""
+        size, packet = self._blksize, tftp.data_packet
+        start, end = acked * size, min(until * size, self.length)
+        octets = memoryview(self._content[start:end])
+        if len(octets) < end - start:
+            raise _Shrunk
         return [
-            packet(number % _WRAP, content[(number - 1) * size : number * size])
-            for number in range(acked + 1, until + 1)
+            packet((acked + number + 1) % _WRAP, octets[number * size : (number + 1) * size])
+            for number in range(until - acked)
         ]
 
     def _packet(self, packet: Packet) -> Send:

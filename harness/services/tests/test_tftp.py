@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,9 +16,11 @@ from harness.services.tftp import TftpFiles, TftpService
 from harness.tasks import TaskKeeper
 from harness.tests.programs import needs
 from harness.timeline import Timeline, named
+from harness.wire import tftp
 from harness.wire.netboot import Reservation, Reservations
+from harness.wire.tftp import Error, Oack, Opcode, Request
 from harness.wire.tftp_server import Refusal
-from harness.wire.tftp_transfer import FAST, TftpPolicy
+from harness.wire.tftp_transfer import FAST, Content, TftpPolicy
 
 MAC = "52:54:00:00:00:01"
 RESERVATIONS = Reservations(
@@ -149,9 +153,6 @@ async def test_writing_is_refused(service: TftpService, timeline: Timeline, tmp_
 
 
 async def test_what_is_no_tftp_is_noted(service: TftpService, timeline: Timeline) -> None:
-    import asyncio
-    import socket
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"\0\x63nonsense", ("127.0.0.1", service.port))
         event = await asyncio.wait_for(
@@ -179,7 +180,7 @@ def test_files_are_found_as_smees_routes_do(
     files = TftpFiles(binaries={"ipxe.efi": binary}, reservations=RESERVATIONS, assets=assets)
     content = files.open(path, PEER)
     assert not isinstance(content, Refusal)
-    assert bytes(content) == (binary.read_bytes() if found is None else found)
+    assert _octets(content) == (binary.read_bytes() if found is None else found)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +201,39 @@ def test_a_changed_file_is_read_anew(binary: Path) -> None:
     binary.unlink()
     binary.write_bytes(b"new")
     os.utime(binary, ns=(1, 1))
-    assert bytes(_content(files.open("ipxe.efi", PEER))) == b"new"
+    assert _octets(files.open("ipxe.efi", PEER)) == b"new"
 
 
-def _content(found: bytes | memoryview | Refusal) -> bytes | memoryview:
+def _octets(found: Content | Refusal) -> bytes:
     assert not isinstance(found, Refusal)
-    return found
+    return bytes(found[0 : len(found)])
+
+
+async def test_a_file_that_is_cut_short_ends_in_an_error(
+    service: TftpService, timeline: Timeline, binary: Path
+) -> None:
+    """And not in a lab that a signal killed."""
+    loop = asyncio.get_running_loop()
+    asked = Request(
+        opcode=Opcode.RRQ, file="ipxe.efi", mode="octet", options={"blksize": "512"}
+    )  # fmt: skip
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        sock.sendto(tftp.encode(asked), ("127.0.0.1", service.port))
+        block = 0
+        answer, server = await loop.sock_recvfrom(sock, 2000)
+        assert isinstance(tftp.decode(answer), Oack)
+        while True:
+            sock.sendto(tftp.ack_packet(block), server)
+            packet = tftp.decode((await loop.sock_recvfrom(sock, 2000))[0])
+            if isinstance(packet, Error):
+                break
+            block += 1
+            if block == 100:
+                os.truncate(binary, 512 * 400 + 7)
+    assert packet.text == "ipxe.efi has become shorter"
+    assert 100 <= block <= 400
+    [error] = named(timeline, "tftp.error.sent")
+    assert (error["mac"], error["text"]) == (MAC, packet.text)
+    assert not named(timeline, "tftp.transfer.finished")

@@ -18,7 +18,7 @@ from harness.wire import tftp
 from harness.wire.commands import Command, LockStep, Note, Send, SetTimer
 from harness.wire.tftp import Ack, Data, Error, Oack, Opcode, Packet, Request
 from harness.wire.tftp_server import Refusal, Solo, TftpServer, unknown_file
-from harness.wire.tftp_transfer import FAST, TftpPolicy, Transfer
+from harness.wire.tftp_transfer import FAST, Content, TftpPolicy, Transfer
 
 PEER = ("192.168.77.10", 2070)
 WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
@@ -113,7 +113,7 @@ def notes(commands: list[Command]) -> list[str]:
 
 
 def transfer(
-    content: bytes, *, policy: TftpPolicy | None = None, mode: str = "octet", **options: object
+    content: Content, *, policy: TftpPolicy | None = None, mode: str = "octet", **options: object
 ) -> Transfer:
     wishes = {name: str(value) for name, value in options.items()}
     request = Request(opcode=Opcode.RRQ, file="f", mode=mode, options=wishes)
@@ -333,6 +333,47 @@ def test_netascii_changes_the_length() -> None:
     assert packets(source.start(0.0)) == [Oack(options={"tsize": "4"})]
 
 
+class Shrinking:
+    """A file of ``size`` octets, of which only the first ``there`` are left."""
+
+    def __init__(self, size: int, there: int) -> None:
+        self.size = size
+        self.there = there
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        return bytes(self.there)[part]
+
+
+@pytest.mark.parametrize("window", [1, 4])
+@pytest.mark.parametrize("there", [0, 700, 5000, 19_999])
+def test_a_file_that_shrinks_ends_in_an_error(window: int, there: int) -> None:
+    source = transfer(Shrinking(20_000, there), policy=FAST, windowsize=window)
+    client = ModelClient(source, window=window, blksize=512, loss=0.0, seed=1)
+    client.run()
+    assert source.over
+    assert there - 512 * window < len(client.received) <= there
+    assert source.timed_out(99.0) == []
+
+
+def test_what_is_left_of_a_file_that_shrinks_goes_in_lock_step() -> None:
+    source = transfer(Shrinking(512 * 600, 512 * 400), policy=FAST, blksize=512)
+    source.start(0.0)
+    [step] = [each for each in source.acknowledged(0, 0.0) if isinstance(each, LockStep)]
+    rounds = list(step.rounds)
+    assert 0 < len(rounds) <= 400  # the sends of block 2 and later
+    step.over(len(rounds), 1.0)
+    commands, acked = [], len(rounds)
+    while not source.over:
+        acked += 1
+        commands = source.acknowledged(acked, 1.0)
+    assert notes(commands) == ["tftp.error.sent"]
+    assert packets(commands) == [Error(code=0, text="f has become shorter")]
+    assert acked == 400
+
+
 # -- the server -----------------------------------------------------------------------------------
 
 RRQ = Request(opcode=Opcode.RRQ, file="ipxe.efi", mode="octet")
@@ -402,3 +443,12 @@ def test_a_stranger_on_a_transfers_own_port_gets_error_5() -> None:
     assert error.code == 5
     assert solo.receive(tftp.encode(Error(code=0, text="x")), stranger, 0.0) == []
     assert len(packets(solo.receive(tftp.encode(Ack(block=1)), PEER, 0.0))) == 1
+
+
+def test_a_transfer_that_never_began_is_forgotten() -> None:
+    core = TftpServer(open=lambda file, peer: Shrinking(5, 0))
+    assert packets(core.receive(tftp.encode(RRQ), PEER, 0.0)) == [
+        Error(code=0, text="ipxe.efi has become shorter")
+    ]
+    assert core.receive(tftp.encode(Ack(block=1)), PEER, 0.0) == []
+    assert len(core.receive(tftp.encode(RRQ), PEER, 0.0)) > 1  # asked again: looked at anew
