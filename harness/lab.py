@@ -106,7 +106,7 @@ class Lab:
             phase=lambda: self._hands.phase,
         )
         self._hands = Hands(self.faults, timeline=timeline, tasks=self.tasks)
-        self.pace = Pace(factor=brief.host.factor if brief.host else 1.0)
+        self.pace = Pace(factor=brief.host.factor if brief.host else 1.0, run=timeline.clock.now)
         self._pace_teller = PaceTeller(self.pace, timeline)
         self._let_go_s = 0.0
         self._stack = AsyncExitStack()

@@ -31,6 +31,16 @@ class Load:
     by: str = ""
     """Where it was read: ``run_delay``, ``pressure`` or, where the kernel tells nothing, empty."""
 
+    def part(self, share: float) -> Load:
+        """Return ``share`` of it."""
+        return Load(
+            ran_s=self.ran_s * share,
+            waited_s=self.waited_s * share,
+            machine_ran_s=self.machine_ran_s * share,
+            machine_waited_s=self.machine_waited_s * share,
+            by=self.by,
+        )
+
 
 class LoadMeter:
     """Reads the load of every process it can see: inside the seal, that is the lab's own."""

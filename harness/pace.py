@@ -69,10 +69,16 @@ class Pace:
         factor: float = 1.0,
         meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
+        run: Callable[[], float] | None = None,
     ) -> None:
-        """``factor`` is how many times slower than the reference this host is; at least 1."""
+        """``factor`` is how many times slower than the reference this host is; at least 1.
+
+        ``run`` is the run's own clock. No time passes here either while that is held.
+        """
         self.factor = max(1.0, factor)
         self._clock = clock
+        self._run = run or clock
+        self._ran = self._run()
         self._meter = meter if meter is not None else LoadMeter()
         self._looked = clock()
         self._now = 0.0
@@ -81,11 +87,14 @@ class Pace:
     def now(self) -> float:
         """Return the seconds since this was made; never goes back, and lags by 0.1 s at most."""
         at = self._clock()
-        duration = at - self._looked
-        if duration < _FRESH_S:
+        real = at - self._looked
+        if real < _FRESH_S:
             return self._now
-        self._looked = at
-        load = self._meter.read()
+        ran = self._run()
+        # A lab that is resumed sets the run's clock: that is no time that passed.
+        duration = min(max(0.0, ran - self._ran), real)
+        self._looked, self._ran = at, ran
+        load = self._meter.read().part(duration / real)
         stalled, by = stalled_s(duration, load), load.by
         if duration - stalled > _LATE_S:
             stalled, by = duration - _LATE_S, "late"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from harness.report.remembered import code_version, record_of
 from harness.scenario.tests.samples import Tape, good_boot, hello
 from harness.tests.test_busy_host import busy
 from harness.timeline import Event
-from harness.verdict import judge, track
+from harness.verdict import how_busy, judge, track
+from harness.verdict.host import net_durations, own_durations
 
 _HELLO = {"item": "hello[uefi]", "accel": "tcg", "profile": "faithful"}
 
@@ -83,6 +85,17 @@ def test_what_a_resumed_run_did_not_do_itself_is_not_its() -> None:
     )
     assert record["start"] == "hook-up"
     assert set(record["phases"]) == {"worker-pull", "workflow"}
+    # What it found under way it did from there on: docker was up at 35.9.
+    assert record["phases"]["worker-pull"] == pytest.approx(42.0 - 36.0)
+
+
+def test_what_held_up_another_run_is_not_told_of_a_resumed_one() -> None:
+    before = busy(good_boot().until("guest.docker.started"), 5, 35, lost=0.9)
+    before.add(36.0, "lab", "lab.resumed", point="hook-up")
+    rest = good_boot().events[len(good_boot().until("guest.docker.started").events) :]
+    events = [*before.events, *(replace(event, seq=100 + event.seq) for event in rest)]
+    assert how_busy(events) is None
+    assert net_durations(events, track(events)) == own_durations(events, track(events))
 
 
 def test_the_code_has_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,21 @@ def test_a_lab_that_stood_still_altogether_loses_that_time() -> None:
     assert pace.take_stall().by == "late"
 
 
+def test_no_time_passes_while_the_run_s_clock_is_held() -> None:
+    """As while a checkpoint is saved; a resumed lab's clock begins somewhere else altogether."""
+    host = Host(share=0.5)
+    held_at: list[float] = []
+    pace = Pace(meter=host, clock=host.clock, run=lambda: held_at[0] if held_at else host.at)
+    assert host.passes(10, pace) == pytest.approx(5)
+    held_at.append(host.at)
+    assert host.passes(2, pace) == pytest.approx(5)
+    assert pace.take_stall().duration_s == pytest.approx(10)
+    held_at[0] = 5000.0
+    assert host.passes(0.5, pace) == pytest.approx(5.25)  # at most what really passed
+    held_at[0] = 45.0
+    assert host.passes(10, pace) == pytest.approx(5.25)
+
+
 @pytest.mark.parametrize(
     ("ran", "waited", "lost"),
     [

@@ -78,12 +78,24 @@ def span(low_s: float, high_s: float) -> str:
     return f"{low} s" if low == high else f"{low}–{high} s"
 
 
+def _began(events: Sequence[Event]) -> float:
+    """Return when the machine began, or went on, in this run: what was before is another's."""
+    begins = named(events, "machine.powered_on")[:1] + named(events, "lab.resumed")[-1:]
+    return max((event.t for event in begins), default=0.0)
+
+
+def _stalls(events: Sequence[Event]) -> list[Event]:
+    """Return the stalls of this run; what a checkpoint brought along was another's."""
+    resumed = next((event.seq for event in reversed(events) if event.name == "lab.resumed"), 0)
+    return [event for event in named(events, "host.stalled") if event.seq > resumed]
+
+
 def how_busy(events: Sequence[Event]) -> Busy | None:
     """Return how busy the host was from power-on on; None when it let the lab run."""
-    stalls = named(events, "host.stalled")
+    stalls = _stalls(events)
     if not stalls:
         return None
-    start = next((event.t for event in named(events, "machine.powered_on")), 0.0)
+    start = _began(events)
     return Busy(
         total_s=max(events[-1].t - start, 0.01),
         stalled_s=stalled_between(events, start, events[-1].t),
@@ -97,7 +109,7 @@ def how_busy(events: Sequence[Event]) -> Busy | None:
 def stalled_between(events: Sequence[Event], start: float, end: float) -> float:
     """Return the seconds lost between two moments on the run's clock."""
     lost = 0.0
-    for event in named(events, "host.stalled"):
+    for event in _stalls(events):
         duration = float(event["duration_s"])
         overlap = min(end, event.t) - max(start, event.t - duration)
         if overlap > 0 and duration > 0:
@@ -113,19 +125,22 @@ def own_durations(events: Sequence[Event], tracker: PhaseTracker) -> dict[str, f
 def net_durations(events: Sequence[Event], tracker: PhaseTracker) -> dict[str, float]:
     """Return the same without what the host held them up."""
     return {
-        one.phase.value: round(end - start - stalled_between(events, start, end), 3)
+        one.phase.value: round(max(0.0, end - start - stalled_between(events, start, end)), 3)
         for one, start, end in _own(events, tracker)
     }
 
 
 def _own(events: Sequence[Event], tracker: PhaseTracker) -> Iterator[tuple[Span, float, float]]:
-    """Yield the phases that ended in this run, with start and end on the run's clock."""
+    """Yield the phases that ended in this run, with start and end on the run's clock.
+
+    A phase that a run from a checkpoint found under way begins there.
+    """
     began = tracker.power_on_s or 0.0
     resumed = next((event.t for event in named(events, "lab.resumed")), -1.0)
     for one in tracker.spans:
         if one.phase is Phase.DONE or one.end_s is None or began + one.end_s <= resumed:
             continue
-        yield one, began + one.start_s, began + one.end_s
+        yield one, max(began + one.start_s, resumed), began + one.end_s
 
 
 def overruns(events: Sequence[Event], tracker: PhaseTracker) -> list[Overrun]:
@@ -160,7 +175,7 @@ def blame_host(events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict)
     if verdict.failed_in is None:
         return None
     start, end = _where_it_failed(events, tracker, verdict)
-    stalls = [event for event in named(events, "host.stalled") if event.t > start]
+    stalls = [event for event in _stalls(events) if event.t > start]
     starved = [
         event
         for event in stalls
