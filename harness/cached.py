@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.capacity import Capacity, runtime_folder
-from harness.checkpoint.store import CheckpointStore, Kept, checkpoint_store
+from harness.checkpoint.store import CheckpointStore, Kept, store_in
 from harness.errors import LabError, ScenarioError
 from harness.locks import try_lock
-from harness.paths import cache_root
+from harness.paths import CHECKPOINTS, cache_root
 
-CHECKPOINTS: Final = "checkpoints"
 RECORDS: Final = "records"
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     "downloads": ("debian",),
@@ -28,7 +27,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "images": ("images", "layouts", "workers"),
     "tools": ("go", "ipxe", "linuxkit"),
-    CHECKPOINTS: ("checkpoints",),
+    CHECKPOINTS: (CHECKPOINTS,),
     RECORDS: ("bench", "history"),
 }  # fmt: skip
 """Which folders of the cache are of a kind. Records can't be made again: cleared by name only."""
@@ -90,7 +89,7 @@ def cache_command(
     a lab runs from what is to be removed.
     """
     cache = cache_root()
-    store = checkpoint_store(cache)
+    store = store_in(cache / CHECKPOINTS)
     if clear is not None:
         _clear(cache, store, clear, older_than, say)
     elif verify:

@@ -16,12 +16,11 @@ from typing import Any, Final
 
 from harness.checkpoint.key import host_facts, key_of
 from harness.checkpoint.points import Point, refusal
-from harness.checkpoint.store import CheckpointStore, Draft, NotSaved, Saved
+from harness.checkpoint.store import CheckpointStore, Draft, NotSaved, Saved, store_in
 from harness.clock import Clock
 from harness.errors import LabError
 from harness.scenario.item import Item
 
-LIMIT_BYTES: Final = 6 << 30
 _TRY_S: Final = 0.2
 """How long somebody else's lock is waited for when it is not worth more."""
 
@@ -36,11 +35,7 @@ class Choice:
         self._clock = clock
         self._item = item
         self._record = record
-        self._store = (
-            CheckpointStore(folder, limit_bytes=LIMIT_BYTES)
-            if folder is not None and item.start != "cold"
-            else None
-        )
+        self._store = store_in(folder) if folder is not None and item.start != "cold" else None
         self._locks: dict[Point, AsyncExitStack] = {}
         self._keys: dict[Point, str] = {}
         self.saved: Saved | None = None

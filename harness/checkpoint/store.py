@@ -132,13 +132,12 @@ class Draft:
             self._descriptor = None
 
 
-def checkpoint_store(cache: Path) -> CheckpointStore:
-    """Return the store in ``cache``, which may take what ``HOOKLAB_CHECKPOINTS_MAX`` says.
+def store_in(folder: Path) -> CheckpointStore:
+    """Return the store in ``folder``, which may take what ``HOOKLAB_CHECKPOINTS_MAX`` says.
 
     By itself that is 12 GiB, but no more than a fifth of what is free and already taken. Raises
     ``HostUnfit`` for a size that is none.
     """
-    folder = cache / "checkpoints"
     if text := os.environ.get(LIMIT_VARIABLE):
         try:
             limit_bytes = 0 if text.strip() == "0" else parse_size(text)

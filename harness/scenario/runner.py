@@ -24,6 +24,7 @@ from harness.brief import Hold, HostPace, brief_of, write_brief
 from harness.budgets import budgets_of
 from harness.calibration import calibrate
 from harness.capacity import Capacity, Need, runtime_folder
+from harness.checkpoint.store import LIMIT_VARIABLE, store_in
 from harness.clock import Deadline
 from harness.durations import record_duration
 from harness.errors import LabError
@@ -193,17 +194,24 @@ async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold)
 
     process: SealedProcess | None = None
     status: int | None = None
+    store = store_in(cache_root() / CHECKPOINTS)
     made = replace(
         brief_of(item, origin_s=started_s, hold=hold),
         host=host,
         budgets=budgets,
         # Whoever keeps a lab to work with it wants a machine that was just powered on.
-        checkpoints=None if hold == "always" else cache_root() / CHECKPOINTS,
+        checkpoints=store.folder if hold != "always" and store.limit_bytes else None,
     )
     brief = write_brief(made)
     try:
         argv = [sys.executable, "-m", "harness.sealed", str(run_dir), str(brief)]
-        process = await seal(argv, run_dir=run_dir, on_line=on_line, pass_fds=[brief])
+        process = await seal(
+            argv,
+            run_dir=run_dir,
+            on_line=on_line,
+            env={LIMIT_VARIABLE: str(store.limit_bytes)},
+            pass_fds=[brief],
+        )
         status = await process.wait()
     except asyncio.CancelledError:
         if process is not None:

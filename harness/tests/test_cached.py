@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness.cached import KINDS, WORDS, cache_command
-from harness.checkpoint.store import CheckpointStore, Draft, checkpoint_store
+from harness.checkpoint.store import CheckpointStore, Draft, store_in
 from harness.cli import main
 from harness.errors import HostUnfit, LabError, ScenarioError
 from harness.locks import try_lock
+from harness.paths import CHECKPOINTS
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = cache / KINDS[kind][0]
         (folder / "one" / "deep").mkdir(parents=True)
         (folder / "one" / "deep" / "file").write_bytes(bytes(3 << 20))
-    asyncio.run(save(checkpoint_store(cache), "hook-up-1a"))
-    asyncio.run(save(checkpoint_store(cache), "ipxe-2b"))
+    asyncio.run(save(store_in(cache / CHECKPOINTS), "hook-up-1a"))
+    asyncio.run(save(store_in(cache / CHECKPOINTS), "ipxe-2b"))
     return cache
 
 
@@ -47,7 +48,7 @@ def said(**words: object) -> list[str]:
 
 
 def test_every_kind_and_every_checkpoint_is_shown(cache: Path) -> None:
-    with checkpoint_store(cache).open("ipxe-2b") or pytest.fail("not there"):
+    with store_in(cache / CHECKPOINTS).open("ipxe-2b") or pytest.fail("not there"):
         lines = said()
     text = "\n".join(lines)
     assert set(WORDS) == set(KINDS)
@@ -64,7 +65,7 @@ def test_every_kind_and_every_checkpoint_is_shown(cache: Path) -> None:
 
 def test_a_kind_or_a_key_is_cleared_and_nothing_else(cache: Path) -> None:
     assert said(clear=["hook-up"]) == ["hook-up: 2 MiB removed"]
-    assert [kept.key for kept in checkpoint_store(cache).kept()] == ["ipxe-2b"]
+    assert [kept.key for kept in store_in(cache / CHECKPOINTS).kept()] == ["ipxe-2b"]
     assert said(clear=["tools"]) == ["tools: 3 MiB removed"]
     assert not (cache / "go" / "one").exists()
     assert (cache / "debian" / "one").exists()
@@ -87,11 +88,11 @@ def test_what_was_used_lately_is_spared(cache: Path) -> None:
     said(clear=[], older_than=timedelta(days=7))
     assert not (cache / "go" / "one").exists()
     assert (cache / "debian" / "one").exists()
-    assert [kept.key for kept in checkpoint_store(cache).kept()] == ["hook-up-1a"]
+    assert [kept.key for kept in store_in(cache / CHECKPOINTS).kept()] == ["hook-up-1a"]
 
 
 def test_what_is_in_use_is_kept_and_named(cache: Path) -> None:
-    with checkpoint_store(cache).open("ipxe-2b") or pytest.fail("not there"):
+    with store_in(cache / CHECKPOINTS).open("ipxe-2b") or pytest.fail("not there"):
         assert said(clear=["ipxe"]) == ["ipxe: 0 MiB removed; in use and kept: ipxe-2b"]
     building = try_lock(cache / "go" / "one.lock")
     assert building is not None
@@ -161,10 +162,10 @@ def test_names_that_there_are_not(cache: Path) -> None:
 
 
 def test_the_limit_is_what_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0 < checkpoint_store(tmp_path / "none").limit_bytes <= 12 << 30
+    assert 0 < store_in(tmp_path / "none").limit_bytes <= 12 << 30
     for text, octets in (("2 GiB", 2 << 30), ("0", 0), ("500MB", 500_000_000)):
         monkeypatch.setenv("HOOKLAB_CHECKPOINTS_MAX", text)
-        assert checkpoint_store(tmp_path).limit_bytes == octets
+        assert store_in(tmp_path).limit_bytes == octets
     monkeypatch.setenv("HOOKLAB_CHECKPOINTS_MAX", "lots")
     with pytest.raises(HostUnfit, match="expected a size"):
-        checkpoint_store(tmp_path)
+        store_in(tmp_path)

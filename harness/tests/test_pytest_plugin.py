@@ -276,7 +276,7 @@ def began(tests: pytest.Pytester) -> list[str]:
 def test_a_worker_begins_with_the_longest_boot_and_leaves_the_rest_for_the_end(
     tests: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOOKLAB_CACHE", str(tests.path / "cache"))
+    monkeypatch.setenv("HOOKLAB_HISTORY", str(tests.path / "history"))
     for id_, seconds in (("other[uefi]", 20), ("hello[bios]", 10), ("hello[uefi]", 30)):
         record_duration(id_, seconds)
     scenario(tests, "other", "Good too")

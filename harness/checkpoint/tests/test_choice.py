@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint.choice import LIMIT_BYTES, Choice
+from harness.checkpoint.choice import Choice
 from harness.checkpoint.key import host_facts, key_of
 from harness.checkpoint.points import Point
-from harness.checkpoint.store import CheckpointStore, Draft
+from harness.checkpoint.store import Draft, store_in
 from harness.checkpoint.tests import test_key
 from harness.checkpoint.tests.test_key import fault
 from harness.clock import Clock
@@ -45,7 +45,7 @@ def choice(item: Item, folder: Path | None, told: Told) -> Choice:
 
 async def save(item: Item, folder: Path, point: Point) -> str:
     key = key_of(item, point, host=host_facts(item))
-    store = CheckpointStore(folder, limit_bytes=LIMIT_BYTES)
+    store = store_in(folder)
     async with store.building(key) as draft:
         assert isinstance(draft, Draft)
         (draft.folder / "memory.zst").write_bytes(b"memory")

@@ -58,8 +58,9 @@ class Player:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return once ``condition`` holds; looked at whenever an item begins."""
-        async with self.began:
-            await self.began.wait_for(condition)
+        async with asyncio.timeout(10):
+            async with self.began:
+                await self.began.wait_for(condition)
 
     def let_go(self, name: str) -> None:
         """Let an item end as soon as it has begun."""
@@ -73,6 +74,7 @@ def items(*names: str) -> list[Item]:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOOKLAB_HISTORY", str(tmp_path / "history"))
     monkeypatch.setenv("HOOKLAB_RUNTIME", str(tmp_path / "runtime"))
 
 
