@@ -141,6 +141,20 @@ def test_a_kernel_that_an_action_starts(line: str, over: bool) -> None:
         assert play(tape, until=70) is None
 
 
+@pytest.mark.parametrize(
+    ("reason", "over"), [("no credentials", True), ("192.168.77.1:5000: no answer", False)]
+)
+def test_a_proxy_that_lets_nobody_through(reason: str, over: bool) -> None:
+    tape = good_boot().until("guest.docker.started")
+    for t in (36, 37, 38, 39):
+        target = "192.168.77.1:5000"
+        tape.add(t, "proxy", "proxy.request.refused", mac=MAC, target=target, reason=reason)
+    if over:
+        assert ended(tape, "pull-refused", by=39)
+    else:
+        assert play(tape, until=60) is None
+
+
 @pytest.mark.parametrize("speaks", [False, True])
 def test_nobody_who_pulls_the_worker(speaks: bool) -> None:
     tape = good_boot().until("guest.kernel.started")

@@ -120,6 +120,8 @@ class PullRefused(Rule):
             self._refused.add(event, sight.now, f"TLS: {event.get('reason')}")
         elif event.name == "registry.request.failed" and event.get("status") in (403, 404):
             self._refused.add(event, sight.now, f"{event.get('status')} for {event.get('path')}")
+        elif event.name == "proxy.request.refused" and "credentials" in str(event.get("reason")):
+            self._refused.add(event, sight.now, f"by the proxy: {event.get('reason')}")
         elif event.name == "registry.auth.refused":
             self._refused.add(event, sight.now, "wrong credentials")
         elif _says(event, "image pull failure", "certificate refused", "worker did not start"):
