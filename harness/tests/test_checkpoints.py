@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pytest
 
 from harness.checkpoint.memory import NAME
 from harness.checkpoint.store import MANIFEST, CheckpointStore
+from harness.facts import began_at
 from harness.hook.store import digest_of, write_json
-from harness.paths import CHECKPOINTS, cache_root
+from harness.paths import CHECKPOINTS, cache_root, source_root
 from harness.report.record import RunRecord, read_run
 from harness.tests.endings import Run
 from harness.timeline import named
@@ -210,3 +212,35 @@ def test_kill_9_while_it_is_resumed_harms_nothing(runs: Runs, built: RunRecord) 
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.wait()
     assert "lab.resumed" in _names(runs.run())
+
+
+def test_guest_and_lab_agree_on_the_time_after_a_resume(tmp_path: Path) -> None:
+    """Docker in the guest stamps what it logs; the lab has a calendar of its own."""
+    for attempt in ("first", "second"):  # unless somebody else did, the first makes the checkpoint
+        folder = tmp_path / attempt
+        folder.mkdir()
+        options = ["-k", "hello[uefi]"]
+        run = Run(
+            source_root() / "scenarios" / "hello.yaml", folder, options=options, start="hook-up"
+        )
+        try:
+            words = run.process.communicate(timeout=2 * BOOTS.total_seconds())[0]
+        finally:
+            run.close()
+        assert run.process.returncode == 0, words
+        record = read_run(run.run_dir)
+        if "lab.resumed" in _names(record):
+            break
+    [resumed] = named(record.events, "lab.resumed")
+    assert "resumed at hook-up" in words
+    began = datetime.fromisoformat(began_at(record.events))
+    off: dict[bool, list[float]] = {False: [], True: []}
+    for event in named(record.events, "console.line.seen"):
+        if stamp := re.search(r'time="(\S+?)\.?(\d{0,6})\d*Z"', str(event["text"])):
+            there = datetime.fromisoformat(f"{stamp[1]}.{stamp[2]:0<6}+00:00")
+            here = began + timedelta(seconds=event.t)
+            off[event.t > resumed.t].append((here - there).total_seconds())
+    # A line is seen a little after it was stamped, and on a busy host later.
+    assert -0.5 < min(off[False]) < 2
+    assert -0.5 < min(off[True]) < 2
+    assert abs(min(off[True]) - min(off[False])) < 1.5

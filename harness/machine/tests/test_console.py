@@ -190,3 +190,12 @@ async def test_people_can_attach_and_type(tmp_path: Path) -> None:
     assert await asyncio.wait_for(reader.readexactly(10), 10) == b"Password: "
     writer.close()
     await bench.close()
+
+
+@given(st.binary(max_size=400), st.integers(0, 400))
+def test_another_console_goes_on_where_one_was(stream: bytes, at: int) -> None:
+    first, second, alone = LineSplitter(), LineSplitter(), LineSplitter()
+    lines = first.feed(stream[:at])
+    second.pending = first.pending.decode("latin-1").encode("latin-1")
+    assert lines + second.feed(stream[at:]) == alone.feed(stream)
+    assert second.partial == alone.partial

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.machine.console import LineSplitter
 from harness.machine.milestones import Milestones
@@ -195,3 +199,20 @@ def test_escape_sequences_do_not_hide_a_failure() -> None:
         "firmware found no network",
         "boot script failed",
     ]
+
+
+@given(st.integers(0, len(BOOT.splitlines())))
+def test_another_goes_on_where_one_was(at: int) -> None:
+    """Through JSON, as in a checkpoint; nothing is told twice, nothing is forgotten."""
+    said = [*BOOT.splitlines(), *["error starting up Docker"] * 3, "half [    9.000000] kernel"]
+    both, whole = Timeline(None), Timeline(None)
+    first, second = (Milestones(machine="m1", timeline=both) for _ in range(2))
+    for line in said[:at]:
+        first.read("ttyS0", line, False)
+    second.restore(json.loads(json.dumps(first.state())))
+    for line in said[at:]:
+        second.read("ttyS0", line, False)
+    alone = Milestones(machine="m1", timeline=whole)
+    for line in said:
+        alone.read("ttyS0", line, False)
+    assert [(e.name, e.fields) for e in both] == [(e.name, e.fields) for e in whole]
