@@ -40,6 +40,13 @@ _CAPTURE: Final = "capture.pcapng"
 _VARIABLES: Final = "uefi-vars.fd"
 _NOT_SAVED: Final = ("checkpoint.", "lab.resumed", "host.")
 _OF_SAVING: Final = frozenset({"STOP", "RESUME", "MIGRATION", "MIGRATION_PASS"})
+_SPOILS: Final[Mapping[str, str]] = {
+    "guest.error.seen": "a failure",
+    "machine.reset": "the machine was reset",
+    "tftp.transfer.timed_out": "a transfer timed out",
+    "http.response.aborted": "a download was given up",
+}
+"""What must not have happened before a lab is saved."""
 _RETRANSMITS: Final[Mapping[Point, int]] = {Point.HOOK_UP: 3, Point.WORKER_UP: 3}
 """How many SYNs are waited for, at most. Linux sends the second after 1 s and doubles that then
 (RFC 6298 §2). The CPU is stopped just before the next one is due: until then a resumed machine
@@ -124,9 +131,10 @@ class Saver:
         script = str(event.get("file", "")).endswith(".ipxe")
         if event.name == "dhcp.ack.sent" and script and Point.IPXE in self._drafts:
             self._hold(Point.IPXE)
-        elif event.name == "machine.reset":  # what is saved is not what others come to
+        elif event.name in _SPOILS:  # on a busy host, say: no story for others to begin with
+            reason = event.get("line") or _SPOILS[event.name]
             for point in list(self._drafts):
-                self._refuse(point, "the machine was reset")
+                self._refuse(point, f"the boot did not go as usual: {reason}")
 
     def _hold(self, point: Point) -> None:
         if point in self._shut:
@@ -146,6 +154,8 @@ class Saver:
             self._parts.timeline.record(
                 "lab", "checkpoint.refused", point=str(point), key=draft.key, reason=reason
             )
+            if self._builds:
+                self._parts.tasks.spawn(self._builds.finished(point), name=f"no {point}")
 
     def _seen(self, syn: Syn) -> None:
         for point in self._shut:

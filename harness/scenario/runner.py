@@ -106,6 +106,7 @@ class RunResult:
             for finding in self.findings
             if not finding.met
         ]
+        resumed = named(self.events, "lab.resumed")
         failures = [*([self.error] if self.error else []), *self.differences, *unmet]
         return {
             "scenario": self.item.id,
@@ -114,6 +115,7 @@ class RunResult:
             "durations": {**self.tracker.durations(), "total": round(self.duration_s, 3)},
             "run_dir": str(self.run_dir),
             "failures": failures,
+            **({"resumed": dict(resumed[0].fields)} if resumed else {}),
         }
 
 

@@ -1,0 +1,139 @@
+"""When a lab is saved and when not: a saver with real listeners, and no machine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.checkpoint.points import Point
+from harness.checkpoint.store import CheckpointStore, Draft
+from harness.checkpoint.tests import test_key
+from harness.lab_checkpoints import Parts, Saver
+from harness.net import netlink
+from harness.net.tests.namespace import in_own_network
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline, named
+
+pytestmark = pytest.mark.service
+
+ipxe = test_key.ipxe
+item = test_key.item
+MACHINE = "127.0.0.9"
+
+
+class Builds:
+    """Drafts, and which of them were let go."""
+
+    def __init__(self, drafts: dict[Point, Draft]) -> None:
+        self.drafts = drafts
+        self.done: list[Point] = []
+
+    async def finished(self, point: Point) -> None:
+        self.done.append(point)
+
+
+@asynccontextmanager
+async def saver(item: Any, folder: Path) -> AsyncIterator[Any]:
+    with netlink.Netlink() as kernel:
+        kernel.set_up(1)
+    store = CheckpointStore(folder, limit_bytes=1 << 30)
+    listeners = {
+        Point.HOOK_UP: socket.create_server(("127.0.0.1", 5000)),
+        Point.WORKER_UP: socket.create_server(("127.0.0.1", 42113)),
+    }
+    timeline, tasks = Timeline(None), TaskKeeper()
+    async with store.building("hook-up-1") as one, store.building("worker-up-1") as two:
+        assert isinstance(one, Draft)
+        assert isinstance(two, Draft)
+        builds = Builds({Point.HOOK_UP: one, Point.WORKER_UP: two})
+        parts = Parts(
+            item=item,
+            run_dir=folder,
+            timeline=timeline,
+            tasks=tasks,
+            machine=SimpleNamespace(monitor=None),  # type: ignore[arg-type]
+            capture=SimpleNamespace(),  # type: ignore[arg-type]
+            interface="lo",
+            disks={},
+            services=[],
+            listeners=lambda point: [listeners[point]],
+            passed_s=lambda: 0.0,
+        )
+        made = Saver(builds, parts)
+        made.begin()
+        try:
+            yield SimpleNamespace(
+                saver=made, timeline=timeline, listeners=listeners, builds=builds, tasks=tasks
+            )
+        finally:
+            await made.close()
+            await tasks.close()
+            for listener in listeners.values():
+                listener.close()
+
+
+def _asks(port: int, source: str = MACHINE) -> socket.socket:
+    client = socket.socket()
+    client.setblocking(False)
+    client.bind((source, 0))
+    client.connect_ex(("127.0.0.1", port))
+    return client
+
+
+def _may_connect(port: int) -> bool:
+    with socket.socket() as client:
+        client.bind((MACHINE, 0))
+        client.settimeout(0.3)
+        try:
+            client.connect(("127.0.0.1", port))
+        except TimeoutError:
+            return False
+        return True
+
+
+@in_own_network
+async def test_an_open_connection_spoils_a_point_and_the_machine_gets_in(
+    item: Any, tmp_path: Path
+) -> None:
+    async with saver(item, tmp_path) as made:
+        other = socket.create_server(("127.0.0.1", 7080))
+        kept = _asks(7080)
+        with other.accept()[0], _asks(5000) as asked:
+            async with asyncio.timeout(20):
+                refused = await made.timeline.wait_for(lambda e: e.name == "checkpoint.refused")
+                await asyncio.get_running_loop().sock_connect(asked, ("127.0.0.1", 5000))
+        assert refused["point"] == "hook-up"
+        assert "another connection is open" in refused["reason"]
+        assert set(made.builds.done) == {Point.HOOK_UP}
+        kept.close()
+        other.close()
+        assert not _may_connect(42113)  # the other point is still to come
+
+
+@in_own_network
+async def test_a_boot_that_did_not_go_as_usual_is_not_saved(item: Any, tmp_path: Path) -> None:
+    async with saver(item, tmp_path) as made:
+        assert not _may_connect(42113)
+        made.timeline.record("machine", "guest.error.seen", line="no lease", console="ttyS0")
+        refused = named(made.timeline, "checkpoint.refused")
+        assert {event["point"] for event in refused} == {"hook-up", "worker-up"}
+        assert "no lease" in refused[0]["reason"]
+        assert _may_connect(5000)
+        assert _may_connect(42113)
+
+
+@in_own_network
+async def test_the_lab_itself_gets_in_and_in_the_end_everybody(item: Any, tmp_path: Path) -> None:
+    async with saver(item, tmp_path) as made:
+        socket.create_connection(("127.0.0.1", 42113), timeout=1).close()
+        assert not _may_connect(42113)
+        await made.saver.close()
+        assert _may_connect(42113)
+    assert not named(made.timeline, "checkpoint.refused")
