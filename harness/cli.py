@@ -250,7 +250,8 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="boot, build, frames, lab, registry, report, servers, suite, timeline; all by default",
+        help="boot, build, frames, lab, registry, report, resume, servers, suite, timeline; "
+        "all by default",
     )
     parser.add_argument("-n", dest="times", type=int, default=3, help="repetitions (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
@@ -430,6 +431,7 @@ VERBS: dict[str, Verb] = {
   hooklab bench lab registry                    start and stop of a lab; pulls over loopback
   hooklab bench servers                         against dnsmasq, nginx, docker-registry and others
   hooklab bench frames                          through the wire, the plain bridge, a capture
+  hooklab bench resume                          saving and resuming, against the cold way
   hooklab bench suite                           scenarios a minute, one and several at once
   hooklab bench timeline report                 what events and a page of 200,000 frames cost""",
         configure=_configure_bench,

@@ -18,6 +18,7 @@ from harness.bench.costs import measure_report, measure_timeline
 from harness.bench.frames import measure_frames
 from harness.bench.labs import measure_labs
 from harness.bench.pulls import measure_pulls
+from harness.bench.resume import measure_resume
 from harness.bench.servers import measure_servers
 from harness.bench.suite import measure_suite
 from harness.bench.table import Row, ratio, render
@@ -53,6 +54,7 @@ PARTS: Final[dict[str, tuple[str, Measure]]] = {
     "timeline": ("The timeline", measure_timeline),
     "report": ("The report of a run of a minute", measure_report),
     "lab": ("The lab itself", measure_labs),
+    "resume": ("Checkpoints", measure_resume),
     "suite": ("Scenarios at once", measure_suite),
     "boot": ("A cold boot to a finished workflow", measure_boots),
 }
