@@ -31,6 +31,8 @@ faults:
     when: {{file: kernel}}
     do: {{status: 404}}
 deadline: 5 min
+expect:
+  - no event: guest.kernel.started
 verdict:
   failed in: kernel-initramfs
   blame: http
