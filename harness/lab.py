@@ -241,9 +241,10 @@ class Lab:
         await self._start("capture", self.capture)
 
     async def _start_machine(self) -> None:
-        await self.machine.start()
         if self._resumption:
             await self._resumption.load(self.machine, timeline=self.timeline, tasks=self.tasks)
+        else:
+            await self.machine.start()
 
     async def power_on(self) -> None:
         """Let the machine's CPU go for the first time."""

@@ -354,18 +354,21 @@ class Resumption:
             raise CheckpointRefused(f"its capture can't be had: {error}") from error
 
     async def load(self, machine: Machine, *, timeline: Timeline, tasks: TaskKeeper) -> None:
-        """Give a machine that was started the memory. Raises ``CheckpointRefused``."""
-        version = await machine.monitor.execute("query-version")
-        if version != self.meta["qemu"]:
-            raise CheckpointRefused(
-                f"it is of another QEMU: {_version(self.meta['qemu'])}, not {_version(version)}"
-            )
-        machine.restore(self.meta["machine"])
+        """Start a machine with the memory; its CPU is held. Raises ``CheckpointRefused``."""
+
+        async def started() -> None:
+            version = await machine.monitor.execute("query-version")
+            if version != self.meta["qemu"]:
+                raise CheckpointRefused(
+                    f"it is of another QEMU: {_version(self.meta['qemu'])}, not {_version(version)}"
+                )
+            machine.restore(self.meta["machine"])
+
+        size, file = int(self.meta["memory_bytes"]), self._saved.folder / MEMORY
         try:
-            size, file = int(self.meta["memory_bytes"]), self._saved.folder / MEMORY
-            await load_memory(machine, file, size, timeline=timeline, tasks=tasks)
+            await load_memory(machine, file, size, timeline=timeline, tasks=tasks, started=started)
         except MemoryRefused as error:
-            raise CheckpointRefused(str(error)) from error
+            raise CheckpointRefused(error.message) from error
 
     def events(self, so_far: Sequence[Event], *, pid: int | None) -> list[Event]:
         """Return the events of a run that was resumed: how its lab came up, then what was saved.

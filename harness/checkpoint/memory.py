@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -80,18 +80,28 @@ async def save_memory(
 
 
 async def load_memory(
-    machine: Machine, file: Path, memory_bytes: int, *, timeline: Timeline, tasks: TaskKeeper
+    machine: Machine,
+    file: Path,
+    memory_bytes: int,
+    *,
+    timeline: Timeline,
+    tasks: TaskKeeper,
+    started: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Give ``machine``, which was started with ``incoming``, the memory in ``file``.
+    """Start ``machine``, which is ``incoming``, and give it the memory in ``file``.
 
-    ``memory_bytes`` is what ``Packed`` said. The machine's CPU is still held afterwards. Raises
-    ``MemoryRefused``: the machine is of no use then.
+    ``memory_bytes`` is what ``Packed`` said. ``started`` is called when QEMU runs and has nothing
+    yet: unpacking has begun by then, and may turn out to be for nothing. The machine's CPU is
+    still held afterwards. Raises ``MemoryRefused``: the machine is of no use then.
     """
     theirs, ours = os.pipe()
     try:
         async with _pump("unpack", file, str(memory_bytes), stdout=ours) as process:
             os.close(ours)
             ours = -1
+            await machine.start()
+            if started:
+                await started()
             await _prepare(machine)
             await machine.monitor.send_descriptor("memory", theirs)
             os.close(theirs)

@@ -71,7 +71,6 @@ async def test_a_machine_goes_on_where_another_was_saved(tmp_path: Path) -> None
     said, packed = await _saved(folders[0], file)
     assert packed.bytes == file.stat().st_size < packed.memory_bytes
     async with bench(folders[1], disks=[_disk(folders[1])], memory_mib=64, incoming=True) as made:
-        await made.machine.start()
         await load_memory(
             made.machine, file, packed.memory_bytes, timeline=made.timeline, tasks=made.tasks
         )
@@ -96,7 +95,6 @@ async def test_a_damaged_file_never_runs(tmp_path: Path, harm: str) -> None:
     if harm == "gone":
         file.unlink()
     async with bench(folder, disks=[_disk(folder)], memory_mib=64, incoming=True) as made:
-        await made.machine.start()
         with pytest.raises(MemoryRefused):
             await load_memory(
                 made.machine, file, packed.memory_bytes, timeline=made.timeline, tasks=made.tasks
