@@ -9,11 +9,11 @@ from typing import Final
 
 from harness.errors import LabError
 from harness.facts import before_pause
-from harness.scenario.expectations import Outcome, check_expectations, check_verdict
+from harness.scenario.expectations import Outcome, check_expectations, check_verdict, hosts_failure
 from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import read_lock
 from harness.timeline import Event, named, read_timeline
-from harness.verdict import PhaseTracker, Verdict, blame_host, judge, told_to_the_end, track
+from harness.verdict import PhaseTracker, Verdict, judge, told_to_the_end, track
 
 _CONSOLE_BYTES: Final = 400_000
 """How much of a console's end is shown; the file has all of it."""
@@ -112,7 +112,9 @@ def read_run(run_dir: Path) -> RunRecord:
         ),
         consoles=[_console(file) for file in sorted(run_dir.glob("serial-*.log"))],
     )
-    hosts = blame_host(events, tracker, verdict) if run.outcome == "failed" else None
+    if run.outcome != "failed":
+        return run
+    hosts = hosts_failure(item, run.differences, events, tracker, verdict)
     return replace(run, verdict=hosts, hosts=True) if hosts else run
 
 

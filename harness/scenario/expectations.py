@@ -12,8 +12,9 @@ from harness.faults.fault import Fault
 from harness.scenario.item import ExpectationItem, Item, VerdictItem
 from harness.timeline import Event
 from harness.values import parse_duration
-from harness.verdict.host import net_durations
-from harness.verdict.phases import track
+from harness.verdict.host import blame_host, net_durations
+from harness.verdict.judge import Verdict
+from harness.verdict.phases import PhaseTracker, track
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,22 @@ def check_verdict(
     if expected.because is not None and not _glob(because, expected.because):
         wrong.append(f"expected the reason to match '{expected.because}', found: {because}")
     return wrong
+
+
+def hosts_failure(
+    item: Item,
+    differences: Sequence[str],
+    events: Sequence[Event],
+    tracker: PhaseTracker,
+    verdict: Verdict,
+) -> Verdict | None:
+    """Return the verdict on a run that did not end as ``item`` says, if that is the host's doing.
+
+    A boot that failed just as it was to fail had the time it needed for that.
+    """
+    if item.expected_verdict is not None and not differences:
+        return None
+    return blame_host(events, tracker, verdict)
 
 
 def _check(expectation: ExpectationItem, events: Sequence[Event], item: Item) -> Outcome:

@@ -34,7 +34,7 @@ from harness.report.html import write_report
 from harness.report.remembered import code_version, record_of
 from harness.report.touched import comment_on_faults
 from harness.scenario.expectations import Outcome as Finding
-from harness.scenario.expectations import check_expectations, check_verdict
+from harness.scenario.expectations import check_expectations, check_verdict, hosts_failure
 from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import write_lock
 from harness.seal import SealedProcess, seal
@@ -42,7 +42,6 @@ from harness.timeline import Event, named
 from harness.verdict import (
     PhaseTracker,
     Verdict,
-    blame_host,
     judge,
     told_to_the_end,
     track,
@@ -285,7 +284,7 @@ def conclude(
     elif error is not None:
         outcome = Outcome.ERROR
     elif differences or not all(finding.met for finding in findings):
-        hosts = blame_host(events, tracker, verdict)
+        hosts = hosts_failure(item, differences, events, tracker, verdict)
         outcome = Outcome.HOST_TOO_SLOW if hosts else Outcome.FAILED
         verdict = hosts or verdict
     else:

@@ -114,6 +114,22 @@ def test_a_boot_that_should_have_failed_is_no_hosts_doing(tmp_path: Path) -> Non
     assert read_run(tmp_path).outcome == "failed"
 
 
+def test_a_boot_that_failed_as_it_was_to_fail_had_its_time(tmp_path: Path) -> None:
+    """What else the scenario expects is then not met, and not for want of time."""
+    seen = judge(failed_boot().events)
+    assert seen.failed_in
+    assert seen.blame
+    expected = VerdictItem(
+        failed_in=seen.failed_in.value, blame=seen.blame.value, because=None, at="mine.yaml:3:1"
+    )
+    item = replace(hello(), expected_verdict=expected)
+    result = conclusion(busy(failed_boot(), 40, 60, lost=0.8), tmp_path, item)
+    assert result.outcome is Outcome.FAILED
+    assert result.verdict == seen
+    assert not all(finding.met for finding in result.findings)
+    assert read_run(tmp_path).outcome == "failed"
+
+
 def test_a_wait_that_was_stretched_as_far_as_it_goes(tmp_path: Path) -> None:
     tape = busy(good_boot().until("guest.kernel.started"), 20, 240, lost=0.9)
     tape.add(
