@@ -259,7 +259,8 @@ class Lab:
         """
         resumed = self._resumption
         assert resumed is not None
-        events = resumed.events(self.timeline.events, pid=self.machine.pid)
+        so_far, written = self.timeline.events, self.timeline.written
+        events = resumed.events(so_far, pid=self.machine.pid, written=written)
         self.clock.hold(resumed.t, started_at=resumed.started_at)
         try:
             self.timeline.replace(events)

@@ -370,10 +370,11 @@ class Resumption:
         except MemoryRefused as error:
             raise CheckpointRefused(error.message) from error
 
-    def events(self, so_far: Sequence[Event], *, pid: int | None) -> list[Event]:
+    def events(self, so_far: Sequence[Event], *, pid: int | None, written: int = 0) -> list[Event]:
         """Return the events of a run that was resumed: how its lab came up, then what was saved.
 
-        ``so_far`` is how this lab came up; ``pid`` is its QEMU's. Raises ``CheckpointRefused``.
+        ``so_far`` is how this lab came up, of which the first ``written`` events can't be changed;
+        ``pid`` is its QEMU's. Raises ``CheckpointRefused``.
         """
         try:
             saved = read_timeline(self._saved.folder / _TIMELINE)
@@ -383,10 +384,10 @@ class Resumption:
         saved[0] = replace(powered, fields={**powered.fields, "pid": pid})
         begun = [
             replace(event, t=min(event.t, powered.t))
-            for event in so_far
+            for event in so_far[written:]
             if event.name not in ("qmp.event.seen", "console.line.seen")
         ]
-        return [*begun, *saved]
+        return [*so_far[:written], *begun, *saved]
 
     def record(self, timeline: Timeline) -> None:
         """Tell that the lab was resumed, and what that saved."""

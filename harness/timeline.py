@@ -88,7 +88,8 @@ class Timeline:
         """Of the latest event; 0 before there is one."""
         self._keep = keep
         self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
-        self._written = 0
+        self.written = 0
+        """How many events are in the file."""
         self.held = False
         """Whether events are kept in memory for now."""
         self._listeners: list[Listener] = []
@@ -123,7 +124,7 @@ class Timeline:
         try:
             file.write(event.to_json() + "\n")
             file.flush()
-            self._written = event.seq
+            self.written = event.seq
         except OSError as error:
             self._file, self._write_error = None, error
             with contextlib.suppress(OSError):
@@ -182,14 +183,14 @@ class Timeline:
         They begin with what is in the file already. No listener is told of them.
         """
         taken = [replace(event, seq=seq) for seq, event in enumerate(events, 1)]
-        assert taken[: self._written] == self.events[: self._written], "what is written stays"
+        assert taken[: self.written] == self.events[: self.written], "what is written stays"
         self.events[:] = taken
         self.last_seq = len(taken)
 
     def release(self) -> None:
         """Write what was held, and each later event at once."""
         self.held = False
-        for event in self.events[self._written :]:
+        for event in self.events[self.written :]:
             if self._file:
                 self._write(self._file, event)
 

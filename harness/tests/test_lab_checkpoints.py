@@ -63,6 +63,8 @@ def test_a_resumed_run_tells_how_its_lab_came_up_and_then_what_was_saved(tmp_pat
         ("qmp.event.seen", 6.0),
         ("dhcp.ack.sent", 11.0),
     ]
+    late = [_event(1, "run.started", 50.0), *here[1:]]  # on a slow host, and told already
+    assert resumption(tmp_path).events(late, pid=77, written=1)[:2] == [late[0], told[1]]
     assert told[1]["state"] == "here"
     assert told[2]["pid"] == 77
     timeline = Timeline(None)
