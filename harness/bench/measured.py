@@ -141,13 +141,20 @@ class Boot:
         )
 
 
-async def boot(scenario: Path, *, only: str, scratch: Path, expected: Sequence[int] = (0,)) -> Boot:
-    """Run one item of ``scenario`` from power-on, with its run folder in ``scratch``.
+async def boot(
+    scenario: Path,
+    *,
+    only: str,
+    scratch: Path,
+    expected: Sequence[int] = (0,),
+    start: str = "cold",
+) -> Boot:
+    """Run one item of ``scenario`` with its run folder in ``scratch``; it begins at ``start``.
 
     Raises ``BuildFailed`` with the command's words when it ends otherwise than ``expected``.
     """
     written = scratch / "out.json"
-    words = ["run", str(scenario), "-k", only, "--json", str(written), "--start", "cold"]
+    words = ["run", str(scenario), "-k", only, "--json", str(written), "--start", start]
     done = await run_command(*words, cwd=scratch, env={"HOOKLAB_RUNS": str(scratch / "runs")})
     if done.status not in expected or not written.is_file():
         tail = "\n".join(done.output.splitlines()[-15:])

@@ -47,7 +47,7 @@ async def measure_resume(*, times: int, scratch: Path, progress: Progress) -> li
         scenario = scratch / f"from-{start}.yaml"
         base = source_root() / "scenarios" / "hello.yaml"
         scenario.write_text(_SCENARIO.format(start=start, base=base, mac=mac), encoding="utf-8")
-        return await boot(scenario, only="uefi", scratch=scratch)
+        return await boot(scenario, only="uefi", scratch=scratch, start=start)
 
     with progress.step("resume: a cold boot that saves at every point"):
         cold = await hello("auto")
