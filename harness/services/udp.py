@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from harness.errors import DecodeError, ServiceCrashed, SetupFailed
+from harness.services.twin import Twin, twin_of
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire.commands import (
@@ -32,14 +32,15 @@ _BATCH: Final = 64
 _TELL_EVERY_S: Final = 0.1
 """How long the core of an exchange in lock step may hear nothing of its rounds."""
 _NO_WAIT: Final = int(socket.MSG_DONTWAIT)
-_SHORTEST_WAIT: Final = struct.pack("@ll", 0, 1)
-"""As ``struct timeval``; the kernel makes one or two ticks of it."""
 _AT_ONCE_S: Final = 0.000_3
 """A client whose next round is here within this is waited for."""
 _TURN_S: Final = 0.002
 """How long such clients may keep the loop from its other work."""
 _SLOW_ROUNDS: Final = 32
 """How many rounds nobody is waited for when one took longer."""
+_MOST_TWINS: Final = 16
+"""More peers in lock step than these share the port's first socket."""
+_TWIN_IDLE_S: Final = 3.0
 _MAX_DATAGRAM: Final = 65_535
 _BUFFER_BYTES: Final = 4 << 20
 
@@ -110,11 +111,9 @@ class UdpShell:
         self._unsent: deque[Send] = deque()
         self.closed = False
         """Whether the socket is gone."""
-        self._slow_rounds = 0
-        """How many more rounds are not waited for."""
-        # Only a read without MSG_DONTWAIT waits, and that for the shortest time there is.
-        sock.setblocking(True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _SHORTEST_WAIT)
+        self._twins: dict[Address, Twin] = {}
+        self._twins_watch: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
 
     @property
@@ -134,6 +133,10 @@ class UdpShell:
             timer.handle.cancel()
         self._timers.clear()
         self._lanes.clear()
+        if self._twins_watch:
+            self._twins_watch.cancel()
+        for peer in list(self._twins):
+            self._part(peer)
         self._sock.close()
 
     def run(self, commands: Sequence[Command]) -> None:
@@ -155,6 +158,7 @@ class UdpShell:
                     if first := next(rounds, None):
                         now = self._timeline.clock.now()
                         self._lanes[peer] = _Lane(*first, rounds, over, told_at=now)
+                        self._pair(peer)
 
     def _set_timer(self, name: str, at: float) -> None:
         """Let the timer end at ``at``.
@@ -188,56 +192,34 @@ class UdpShell:
             self._crashed(error)
 
     def _read(self, used: list[_Lane]) -> None:
-        """Take what has come; the lanes of which something came are added to ``used``.
-
-        A client in lock step whose rounds follow each other at once is waited for: going back to
-        the loop in between would take longer than the client does.
-        """
-        buffer, lanes, receive = self._buffer, self._lanes, self._sock.recvfrom_into
-        left, flags, before, turn_ends = _BATCH, _NO_WAIT, 0.0, 0.0
-        while left and not self.closed:
-            try:
-                size, peer = receive(buffer, 0, flags)
-            except BlockingIOError:
-                if not flags:
-                    self._slow_rounds = _SLOW_ROUNDS
+        """Take what has come; the lanes of which something came are added to ``used``."""
+        buffer = self._buffer
+        for _ in range(_BATCH):
+            if self.closed:
                 return
-            left -= 1
-            lane = lanes.get(peer)
+            try:
+                size, peer = self._sock.recvfrom_into(buffer)
+            except BlockingIOError:
+                return
+            lane = self._lanes.get(peer)
             if lane is None or size != len(lane.expected) or not buffer.startswith(lane.expected):
-                flags = _NO_WAIT
-                if lane is not None:
-                    self._leave(peer)
-                self._receive(bytes(memoryview(buffer)[:size]), (peer[0], peer[1]))
+                self._heard(bytes(memoryview(buffer)[:size]), (peer[0], peer[1]))
                 continue
             if not lane.used:
                 lane.used = True
                 used.append(lane)
-            if not self._goes_on(lane, peer):
-                flags = _NO_WAIT
-                continue
-            now = monotonic()
-            if not flags:
-                left = _BATCH  # time is the bound
-                if now > turn_ends:
-                    return
-                if now - before > _AT_ONCE_S:
-                    flags, self._slow_rounds = _NO_WAIT, _SLOW_ROUNDS
-            elif self._slow_rounds:
-                self._slow_rounds -= 1
-            else:
-                flags, turn_ends = 0, now + _TURN_S
-            before = now
+            for data in lane.answer:
+                self._send(Send(data=data, destination=peer))
+            self._goes_on(lane, peer)
+
+    def _heard(self, datagram: bytes, peer: Address) -> None:
+        """Let the core have what was not expected."""
+        if peer in self._lanes:
+            self._leave(peer)
+        self._receive(datagram, peer)
 
     def _goes_on(self, lane: _Lane, peer: Address) -> bool:
-        """Answer what was expected, and expect what comes next; False when there is no next."""
-        for data in lane.answer:
-            try:
-                if self._unsent:
-                    raise BlockingIOError
-                self._out.sendto(data, _NO_WAIT, peer)
-            except OSError:  # in the ordinary way it waits, or its failure is told
-                self._send(Send(data=data, destination=peer))
+        """Expect what comes next after an answer; False when there is no next."""
         lane.count += 1
         following = next(lane.rounds, None)
         if following is None:
@@ -245,6 +227,100 @@ class UdpShell:
             return False
         lane.expected, lane.answer = following
         return True
+
+    # -- a socket of its own for who is in lock step
+
+    def _pair(self, peer: Address) -> None:
+        """Give ``peer`` a twin of the socket, where it has none and there may be one more."""
+        if peer in self._twins or len(self._twins) >= _MOST_TWINS:
+            return
+        if self.closed or self._out is not self._sock:
+            return
+        try:
+            twin = self._twins[peer] = twin_of(self._sock, peer)
+        except OSError:  # no more descriptors, no way to the peer: it goes on as everybody does
+            return
+        self._loop.add_reader(twin.sock.fileno(), self._twin_readable, peer, twin)
+        for datagram, sender in twin.early:
+            self._loop.call_soon(self._came_early, datagram, sender)
+        if self._twins_watch is None:
+            self._twins_watch = self._loop.call_later(_TWIN_IDLE_S, self._part_from_idle)
+
+    def _came_early(self, datagram: bytes, sender: Address) -> None:
+        try:
+            if not self.closed:
+                self._heard(datagram, sender)
+        except Exception as error:
+            self._crashed(error)
+
+    def _part(self, peer: Address) -> None:
+        """Close the twin of ``peer``; the first socket hears it from now on."""
+        twin = self._twins.pop(peer)
+        self._loop.remove_reader(twin.sock.fileno())
+        twin.sock.close()
+
+    def _part_from_idle(self) -> None:
+        self._twins_watch = None
+        for peer, twin in list(self._twins.items()):
+            if twin.used:
+                twin.used = False
+            else:
+                self._part(peer)
+        if self._twins:
+            self._twins_watch = self._loop.call_later(_TWIN_IDLE_S, self._part_from_idle)
+
+    def _twin_readable(self, peer: Address, twin: Twin) -> None:
+        try:
+            lane = self._lanes.get(peer)
+            self._step(peer, twin, lane)
+            if lane is not None and lane.used:
+                lane.used, lane.at = False, self._timeline.clock.now()
+                if lane.at - lane.told_at >= _TELL_EVERY_S:
+                    self._tell(lane)
+        except Exception as error:
+            self._crashed(error)
+
+    def _step(self, peer: Address, twin: Twin, lane: _Lane | None) -> None:
+        """Take what ``peer`` says; wait for it while its rounds follow each other at once.
+
+        Going back to the loop in between would take longer than such a client does.
+        """
+        buffer, receive, send = self._buffer, twin.sock.recv_into, twin.sock.send
+        flags, before, turn_ends = _NO_WAIT, 0.0, 0.0
+        twin.used = True
+        while not self.closed:
+            try:
+                size = receive(buffer, 0, flags)
+            except BlockingIOError:
+                if not flags:
+                    twin.slow_rounds = _SLOW_ROUNDS
+                return
+            except OSError:  # nobody listens there any more: a timer will find out
+                return
+            if lane is None or size != len(lane.expected) or not buffer.startswith(lane.expected):
+                self._heard(bytes(memoryview(buffer)[:size]), peer)
+                return
+            for data in lane.answer:
+                try:
+                    if self._unsent:
+                        raise BlockingIOError
+                    send(data, _NO_WAIT)
+                except OSError:  # in the ordinary way it waits, or its failure is told
+                    self._send(Send(data=data, destination=peer))
+            lane.used = True
+            if not self._goes_on(lane, peer):
+                return
+            now = monotonic()
+            if not flags:
+                if now > turn_ends:
+                    return
+                if now - before > _AT_ONCE_S:
+                    flags, twin.slow_rounds = _NO_WAIT, _SLOW_ROUNDS
+            elif twin.slow_rounds:
+                twin.slow_rounds -= 1
+            else:
+                flags, turn_ends = 0, now + _TURN_S
+            before = now
 
     def _leave(self, peer: Address) -> None:
         """Let the core have what ``peer`` says from now on."""
@@ -312,7 +388,7 @@ class UdpShell:
             return True
         try:
             if command.source is None:
-                self._out.sendto(command.data, _NO_WAIT, command.destination)
+                self._out.sendto(command.data, command.destination)
             else:
                 self._send_as(command.source, command)
         except BlockingIOError:

@@ -6,11 +6,13 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
 
 from harness.errors import DecodeError, ServiceCrashed, SetupFailed
+from harness.services import udp
 from harness.services.udp import UdpShell, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
@@ -289,16 +291,24 @@ async def test_the_loop_gets_its_turn_while_rounds_follow_each_other_at_once(mak
     assert core.heard == [b"go"]
 
 
+_CLIENTS = 20
+
+
 async def test_clients_in_lock_step_at_once_are_each_answered_their_own(make: Make) -> None:
+    """Also those beyond the number that get sockets of their own."""
     loop = asyncio.get_running_loop()
-    core = Counting(last=500)
+    core = Counting(last=200)
     bench = make(core)
-    many = [loop.run_in_executor(None, _count, bench.shell.port, core.last) for _ in range(3)]
-    said = [odd for each in await asyncio.gather(*many) for odd in each]
+    with ThreadPoolExecutor(_CLIENTS) as threads:
+        many = [
+            loop.run_in_executor(threads, _count, bench.shell.port, core.last)
+            for _ in range(_CLIENTS)
+        ]
+        said = [odd for each in await asyncio.gather(*many) for odd in each]
     # the core counts the rounds of all of them together
     assert all(each.startswith(b"go after") for each in said)
-    assert core.heard == [b"go"] * 3
-    assert core.told == 3 * core.last
+    assert core.heard == [b"go"] * _CLIENTS
+    assert core.told == _CLIENTS * core.last
 
 
 async def test_a_client_that_falls_silent_holds_nothing_up(make: Make) -> None:
@@ -328,3 +338,39 @@ async def test_a_stranger_in_between_is_heard_by_the_core(make: Make) -> None:
     assert await counting == []
     assert core.heard.count(b"hello") == asked
     assert core.told == core.last
+
+
+async def test_a_client_that_was_idle_is_answered_by_the_first_socket(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp, "_TWIN_IDLE_S", 0.02)
+    core = Counting(last=10)
+    bench = make(core)
+    await bench.ask(b"go")
+    assert len(bench.shell._twins) == 1
+    assert await bench.ask(b"1") == b"1!"
+    await bench.answer()
+    loop = asyncio.get_running_loop()
+    while bench.shell._twins:
+        tick = loop.create_future()
+        loop.call_later(0.01, tick.set_result, None)
+        await tick
+    assert await bench.ask(b"2") == b"2!"
+    assert await bench.answer() == b"2?"
+    assert await bench.ask(b"else") == b"else after 2"
+    assert core.heard == [b"go", b"else"]
+
+
+async def test_a_client_whose_port_is_closed_is_no_crash(make: Make) -> None:
+    core = Counting(last=10)
+    bench = make(core)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.connect(("127.0.0.1", bench.shell.port))
+        gone.send(b"go")
+        while not core.heard:
+            await bench.ask(b"hello")
+            core.heard.remove(b"hello")
+        gone.send(b"1")
+    assert (await bench.ask(b"still here")).startswith(b"still here after")
+    assert not bench.shell.closed
+    assert not bench.tasks.failure.done()
