@@ -208,9 +208,12 @@ class UdpShell:
             if not lane.used:
                 lane.used = True
                 used.append(lane)
-            for data in lane.answer:
-                self._send(Send(data=data, destination=peer))
+            self._answer(lane, peer)
             self._goes_on(lane, peer)
+
+    def _answer(self, lane: _Lane, peer: Address) -> None:
+        for data in lane.answer:
+            self._send(Send(data=data, destination=peer))
 
     def _heard(self, datagram: bytes, peer: Address) -> None:
         """Let the core have what was not expected."""
@@ -248,7 +251,12 @@ class UdpShell:
 
     def _came_early(self, datagram: bytes, sender: Address) -> None:
         try:
-            if not self.closed:
+            lane = self._lanes.get(sender)
+            if lane is not None and datagram == lane.expected:
+                lane.at = self._timeline.clock.now()
+                self._answer(lane, sender)
+                self._goes_on(lane, sender)
+            elif not self.closed:
                 self._heard(datagram, sender)
         except Exception as error:
             self._crashed(error)

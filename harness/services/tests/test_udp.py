@@ -374,3 +374,16 @@ async def test_a_client_whose_port_is_closed_is_no_crash(make: Make) -> None:
     assert (await bench.ask(b"still here")).startswith(b"still here after")
     assert not bench.shell.closed
     assert not bench.tasks.failure.done()
+
+
+async def test_what_came_while_a_twin_was_made_is_part_of_the_lock_step(make: Make) -> None:
+    core = Counting(last=10)
+    bench = make(core)
+    await bench.ask(b"go")
+    sender = bench.client.getsockname()
+    bench.shell._came_early(b"1", sender)
+    assert await bench.answer() == b"1!"
+    assert await bench.answer() == b"1?"
+    bench.shell._came_early(b"9", sender)
+    assert await bench.answer() == b"9 after 1"
+    assert core.heard == [b"go", b"9"]
