@@ -14,6 +14,9 @@ from harness.documents import suggest
 from harness.scenario.item import NetworkItem, NicItem
 from harness.scenario.loader import LoadedScenario
 
+_MACHINE: Final = "machine"
+"""Name of the derived Hardware, and the machine's host name: the same in each scenario, so that
+boots of several are the same until they differ in something that is tested."""
 NO_HARDWARE: Final = "none"
 
 
@@ -56,9 +59,7 @@ def resolve_tinkerbell(
     if loaded.scenario.hardware == NO_HARDWARE:
         texts["hardware"] = ""
     elif "hardware" not in texts:
-        derived = _derived_hardware(
-            loaded, name=name, firmware=firmware, network=network, nics=nics
-        )
+        derived = _derived_hardware(loaded, firmware=firmware, network=network, nics=nics)
         catalog.add_object(derived)
         texts["hardware"] = as_yaml(derived)
     hardware = _machine_hardware(loaded, catalog)
@@ -119,14 +120,13 @@ def _one_template(loaded: LoadedScenario, catalog: Catalog) -> Template:
 def _derived_hardware(
     loaded: LoadedScenario,
     *,
-    name: str,
     firmware: str,
     network: NetworkItem,
     nics: Sequence[NicItem],
 ) -> Hardware:
     machine = loaded.scenario.machine
     return hardware_for(
-        name=name,
+        name=_MACHINE,
         mac=machine.mac,
         address=next(nic.address for nic in nics if nic.mac == machine.mac),
         others=[
