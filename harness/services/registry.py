@@ -192,6 +192,8 @@ class RegistryService:
                 request, await _describe(request, self.scheme, self._timeline.clock.now())
             )
             response = self._core.respond(asked)
+            if self._store:
+                self._store.drop(self._core.forgotten_uploads())
             if response.keep and self._store:
                 path = self._store.keep(response.keep)
                 if path and response.keep.digest:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +41,15 @@ class PushStore:
                 file.write(chunk[:left])
                 left -= min(left, len(chunk))
             size = file.tell()
-        digest = _hash(path, intake.algorithm) if intake.algorithm else None
+        digest = None
+        if intake.algorithm:  # of gigabytes: others are served meanwhile
+            digest = await asyncio.to_thread(_hash, path, intake.algorithm)
         return Stored(upload=intake.upload, size=size, digest=digest, overflow=overflow), b""
+
+    def drop(self, uploads: Iterable[str]) -> None:
+        """Remove what was begun and will never be finished."""
+        for upload in uploads:
+            (self._uploads / upload).unlink(missing_ok=True)
 
     def keep(self, keep: Keep) -> Path | None:
         """Make an upload, or a manifest, the blob that it is; without a digest, drop it."""

@@ -89,6 +89,10 @@ class Registry:
             return None
         return self._push.intake(request)
 
+    def forgotten_uploads(self) -> list[str]:
+        """Return uploads that nobody may go on with, since the last call: nothing is kept."""
+        return self._push.forgotten() if self._push else []
+
     def _unprefixed(self, request: Request) -> Request:
         start = f"/{self._prefix}/v2/"
         if not self._prefix or not request.target.startswith(start):

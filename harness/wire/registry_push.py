@@ -80,6 +80,7 @@ class PushDesk:
         self._limits = limits
         self._new_id = new_id
         self._uploads: dict[str, _Upload] = {}
+        self._forgotten: list[str] = []
         self._total = 0
 
     @staticmethod
@@ -87,6 +88,11 @@ class PushDesk:
         """Return whose upload a path is about; None: it is no upload's."""
         match = _UPLOAD.fullmatch(request.path)
         return match["name"] if match and is_repository(match["name"]) else None
+
+    def forgotten(self) -> list[str]:
+        """Return uploads that had to go because others were begun, since the last call."""
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
 
     def intake(self, request: Request) -> Intake | None:
         """Return where the body of ``request`` goes; None: it is not wanted."""
@@ -133,7 +139,9 @@ class PushDesk:
 
     def _begin(self, name: str) -> str:
         while len(self._uploads) >= UPLOADS_LIMIT:
-            del self._uploads[next(iter(self._uploads))]
+            oldest = next(iter(self._uploads))
+            del self._uploads[oldest]
+            self._forgotten.append(oldest)
         id = self._new_id()
         self._uploads[id] = _Upload(repository=name)
         return id

@@ -16,6 +16,7 @@ from harness.services.registry import RegistryService
 from harness.tasks import TaskKeeper
 from harness.tests.programs import require
 from harness.timeline import Timeline, named
+from harness.wire import registry_push
 from harness.wire.registry_auth import Auth, AuthKind
 from harness.wire.registry_push import PushLimits
 
@@ -119,3 +120,25 @@ async def test_what_is_too_large_is_refused(lab: Lab, tmp_path: Path) -> None:
     assert lab.service.repositories == {}
     uploads = tmp_path / "pushed/uploads"
     assert sum(path.stat().st_size for path in uploads.iterdir()) <= 30
+
+
+async def test_of_an_upload_that_had_to_go_no_file_is_left(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_push, "UPLOADS_LIMIT", 2)
+    url = f"http://{lab.at}/v2/tool/blobs/uploads/"
+    curl = ["curl", "-sS", "--noproxy", "*", "-o", "/dev/null"]
+
+    async def begin() -> str:
+        words = ["-X", "POST", "-w", "%header{location}", url]
+        return (await run([*curl, *words])).stdout.decode()
+
+    def kept() -> list[bytes]:
+        return sorted(file.read_bytes() for file in tmp_path.rglob("uploads/*"))
+
+    for body in ("first", "second"):
+        place = await begin()
+        await run([*curl, "-X", "PATCH", "--data-binary", body, place])
+    assert kept() == [b"first", b"second"]
+    await begin()
+    assert kept() == [b"second"]
