@@ -13,11 +13,11 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BuildFailed, HostUnfit
+from harness.errors import BuildFailed, DecodeError, HostUnfit
 from harness.hook.debian import DebianArchive, Package
 from harness.hook.files import HookFiles
 from harness.hook.golang import find_go, go_build, required_version, sources_of
@@ -29,6 +29,7 @@ from harness.hook.initramfs import (
     write_segments,
 )
 from harness.hook.kernel import Kernel, build_kernel
+from harness.hook.prelink import prelink
 from harness.hook.rootfs import Recipe, Trees, entries_of, read_recipe, unpack
 from harness.hook.store import (
     digest_of,
@@ -62,7 +63,7 @@ _ALWAYS = (_KERNEL_PACKAGE, "kmod", _BUSYBOX)
 _IMAGE = re.compile(r"\bhooklab/(?P<name>[a-z0-9-]+)\b")
 _KEPT_BUILDS = 6
 _BUILDERS = (
-    "build", "deb", "debian", "elf", "golang", "initramfs", "kernel", "rootfs", "store",
+    "build", "deb", "debian", "elf", "golang", "initramfs", "kernel", "prelink", "rootfs", "store",
 )  # fmt: skip
 _HERE = Path(__file__).resolve().parent
 
@@ -156,7 +157,7 @@ async def _read_inputs(debian: DebianArchive) -> _Inputs:
         "modules": digest_of_file(root / "kernel" / "modules.txt"),
         "images": digest_of_tree(root, images),
         "components": digest_of_tree(root / "components", sources_of(root / "components", "./...")),
-        "linuxkit": digest_of_tree(root / "tools", (root / "tools" / "linuxkit").glob("go.*")),
+        "linuxkit": digest_of_tree(root / "tools", (root / "tools" / "linuxkit").glob("*.*")),
         "builder": digest_of_tree(builder, (builder / f"{name}.py" for name in _BUILDERS)),
         "oci": digest_of_tree(oci, oci.glob("*.py")),
     }
@@ -216,8 +217,14 @@ class _Build:
 
     async def _compile(self) -> tuple[Path, dict[str, Path]]:
         names = sorted({name for r in self._inputs.recipes for name in r.programs.values()})
-        linuxkit = await ensure_tool("linuxkit", self._cache, self._progress)
-        programs = {
+        linuxkit, programs = await asyncio.gather(
+            ensure_tool("linuxkit", self._cache, self._progress), self._programs(names)
+        )
+        return linuxkit, programs
+
+    async def _programs(self, names: Sequence[str]) -> dict[str, Path]:
+        # One after the other: the first compiles the packages that the others share.
+        return {
             name: await go_build(
                 self._inputs.components,
                 f"./cmd/{name}",
@@ -227,7 +234,6 @@ class _Build:
             )
             for name in names
         }
-        return linuxkit, programs
 
     async def _prepare_debian(self) -> tuple[Trees, Kernel, list[str]]:
         debs = await self._debian.download(self._inputs.useful)
@@ -267,6 +273,7 @@ class _Build:
                 cmd=recipe.command, env=recipe.env, platform=Platform(architecture="amd64")
             )
             entries = entries_of(recipe, trees, programs, applets)
+            entries |= self._prelinked(recipe, entries)
             debian = self._from_debian[recipe.name] = self._debian_paths(entries)
             # Two layers, so that a change of ours leaves Debian's megabytes alone.
             layers = [
@@ -275,6 +282,20 @@ class _Build:
             ]
             images[recipe.name] = self._image(recipe.name, list(filter(None, layers)), config)
         return images
+
+    def _prelinked(self, recipe: Recipe, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Return the programs that ``recipe`` wants at a fixed address."""
+        found: dict[str, Entry] = {}
+        for path in recipe.prelink:
+            entry = entries.get(path)
+            if not isinstance(entry, File) or not isinstance(entry.content, Path):
+                raise BuildFailed(f"{recipe.name}: prelink: no package brings {path}")
+            try:
+                program = prelink(entry.content, self._cache / "debian" / "prelinked")
+            except DecodeError as error:
+                raise BuildFailed(f"{recipe.name}: {path} can't be prelinked: {error}") from error
+            found[path] = replace(entry, content=program)
+        return found
 
     def _debian_paths(self, entries: Mapping[str, Entry]) -> frozenset[str]:
         debian = self._cache / "debian"
@@ -359,7 +380,7 @@ class _Build:
             layout, tar = scratch / "layout", scratch / "layout.tar"
             await asyncio.to_thread(write_layout, layout, [image], index_each=True)
             await asyncio.to_thread(write_layout_tar, tar, layout)
-            await self._linuxkit(linuxkit, "cache", "import", str(tar))
+            await self._linuxkit(linuxkit, "import", tar)
         shutil.rmtree(self._cache / "layouts" / stamp.name)
         stamp.touch()
 
@@ -375,17 +396,14 @@ class _Build:
         (scratch / "hook.yaml").write_text(_IMAGE.sub(tagged, text))
         tree = scratch / "hook.tar"
         with self._progress.step("LinuxKit assembles"):
-            await self._linuxkit(
-                linuxkit, "build", "--format", "tar", "--no-sbom", "--o", str(tree),
-                str(scratch / "hook.yaml"),
-            )  # fmt: skip
+            await self._linuxkit(linuxkit, "build", scratch / "hook.yaml", tree)
         return tree
 
-    async def _linuxkit(self, linuxkit: Path, *words: str) -> None:
+    async def _linuxkit(self, linuxkit: Path, verb: str, *files: Path) -> None:
         try:
-            await run([linuxkit, *words, "--cache", self._cache / "linuxkit"])
+            await run([linuxkit, verb, self._cache / "linuxkit", *files])
         except CommandFailed as error:
-            raise BuildFailed(f"linuxkit {words[0]} failed\n{error.output.strip()}") from error
+            raise BuildFailed(f"linuxkit {verb} failed\n{error.output.strip()}") from error
 
     def _component_of(self) -> Callable[[str], str | None]:
         """Return the function that names the segment of a path.
@@ -463,7 +481,7 @@ def _owners(yaml: str) -> dict[str, str]:
 
 def _level_of(segment: str) -> int:
     """Return zstd's level for a segment: what changes while somebody works on it must be quick."""
-    return 12 if segment == "hook" else 18
+    return 12 if segment == "hook" else 15
 
 
 def _go_modules(module: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from harness.process import CommandFailed, run
 from harness.progress import Progress
 
 _LDFLAGS = "-s -w -buildid="
+_PATIENT = ("nice", "-n", "10")
 _VERSION = re.compile(r"go(\d+)\.(\d+)(?:\.(\d+))?")
 _USERS_OWN = ("GOCACHE", "GOMODCACHE", "GOPATH", "GOPRIVATE", "GONOPROXY", "GOINSECURE")
 
@@ -123,8 +124,11 @@ async def go_build(
     cache: Path,
     env: Mapping[str, str] | None = None,
     progress: Progress,
+    patient: bool = False,
 ) -> Path:
     """Build ``package`` of the Go module in folder ``module``; return the static program.
+
+    A ``patient`` build leaves the processors to whoever else wants them.
 
     The program lies in ``cache`` under a digest of sources, toolchain, flags and ``env``, so that
     nothing is done when nothing changed. Raises ``BuildFailed`` with Go's own words, ``HostUnfit``
@@ -149,6 +153,7 @@ async def go_build(
             try:
                 await run(
                     [
+                        *(_PATIENT if patient else ()),
                         go.program, "build", "-mod=readonly",
                         "-ldflags", _LDFLAGS,
                         "-o", scratch / output_name, package,

@@ -50,12 +50,17 @@ def action_names() -> tuple[str, ...]:
 
 
 async def build_images(
-    cache: Path, *, progress: Progress, worker_authority: Path | None = None
+    cache: Path,
+    *,
+    progress: Progress,
+    worker_authority: Path | None = None,
+    patient: bool = False,
 ) -> Path:
     """Return an image layout with tink-worker and all actions: the ``known_images``.
 
     ``worker_authority`` is a PEM file that the worker trusts for TLS to Tinkerbell's server; it
-    makes a layout of its own. Raises ``BuildFailed`` or ``HostUnfit``.
+    makes a layout of its own. ``patient`` as in ``go_build``. Raises ``BuildFailed`` or
+    ``HostUnfit``.
     """
     module, tool = _actions(), source_root() / "linuxkit" / "tools" / WORKER
     wanted = digest_of(
@@ -70,9 +75,11 @@ async def build_images(
     async with exclusive(cache / "images" / f"{wanted[:32]}.lock"):
         if layout.is_dir():
             return layout
-        worker = await ensure_tool(WORKER, cache, progress)
+        worker = await ensure_tool(WORKER, cache, progress, patient=patient)
         programs = {
-            name: await go_build(module, f"./{name}", name, cache=cache, progress=progress)
+            name: await go_build(
+                module, f"./{name}", name, cache=cache, progress=progress, patient=patient
+            )
             for name in action_names()
         }
         with progress.step("packing container images"):

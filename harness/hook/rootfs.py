@@ -4,6 +4,7 @@ A recipe is ``linuxkit/images/<name>/image.yaml``::
 
     packages:               # Debian package: patterns of its files
       udev: [/bin/udevadm, /lib/udev/rules.d/*]
+    prelink: [/bin/udevadm] # of these, programs that get a fixed address
     busybox: [sh, mount]    # or: all
     programs:               # path in the image: program under linuxkit/components/cmd
       /usr/bin/hook-docker: hook-docker
@@ -33,7 +34,7 @@ from harness.oci.layer import Directory, Entry, File, Symlink, tree_entries
 
 _UNUSED = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/")
 _LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib", "usr/lib")
-_KNOWN = {"packages", "busybox", "programs", "links", "folders", "command", "env"}
+_KNOWN = {"packages", "prelink", "busybox", "programs", "links", "folders", "command", "env"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Recipe:
     name: str
     folder: Path
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prelink: tuple[str, ...] = ()
+    """Programs of the packages that ``harness.hook.prelink`` gives a fixed address."""
     busybox: tuple[str, ...] = ()
     """Applets to link; ``("all",)`` for every one."""
     programs: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +80,7 @@ def read_recipe(folder: Path) -> Recipe:
         name=folder.name,
         folder=folder,
         packages={name: tuple(found) for name, found in data.get("packages", {}).items()},
+        prelink=tuple(data.get("prelink", ())),
         busybox=(busybox,) if isinstance(busybox, str) else tuple(busybox),
         programs=dict(data.get("programs", {})),
         links=dict(data.get("links", {})),

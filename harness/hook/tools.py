@@ -55,11 +55,12 @@ def tool_package(go_mod: str, name: str) -> str | None:
     return next(iter([*called, *packages]), None)
 
 
-async def ensure_tool(name: str, cache: Path, progress: Progress) -> Path:
+async def ensure_tool(name: str, cache: Path, progress: Progress, *, patient: bool = False) -> Path:
     """Return the program ``name``, compiled from the module that ``linuxkit/tools/<name>`` pins.
 
-    Known here: ``linuxkit``, ``tink-worker``, and ``smee``, whose main package is our own and lies
-    beside its ``go.mod``. Raises ``BuildFailed`` or ``HostUnfit``.
+    Known here: ``tink-worker``, and ``linuxkit`` and ``smee``, whose main packages are our own and
+    lie beside their ``go.mod``. ``patient`` as in ``go_build``. Raises
+    ``BuildFailed`` or ``HostUnfit``.
     """
     folder = source_root() / "linuxkit" / "tools" / name
     if not (folder / "go.mod").is_file():
@@ -68,7 +69,7 @@ async def ensure_tool(name: str, cache: Path, progress: Progress) -> Path:
     tool = "." if own else tool_package((folder / "go.mod").read_text(), name)
     if tool is None:
         raise BuildFailed(f"{folder / 'go.mod'} has no tool line")
-    return await go_build(folder, tool, name, cache=cache, progress=progress)
+    return await go_build(folder, tool, name, cache=cache, progress=progress, patient=patient)
 
 
 async def tinkerbell_module(cache: Path, progress: Progress) -> Path:

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hooklab.dev/hook/internal/cmdline"
+	"hooklab.dev/hook/internal/emulated"
 )
 
 const (
@@ -24,6 +25,11 @@ const (
 	retryDelay   = 10 * time.Second
 	rebootPoll   = time.Second
 )
+
+// roomy keeps the engine's programs from collecting garbage while they start: containerd, its shims,
+// runc and docker's starts of itself live for a second each and fit into what they allocate. A
+// collection walks all of their memory, which a processor in software does slowly.
+var roomy = []string{"GOGC=400", "GOMEMLIMIT=192MiB"}
 
 // engineConfig is daemon.json.
 type engineConfig struct {
@@ -55,7 +61,11 @@ func run() error {
 	if err := configFor(args).write(configFile); err != nil {
 		return fmt.Errorf("failed to write docker config: %w", err)
 	}
-	return runEngine(append(os.Environ(), proxies(args)...))
+	env := append(os.Environ(), proxies(args)...)
+	if emulated.Emulated() {
+		env = append(env, roomy...)
+	}
+	return runEngine(env)
 }
 
 // configFor builds daemon.json's contents. Without syslog_host the address is "udp://:514", as Hook's is.

@@ -1,0 +1,242 @@
+"""Give a position-independent program its place once, when an image is made, not at each start.
+
+Debian links dockerd to run at any address. The dynamic linker then writes 244,000 addresses into
+24 MB of it whenever it starts, and docker starts itself three times for each container. The
+program that Hook's own image holds is linked to one address, which is what this makes of Debian's.
+What only other programs could look up in it, 170,000 names, is blanked on the way: it would be
+downloaded and unpacked at each boot.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.errors import DecodeError
+from harness.hook.store import digest_of, digest_of_file, new_folder
+
+_RECIPE: Final = 1
+"""Raise it when the same program gives other bytes."""
+BASE: Final = 0x400000
+"""Where linkers put a program that has an address of its own."""
+_EXEC, _DYN = 2, 3
+_LOAD, _DYNAMIC, _STACK = 1, 2, 0x6474E551
+_RELATIVE, _IRELATIVE = 8, 37
+_TLS, _UNDEFINED, _ABSOLUTE = 6, 0, 0xFFF1
+_SYMBOL, _RELOCATION = 24, 24
+# Tags of the dynamic section (System V ABI; the GNU ones from glibc's elf.h).
+_NEEDED, _PLTRELSZ, _HASH, _STRTAB, _SYMTAB, _RELA, _RELASZ = 1, 2, 4, 5, 6, 7, 8
+_SONAME, _RPATH, _TEXTREL, _JMPREL, _RUNPATH, _RELR = 14, 15, 22, 23, 29, 36
+_GNU_HASH, _VERSYM, _RELACOUNT, _FLAGS_1 = 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFF9, 0x6FFFFFFB
+_VERNEED, _VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+_PIE: Final = 0x08000000
+_ADDRESSES: Final = frozenset(
+    {3, _HASH, _STRTAB, _SYMTAB, _RELA, 12, 13, _JMPREL, 25, 26, 32, _GNU_HASH, _VERSYM, _VERNEED}
+    | {0x6FFFFFFC}
+)  # fmt: skip
+
+
+def prelink(program: Path, cache: Path) -> Path:
+    """Return ``program`` at a fixed address, made once below ``cache``. Raises ``DecodeError``."""
+    folder = cache / digest_of(_RECIPE, digest_of_file(program))[:32]
+    if not folder.is_dir():
+        with new_folder(folder) as scratch:
+            (scratch / program.name).write_bytes(prelinked(program.read_bytes()))
+            (scratch / program.name).chmod(0o755)
+    return folder / program.name
+
+
+def prelinked(program: bytes) -> bytes:
+    """Return a position-independent ELF64 program as one that is loaded at ``BASE``.
+
+    A program that has a fixed address is returned as it is. Raises ``DecodeError`` for what is no
+    program for x86-64, and for one that has to be relocated in ways that depend on the machine.
+    """
+    if program[:6] != b"\x7fELF\x02\x01" or len(program) < 64:
+        raise DecodeError("not a little-endian ELF64 file", rfc="elf(5)")
+    if struct.unpack_from("<H", program, 16)[0] == _EXEC:
+        return program
+    try:
+        return _Elf(bytearray(program)).moved()
+    except (struct.error, LookupError, OverflowError, StopIteration, ValueError) as error:
+        raise DecodeError(f"damaged ELF file: {error}", rfc="elf(5)") from error
+
+
+@dataclass(slots=True)
+class _Segment:
+    at: int
+    kind: int
+    offset: int
+    address: int
+    length: int
+
+
+class _Elf:
+    """A program that is being moved; addresses in here are those it had before."""
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = data
+        kind, machine = struct.unpack_from("<HH", data, 16)
+        if kind != _DYN or machine != 62:
+            raise DecodeError("no program for x86-64", rfc="elf(5)")
+        table, self._sections = struct.unpack_from("<QQ", data, 32)
+        size, count, self._section_size, self._section_count = struct.unpack_from("<4H", data, 54)
+        self._segments = [
+            _Segment(at, *struct.unpack_from("<I4xQQ8xQ", data, at))
+            for at in range(table, table + size * count, size)
+        ]
+        self._tags = {tag: (at, value) for at, tag, value in self._dynamic()}
+
+    def moved(self) -> bytes:
+        if _RELR in self._tags or _TEXTREL in self._tags:
+            raise DecodeError("relocations of a kind that is not known here", rfc="elf(5)")
+        used = self._relocate()
+        self._move_symbols(used)
+        self._move_tags()
+        data = self._data
+        struct.pack_into("<H", data, 16, _EXEC)
+        _add(data, 24, BASE)
+        for segment in self._segments:
+            if segment.kind != _STACK:
+                _add(data, segment.at + 16, BASE)
+                _add(data, segment.at + 24, BASE)
+        for at in self._section_headers():
+            if struct.unpack_from("<Q", data, at + 16)[0]:
+                _add(data, at + 16, BASE)
+        return bytes(data)
+
+    def _dynamic(self) -> Iterator[tuple[int, int, int]]:
+        segment = next(s for s in self._segments if s.kind == _DYNAMIC)
+        for at in range(segment.offset, segment.offset + segment.length, 16):
+            tag, value = struct.unpack_from("<QQ", self._data, at)
+            if tag == 0:
+                return
+            yield at, tag, value
+
+    def _section_headers(self) -> range:
+        end = self._sections + self._section_size * self._section_count
+        return range(self._sections, end, self._section_size)
+
+    def _offset(self, address: int) -> int:
+        for segment in self._segments:
+            behind = address - segment.address
+            if segment.kind == _LOAD and 0 <= behind < segment.length:
+                return segment.offset + behind
+        raise DecodeError(f"nothing in the file lies at {address:#x}", rfc="elf(5)")
+
+    def _value(self, tag: int) -> int:
+        return self._tags[tag][1] if tag in self._tags else 0
+
+    def _relocate(self) -> set[int]:
+        """Write every address that needs no symbol; return the symbols that the rest needs."""
+        data, used = self._data, set()
+        start = self._offset(self._value(_RELA))
+        length = min(self._value(_RELASZ), len(data) - start)
+        kept = bytearray()
+        targets = sorted((s for s in self._segments if s.kind == _LOAD), key=lambda s: -s.address)
+        for where, info, addend in struct.iter_unpack("<QQq", data[start : start + length]):
+            kind = info & 0xFFFFFFFF
+            if kind == _IRELATIVE:
+                raise DecodeError("an address that only the processor decides", rfc="elf(5)")
+            if kind == _RELATIVE:
+                segment = next(s for s in targets if s.address <= where)
+                at = segment.offset + where - segment.address
+                struct.pack_into("<Q", data, at, addend + BASE)
+            else:
+                kept += struct.pack("<QQq", where + BASE, info, addend)
+                used.add(info >> 32)
+        data[start : start + length] = kept.ljust(length, b"\0")
+        struct.pack_into("<Q", data, self._tags[_RELASZ][0] + 8, len(kept))
+        if _RELACOUNT in self._tags:
+            struct.pack_into("<Q", data, self._tags[_RELACOUNT][0] + 8, 0)
+        if _JMPREL in self._tags:
+            first = self._offset(self._value(_JMPREL))
+            for at in range(first, first + self._value(_PLTRELSZ), _RELOCATION):
+                where, info = struct.unpack_from("<QQ", data, at)
+                _add(data, at, BASE)
+                slot = self._offset(where)
+                if struct.unpack_from("<Q", data, slot)[0]:  # lazy binding: back into the table
+                    _add(data, slot, BASE)
+                used.add(info >> 32)
+        return used
+
+    def _move_symbols(self, used: set[int]) -> None:
+        """Move the symbols in ``used``; blank the others, their names, and the way to find them.
+
+        A program with few names, whose table has no room for another kind, keeps them all.
+        """
+        data = self._data
+        sizes = {
+            address: min(size, len(data))
+            for at in self._section_headers()
+            for address, size in [struct.unpack_from("<Q8xQ", data, at + 16)]
+            if address
+        }
+        symbols, strings = self._value(_SYMTAB), self._value(_STRTAB)
+        table = self._offset(symbols)
+        names = {value for _, tag, value in self._dynamic()
+                 if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH)}  # fmt: skip
+        names |= set(self._version_names())
+        count, own = sizes[symbols] // _SYMBOL, []
+        room = sizes.get(self._value(_GNU_HASH), 0) if _HASH not in self._tags else 0
+        blank = room >= 4 * (3 + count)
+        for number in range(count):
+            at = table + number * _SYMBOL
+            if blank and number not in used:
+                data[at : at + _SYMBOL] = bytes(_SYMBOL)
+                continue
+            name, info, section = struct.unpack_from("<IBxH", data, at)
+            names.add(name)
+            if section != _UNDEFINED and number:
+                own.append(number)
+            if section not in (_UNDEFINED, _ABSOLUTE) and info & 15 != _TLS:
+                _add(data, at + 8, BASE)
+        if not blank:
+            return
+        text = self._offset(strings)
+        old = bytes(data[text : text + sizes[strings]])
+        new = bytearray(len(old))
+        for start in names:
+            end = old.index(b"\0", start)
+            new[start:end] = old[start:end]
+        data[text : text + len(old)] = new
+        self._hash(own, count, room)
+
+    def _hash(self, own: Sequence[int], count: int, room: int) -> None:
+        """Put a table of the older kind, which may have gaps, in place of GNU's: one chain."""
+        at, address = self._tags[_GNU_HASH]
+        chain = [0] * count
+        for number, following in zip(own, [*own[1:], 0], strict=True):
+            chain[number] = following
+        table = struct.pack(f"<III{count}I", 1, count, own[0] if own else 0, *chain)
+        start = self._offset(address)
+        self._data[start : start + room] = table.ljust(room, b"\0")
+        struct.pack_into("<Q", self._data, at, _HASH)
+
+    def _version_names(self) -> Iterator[int]:
+        at = self._offset(self._value(_VERNEED)) if _VERNEED in self._tags else 0
+        for _ in range(min(self._value(_VERNEEDNUM), len(self._data))):
+            count, file, first, following = struct.unpack_from("<2xHIII", self._data, at)
+            yield file
+            needed = at + first
+            for _ in range(count):
+                name, step = struct.unpack_from("<8xII", self._data, needed)
+                yield name
+                needed += step
+            at += following
+
+    def _move_tags(self) -> None:
+        for tag, (at, _) in self._tags.items():
+            if tag in _ADDRESSES:
+                _add(self._data, at + 8, BASE)
+        if _FLAGS_1 in self._tags:
+            at, flags = self._tags[_FLAGS_1]
+            struct.pack_into("<Q", self._data, at + 8, flags & ~_PIE)
+
+
+def _add(data: bytearray, at: int, number: int) -> None:
+    (value,) = struct.unpack_from("<Q", data, at)
+    struct.pack_into("<Q", data, at, value + number)
