@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TextIO
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol, TextIO
+
+BOOTSTRAP: Final = "HOOKLAB_BOOTSTRAP"
+"""The variable by which ``./hooklab`` tells how long its own steps took."""
+_BAR: Final = 40
 
 
 class Progress(Protocol):
@@ -41,6 +47,72 @@ class PlainProgress:
             self.say(f"{what} FAILED after {time.monotonic() - started:.1f} s")
             raise
         self.say(f"{what} done in {time.monotonic() - started:.1f} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step that is over; times in seconds since its ledger was opened."""
+
+    what: str
+    began_s: float
+    ended_s: float
+
+
+class Ledger:
+    """Passes everything on, and remembers how long each step took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._opened = time.monotonic()
+        self.steps: list[Step] = []
+
+    def say(self, line: str) -> None:
+        """Pass ``line`` on."""
+        self._progress.say(line)
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Pass ``what`` on; remember it when it went well."""
+        began_s = time.monotonic() - self._opened
+        with self._progress.step(what):
+            yield
+        self.steps.append(Step(what, began_s, time.monotonic() - self._opened))
+
+    def tell(
+        self, *, before: Sequence[Step] = (), least: timedelta = timedelta(seconds=20)
+    ) -> None:
+        """Say where the time went, as a table; nothing when all of it took less than ``least``.
+
+        ``before`` are steps that were over when this ledger was opened, with times below zero.
+        Steps shorter than a fiftieth of the whole are left out.
+        """
+        steps = sorted([*before, *self.steps], key=lambda step: (step.began_s, -step.ended_s))
+        if not steps:
+            return
+        first, last = steps[0].began_s, max(step.ended_s for step in steps)
+        whole = last - first
+        if whole < least.total_seconds():
+            return
+        self.say(f"made ready in {whole:.0f} s; where they went (steps overlap):")
+        width = max(len(step.what) for step in steps)
+        for step in steps:
+            if step.ended_s - step.began_s >= whole / 50:
+                begin = round((step.began_s - first) / whole * _BAR)
+                length = max(1, round((step.ended_s - first) / whole * _BAR) - begin)
+                bar = (" " * begin + "█" * length).ljust(_BAR)
+                self.say(f"  {step.what:<{width}} {bar} {step.ended_s - step.began_s:6.1f} s")
+
+
+def steps_of_bootstrap(text: str) -> list[Step]:
+    """Return what ``./hooklab`` did before Python ran, ending at 0, from ``NAME=SECONDS;…``."""
+    found: list[Step] = []
+    end_s = 0.0
+    for part in reversed(text.split(";")):
+        what, separator, seconds = part.rpartition("=")
+        if separator and seconds.isdigit():
+            found.insert(0, Step(what, end_s - int(seconds), end_s))
+            end_s -= int(seconds)
+    return found
 
 
 class SilentProgress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,14 @@ from harness.hook.files import HookFiles
 from harness.hook.images import build_images, known_images
 from harness.hook.tools import ensure_ipxe_binaries
 from harness.paths import cache_root
-from harness.progress import PlainProgress, Progress
+from harness.progress import (
+    BOOTSTRAP,
+    Ledger,
+    PlainProgress,
+    Progress,
+    Step,
+    steps_of_bootstrap,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,8 @@ class Built:
     """A folder with an OCI image layout."""
     ipxe: Path
     duration_s: float
+    steps: tuple[Step, ...] = ()
+    """What was done, and when; none of it when nothing changed."""
 
     @property
     def hook_bytes(self) -> int:
@@ -45,17 +55,27 @@ class Built:
             "image_references": list(known_images()),
             "ipxe": str(self.ipxe),
             "duration_s": round(self.duration_s, 3),
+            "steps": [
+                {"what": s.what, "began_s": round(s.began_s, 3), "ended_s": round(s.ended_s, 3)}
+                for s in self.steps
+            ],
         }
 
 
 async def build_all(cache: Path, *, progress: Progress) -> Built:
     """Build what is not there yet. Raises ``BuildFailed`` and ``HostUnfit``."""
     began_s = time.monotonic()
-    # One after the other: Go, apt and zstd each take all the processors there are.
-    ipxe = await ensure_ipxe_binaries(cache, progress)
-    images = await build_images(cache, progress=progress)
-    hook = await build_hook(cache, progress=progress)
-    return Built(hook=hook, images=images, ipxe=ipxe, duration_s=time.monotonic() - began_s)
+    # Hook takes longest: of two that compile, it is the one that the processors work for.
+    ledger = Ledger(progress)
+    hook, ipxe, images = await asyncio.gather(
+        build_hook(cache, progress=ledger),
+        ensure_ipxe_binaries(cache, ledger),
+        build_images(cache, progress=ledger, patient=True),
+    )
+    ledger.tell(before=steps_of_bootstrap(os.environ.get(BOOTSTRAP, "")))
+    steps = tuple(ledger.steps)
+    duration_s = time.monotonic() - began_s
+    return Built(hook=hook, images=images, ipxe=ipxe, duration_s=duration_s, steps=steps)
 
 
 def build_command(*, json_file: Path | None = None) -> int:

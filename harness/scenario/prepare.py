@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ from harness.machine.devices import device_names
 from harness.machine.firmware import Firmware
 from harness.oci.content import Mount, load_content
 from harness.paths import cache_root
-from harness.progress import Progress
+from harness.progress import BOOTSTRAP, Ledger, Progress, steps_of_bootstrap
 from harness.scenario.item import HookItem, ImageItem, IsoItem, Item, PinItem, WorkerItem
 
 _EMBEDDED: Final = "embedded"
@@ -58,21 +59,12 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
         if limit.check == "tun" and any(item.segment == "auto" for item in items):
             progress.say(f"note: {limit.found}; machines are wired in user space")
     cache = cache_root()
-    embedded: HookFiles | None = None
-    if any(item.hook.origin == _EMBEDDED for item in items):
-        embedded = await build_hook(cache, progress=progress)
+    ledger = Ledger(progress)
+    built = await _build(items, cache, ledger)
+    ledger.tell(before=steps_of_bootstrap(os.environ.get(BOOTSTRAP, "")))
+    embedded, smee, workers = built.hook, built.smee, built.workers
+    ipxe, images = built.ipxe, built.images
     digests: dict[Path, str] = _digests_of(embedded) if embedded else {}
-    smee: Path | None = None
-    if any(item.stack == "smee" for item in items):
-        smee = await ensure_tool("smee", cache, progress)
-    workers = {
-        item.worker.build: await _worker(item.worker, cache, progress)
-        for item in items
-        if item.worker.build
-    }
-    ipxe, images = await asyncio.gather(
-        ensure_ipxe_binaries(cache, progress), build_images(cache, progress=progress)
-    )
     prepared = []
     for item in items:
         hook = await asyncio.to_thread(_hook, item.hook, embedded, digests)
@@ -108,6 +100,47 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             progress.say(f"note: {item.id}: {change}")
         prepared.append(ready)
     return prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Built:
+    """What ``hooklab`` makes for scenarios, in the cache."""
+
+    hook: HookFiles | None
+    smee: Path | None
+    workers: Mapping[str, Path]
+    ipxe: Path
+    images: Path
+
+
+async def _build(items: Sequence[Item], cache: Path, progress: Progress) -> _Built:
+    """Build all that ``items`` need, side by side.
+
+    Hook takes longest: of two that compile, it is the one that the processors work for.
+    """
+    wanted = {item.worker.build: item.worker for item in items if item.worker.build}
+
+    async def hook() -> HookFiles | None:
+        if not any(item.hook.origin == _EMBEDDED for item in items):
+            return None
+        return await build_hook(cache, progress=progress)
+
+    async def smee() -> Path | None:
+        if not any(item.stack == "smee" for item in items):
+            return None
+        return await ensure_tool("smee", cache, progress, patient=True)
+
+    async def workers() -> dict[str, Path]:
+        return {build: await _worker(worker, cache, progress) for build, worker in wanted.items()}
+
+    made = await asyncio.gather(
+        hook(),
+        smee(),
+        workers(),
+        ensure_ipxe_binaries(cache, progress),
+        build_images(cache, progress=progress, patient=True),
+    )
+    return _Built(hook=made[0], smee=made[1], workers=made[2], ipxe=made[3], images=made[4])
 
 
 async def _iso(item: Item, hook: HookItem, cache: Path, progress: Progress) -> IsoItem | None:
