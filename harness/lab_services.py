@@ -84,22 +84,19 @@ class Surroundings:
         """Return the services in the order in which they start."""
         item, server = self.item, self.item.network.server
         reservations = Reservations(self._brief.reservations)
-        fast = item.profile == "fast"
         generation = GENERATIONS[item.generation]
         http = f"http://{server}:{generation.http}"
         hook = f"http://{server}:{generation.artifacts}"
         if item.https:
             http = hook = f"https://{server}:{HTTPS_PORT}"
-        # Fast: no wait for a ProxyDHCP offer, and a NIC ROM's iPXE gets the script at once
-        # instead of Tinkerbell's iPXE first.
         config = NetbootConfig(
             server=server,
             http=http,
             script_url=f"{http}{generation.script_path}",
             binary_path=generation.binary_path,
             syslog=server,
-            no_pxedhcp=fast and item.dhcp_mode == "reservation",
-            user_class="iPXE" if fast else "",
+            no_pxedhcp="no proxy wait" in item.shortcuts,
+            user_class="iPXE" if "script at once" in item.shortcuts else "",
         )
         scripts = ScriptConfig(
             osie_url=f"{hook}{HOOK_PREFIX}",
@@ -129,7 +126,7 @@ class Surroundings:
         )
         return [
             *netboot,
-            RadvService(**self._common, interface=self._interface, strike=self._faults.at("radv")),
+            *self._routers(),
             DnsService(
                 **self._common,
                 zone={**zone, "pool.ntp.org": server},
@@ -145,6 +142,12 @@ class Surroundings:
             *self._make_registries(),
             *self._make_proxy({**zone, "pool.ntp.org": server}),
         ]
+
+    def _routers(self) -> list[Service]:
+        if "answered routers" not in self.item.shortcuts:
+            return []
+        strike = self._faults.at("radv")
+        return [RadvService(**self._common, interface=self._interface, strike=strike)]
 
     def _own_netboot(
         self,
@@ -168,7 +171,7 @@ class Surroundings:
                 binaries=binaries,
                 assets=self.item.tftp_assets,
                 single_port=self.item.tftp_single_port,
-                policy=FAST if self.item.profile == "fast" else None,
+                policy=FAST if "large blocks" in self.item.shortcuts else None,
                 identify=identify,
                 strike=self._faults.at("tftp"),
             ),
@@ -266,7 +269,7 @@ class Surroundings:
         registry = next(
             (word.partition("=")[2] for word in item.kernel_args if word.startswith(_REGISTRY)), ""
         )
-        profile = Profile(item.profile)
+        profile = Profile.FAST if "agent answered" in item.shortcuts else Profile.FAITHFUL
         return TinkServer(
             engine=Engine(
                 copy.deepcopy(self._brief.workflows),

@@ -249,6 +249,10 @@ class Item:
     """Networks of whose proxies the HTTP server believes X-Forwarded-For."""
     iso: IsoItem | None = None
     profile: Literal["faithful", "fast"]
+    shortcuts: tuple[str, ...] = ("answered routers",)
+    """What the boot skips: names of ``harness.scenario.shortcuts``."""
+    shortcuts_left_out: tuple[str, ...] = ()
+    """Those of the profile that this scenario can't have, and why."""
     stack: Literal["lab", "smee"] = "lab"
     """Who serves DHCP, TFTP, HTTP and syslog."""
     dhcp_mode: Literal["reservation", "proxy", "auto-proxy"] = "reservation"

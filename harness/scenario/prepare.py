@@ -96,6 +96,10 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             accel_because=chosen.because,
             cpus=item.cpus or (1 if chosen.accel == "tcg" else 2),
         )
+        if item.profile == "fast" or item.shortcuts != ("answered routers",):
+            progress.say(f"note: {item.id}: shortcuts: {', '.join(item.shortcuts) or 'none'}")
+        for line in item.shortcuts_left_out:
+            progress.say(f"note: {item.id}: {line}")
         for change in _changes(item, ready):
             progress.say(f"note: {item.id}: {change}")
         prepared.append(ready)

@@ -31,6 +31,7 @@ from harness.scenario.item import (
 from harness.scenario.kernel_args import resolve_kernel_args
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.registries import check_images, resolve_registries
+from harness.scenario.shortcuts import resolve_shortcuts
 from harness.scenario.tinkerbell import TinkerbellFiles, resolve_tinkerbell
 from harness.scenario.worker import release_of, resolve_worker
 from harness.wire.oci import Reference
@@ -97,6 +98,7 @@ def _boots(
         available = {f"{registry.address}/{reference}" for reference in available}
     name = python.function.removeprefix("test_") if python else loaded.file.stem
     items = []
+    shortcuts, left_out = resolve_shortcuts(loaded)
     for firmware in machine.firmware:
         files = resolve_tinkerbell(
             loaded,
@@ -141,6 +143,8 @@ def _boots(
             trusted_proxies=tuple(map(str, scenario.http.trusted_proxies)),
             iso=iso,
             profile=scenario.profile,
+            shortcuts=shortcuts,
+            shortcuts_left_out=left_out,
             stack=_stack(loaded),
             dhcp_mode=scenario.dhcp.mode,
             generation=_generation(loaded),

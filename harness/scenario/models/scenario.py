@@ -23,6 +23,11 @@ from harness.scenario.models.machine import Machine
 from harness.scenario.models.network import Dhcp, Http, Iso, Network, Ntp, Proxy, Tftp, Tink
 from harness.scenario.models.registry import OtherRegistry, Registry
 
+ShortcutName = Literal[
+    "answered routers", "no proxy wait", "script at once", "large blocks", "agent answered"
+]
+"""What a boot may skip; ``harness.scenario.shortcuts`` says of each how, and what it saves."""
+
 
 class Scenario(Model):
     """A netboot scenario: what is booted, by what network, and what must be true at the end."""
@@ -79,7 +84,9 @@ class Scenario(Model):
     """A forward proxy for what Hook fetches; left out: there is none."""
     profile: Literal["faithful", "fast"] = "faithful"
     """``faithful`` answers DHCP as smee does, and a tink-agent as Tinkerbell: without work after a
-    minute; ``fast`` adds DHCP options that end firmware waits, and answers the agent at once."""
+    minute; ``fast`` takes every shortcut that strikes nothing of what the scenario tests."""
+    shortcuts: dict[ShortcutName, bool] = {}
+    """Shortcuts to take or not, whatever the profile says."""
     kernel_args: dict[KernelArg, KernelValue] = Field(default={}, alias="kernel args")
     """Extra kernel arguments; null takes a default one away. ``{{ registry.address }}``,
     ``{{ server.address }}``, ``{{ tink.address }}`` and ``{{ machine.mac }}`` are filled in."""

@@ -77,7 +77,7 @@ EDITS = {
         "mine.yaml:6:1: unknown key 'templates' in the document\n"
         "    did you mean 'template'? known here: scenario, report, base, hook, machine, worker, "
         "stack, template, hardware, workflow, registry, registries, tink, dhcp, generation, tftp, "
-        "http, iso, network, ntp, proxy, profile, kernel args, images, faults, seed, "
+        "http, iso, network, ntp, proxy, profile, shortcuts, kernel args, images, faults, seed, "
         "absent images, segment, deadline, nightly, start, expect, verdict, twin",
     ),
     "duplicate key": (
