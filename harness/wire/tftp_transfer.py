@@ -258,21 +258,20 @@ class Transfer:
     def _rounds(self) -> Iterator[Round]:
         """Yield each ACK of a whole window, and the next window; all but the last.
 
-        Ends early where the content does: the core sees to that. A few at a time: what is warm in
-        a processor's caches is quick.
+        Ends early where the content does: the core sees to that. Content is read a few windows at
+        a time, and a window made while the client is busy with the one before it.
         """
         window, last = self._window, self._last
         few = max(1, _AHEAD_BYTES // (self._blksize * window)) * window
         for start in range(self._sent, last, few):
             until = min(start + few, last)
             try:
-                blocks = self._packets(start, until)
+                octets = self._octets(start, until)
             except _Shrunk:
                 return
-            yield from [
-                (tftp.ack_packet(acked % _WRAP), blocks[acked - start : acked - start + window])
-                for acked in range(start, until, window)
-            ]
+            for acked in range(start, until, window):
+                blocks = self._blocks(octets, start, acked, min(acked + window, until))
+                yield tftp.ack_packet(acked % _WRAP), blocks
 
     def _repeated(self, now: float) -> list[Command]:
         """Handle an ACK for what is acknowledged already.
@@ -305,14 +304,24 @@ class Transfer:
 
     def _packets(self, acked: int, until: int) -> list[bytes]:
         """Return the blocks after ``acked`` up to ``until``. Raises ``_Shrunk``."""
-        size, packet = self._blksize, tftp.data_packet
-        start, end = acked * size, min(until * size, self.length)
+        return self._blocks(self._octets(acked, until), acked, acked, until)
+
+    def _octets(self, acked: int, until: int) -> memoryview:
+        """Return what these blocks hold. Raises ``_Shrunk``."""
+        start, end = acked * self._blksize, min(until * self._blksize, self.length)
         octets = memoryview(self._content[start:end])
         if len(octets) < end - start:
             raise _Shrunk
+        return octets
+
+    def _blocks(self, octets: memoryview, start: int, acked: int, until: int) -> list[bytes]:
+        """Return blocks of ``octets``, which begin after block ``start``."""
+        size, packet = self._blksize, tftp.data_packet
         return [
-            packet((acked + number + 1) % _WRAP, octets[number * size : (number + 1) * size])
-            for number in range(until - acked)
+            packet(
+                (number + 1) % _WRAP, octets[(number - start) * size : (number - start + 1) * size]
+            )
+            for number in range(acked, until)
         ]
 
     def _packet(self, packet: Packet) -> Send:
