@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.report import contents
+from harness.report.bootchart import bootchart
 from harness.report.dossier import exhibit_dossier
 from harness.report.packets import read_packets
 from harness.report.picture import boot_picture
@@ -62,6 +63,7 @@ def render(run: RunRecord) -> str:
             faults=contents.faults(run),
             phases=contents.phases(run),
             busy=contents.busy(run),
+            chart=bootchart(run.events, power_on_s),
             actions=contents.actions(run.events),
             calls=contents.calls(run.events),
             packets=read_packets(run.run_dir / "capture.pcapng", run.events),
