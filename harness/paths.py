@@ -23,14 +23,17 @@ def source_root() -> Path:
 def cache_root() -> Path:
     """Return the folder for everything downloaded or built; ``HOOKLAB_CACHE`` overrides it.
 
-    In a checkout it is the ignored ``.cache`` beside the sources; installed, the user's cache.
+    It is the user's cache, so that another clone finds what one has made: all in it lies under the
+    digest of what it was made from. Without a home that can be written to, a checkout has its own
+    ``.cache``.
     """
     if override := os.environ.get("HOOKLAB_CACHE"):
         return Path(override).expanduser().absolute()
-    if (_CHECKOUT / "linuxkit").is_dir():
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME")
+    checkout = (_CHECKOUT / "linuxkit").is_dir()
+    if checkout and not (base and os.access(base, os.W_OK)):
         return _CHECKOUT / ".cache"
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "hooklab"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hooklab"
 
 
 def history_root() -> Path:

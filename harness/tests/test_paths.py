@@ -1,0 +1,34 @@
+"""Where the cache is: one for all clones of a user, unless something is said or forbidden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.paths import cache_root, source_root
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOOKLAB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_all_clones_share_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache_root() == tmp_path / ".cache" / "hooklab"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_root() == tmp_path / "hooklab"
+
+
+def test_what_is_said_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOOKLAB_CACHE", "~/mine")
+    assert cache_root() == tmp_path / "mine"
+
+
+def test_without_a_home_a_checkout_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    assert cache_root() == source_root() / ".cache"
+    monkeypatch.setenv("HOME", "/nonexistent")
+    assert cache_root() == source_root() / ".cache"
