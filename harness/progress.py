@@ -81,18 +81,19 @@ class Ledger:
     def tell(
         self, *, before: Sequence[Step] = (), least: timedelta = timedelta(seconds=20)
     ) -> None:
-        """Say where the time went, as a table; nothing when all of it took less than ``least``.
+        """Say where the time went, as a table; nothing when its steps took less than ``least``.
 
         ``before`` are steps that were over when this ledger was opened, with times below zero.
         Steps shorter than a fiftieth of the whole are left out.
         """
-        steps = sorted([*before, *self.steps], key=lambda step: (step.began_s, -step.ended_s))
-        if not steps:
+        if not self.steps:
             return
+        own_s = max(s.ended_s for s in self.steps) - min(s.began_s for s in self.steps)
+        if own_s < least.total_seconds():
+            return
+        steps = sorted([*before, *self.steps], key=lambda step: (step.began_s, -step.ended_s))
         first, last = steps[0].began_s, max(step.ended_s for step in steps)
         whole = last - first
-        if whole < least.total_seconds():
-            return
         self.say(f"made ready in {whole:.0f} s; where they went (steps overlap):")
         width = max(len(step.what) for step in steps)
         for step in steps:

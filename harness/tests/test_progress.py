@@ -44,7 +44,7 @@ def test_a_long_build_is_told_with_what_came_before_it_and_without_trifles() -> 
 
 def test_a_short_build_and_an_unchanged_one_are_not_told() -> None:
     ledger, said = ledger_of(Step("compile", 0, 5))
-    ledger.tell()
+    ledger.tell(before=[Step("apt", -60, 0)])
     assert not said
     ledger.tell(least=timedelta(seconds=1))
     assert len(said) == 2
