@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +58,6 @@ async def run_several(
     others are stopped and its exception is raised.
     """
     batch = _Batch(items=items, runs=runs, board=Board(out or sys.stdout), run=run)
-    began_s = time.monotonic()
     keeper = TaskKeeper()
     keeper.spawn(batch.tick(), name="elapsed time")
     keeper.spawn(batch.watch_memory(), name="memory of all labs")
@@ -73,7 +71,7 @@ async def run_several(
         await keeper.close()
         batch.board.finish()
         results += [batch.found[index] for index in sorted(batch.found)]
-    batch.board.say(batch.summary(time.monotonic() - began_s))
+    batch.board.say(batch.summary())
 
 
 async def _all(tasks: set[asyncio.Task[None]]) -> None:
@@ -155,17 +153,11 @@ class _Batch:
             now = await asyncio.to_thread(usage.proportional_memory_of, [os.getpid()])
             self._peak_bytes = max(self._peak_bytes, now)
 
-    def summary(self, seconds: float) -> str:
-        """Return one line about all of them."""
-        passed = sum(result.passed for result in self.found.values())
-        words = [f"{passed} passed"]
-        if others := len(self.found) - passed:
-            words.append(f"{others} not")
-        parts = [f"{len(self.found)} runs in {seconds:.1f} s: {', '.join(words)}"]
-        parts.append(f"up to {self._most} at once")
-        if self._peak_bytes:
-            parts.append(f"{self._peak_bytes / (1 << 30):.1f} GiB of memory at most")
-        return "   ".join(parts)
+    def summary(self) -> str:
+        """Return what being several took: ``at once: up to 2 labs, 2.1 GiB of memory``."""
+        labs = f"up to {self._most} lab{'s' if self._most != 1 else ''}"
+        memory = f", {self._peak_bytes / (1 << 30):.1f} GiB of memory" if self._peak_bytes else ""
+        return f"at once: {labs}{memory}"
 
     def _outcome(self, result: RunResult) -> str:
         style = self.board.style
