@@ -6,6 +6,7 @@ is removed at the end.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,9 +45,7 @@ async def measure_resume(*, times: int, scratch: Path, progress: Progress) -> li
     mac = "52:54:00:" + secrets.token_bytes(3).hex(":")
 
     async def hello(start: str) -> Boot:
-        scenario = scratch / f"from-{start}.yaml"
-        base = source_root() / "scenarios" / "hello.yaml"
-        scenario.write_text(_SCENARIO.format(start=start, base=base, mac=mac), encoding="utf-8")
+        scenario = await asyncio.to_thread(write_scenario, scratch, start=start, mac=mac)
         return await boot(scenario, only="uefi", scratch=scratch, start=start)
 
     with progress.step("resume: a cold boot that saves at every point"):
@@ -62,6 +61,14 @@ async def measure_resume(*, times: int, scratch: Path, progress: Progress) -> li
         for key in keys:
             await run_command("cache", "clear", key, cwd=scratch)
     return rows_of(cold, resumed)
+
+
+def write_scenario(folder: Path, *, start: str, mac: str) -> Path:
+    """Write hello with a start and a MAC address of its own; return its path."""
+    scenario = folder / f"from-{start}.yaml"
+    base = source_root() / "scenarios" / "hello.yaml"
+    scenario.write_text(_SCENARIO.format(start=start, base=base, mac=mac), encoding="utf-8")
+    return scenario
 
 
 def rows_of(cold: Boot, resumed: Mapping[str, Sequence[Boot]]) -> list[Row]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.bench.measured import Boot, CommandRun
-from harness.bench.resume import POINTS, rows_of
+from harness.bench.resume import POINTS, rows_of, write_scenario
 from harness.errors import BuildFailed
+from harness.hook.images import known_images
+from harness.scenario.resolve import load_items
 from harness.timeline import Event
 
 Told = tuple[float, str, dict[str, Any]]
@@ -70,3 +73,11 @@ def test_a_guest_that_never_answered_is_no_measurement() -> None:
 def test_a_cold_boot_is_not_taken_for_a_resumed_one() -> None:
     with pytest.raises(BuildFailed, match=r"lab\.resumed"):
         rows_of(_COLD, {point: [_COLD] for point in POINTS})
+
+
+@pytest.mark.parametrize("start", ["auto", *POINTS])
+def test_what_is_measured_is_hello_with_another_mac(start: str, tmp_path: Path) -> None:
+    file = write_scenario(tmp_path, start=start, mac="52:54:00:0a:0b:0c")
+    [item] = load_items(file, known_images=frozenset(known_images()))
+    assert (item.firmware, item.start) == ("uefi", start)
+    assert [nic.mac for nic in item.nics] == ["52:54:00:0a:0b:0c"]
