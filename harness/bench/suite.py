@@ -92,7 +92,7 @@ def _write_scenarios(folder: Path, count: int) -> None:
 async def _seconds(folder: Path, jobs: int, scratch: Path, count: int) -> float:
     written = scratch / "suite.json"
     done = await run_command(
-        *("run", str(folder), "-j", str(jobs), "--json", str(written)),
+        *("run", str(folder), "-j", str(jobs), "--start", "cold", "--json", str(written)),
         cwd=scratch,
         env={"HOOKLAB_RUNS": str(scratch / "runs")},
     )
