@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from fnmatch import fnmatchcase
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
 from fake_tink_server.conformance.scene import Scene
 from fake_tink_server.server import ServerTls
-from fake_tink_server.tests.observing import NAMES, printed
+from fake_tink_server.tests.observing import NAMES
 from fake_tink_server.tests.real_workers import TINK_AGENT, TINK_WORKER, setup_of
 from fake_tink_server.workflow import TERMINAL, State
 from harness.certificates import Authority, KeyKind
@@ -26,6 +29,7 @@ from harness.phases import Phase
 from harness.scenario.command import load_all
 from harness.scenario.item import Item
 from harness.scenario.tests.samples import ROOT, Tape, good_boot
+from harness.timeline import Event
 from harness.verdict.judge import judge
 
 pytestmark = pytest.mark.service
@@ -58,6 +62,16 @@ def environment(item: Item, folder: Path, authority: Authority) -> Iterator[tupl
         yield "SSL_CERT_FILE", str(file)
 
 
+def _said_at(line: str) -> float:
+    """Return when a worker said a line, in seconds since 1970; 0 where it does not tell."""
+    with contextlib.suppress(ValueError):
+        entry = json.loads(line)
+        if "ts" in entry:
+            return float(entry["ts"])
+        return datetime.fromisoformat(entry["time"]).timestamp()
+    return 0.0
+
+
 async def live(item: Item, folder: Path, authority: Authority) -> Tape:
     """Let the worker live through the scenario; return the boot as it would have been."""
     real = TINK_AGENT if item.worker.image.startswith("tink-agent") else TINK_WORKER
@@ -69,6 +83,7 @@ async def live(item: Item, folder: Path, authority: Authority) -> Tape:
         own = authority.issue(*NAMES)
         tls = ServerTls(certificate_chain=own.chain, private_key=own.key)
         workflow = scene.add(*ACTIONS)
+        scene.behave(ACTIONS[0], seconds=2)  # longer than a connection that a fault ends lives
         plan.begin()
         await scene.start_server(tls if item.tink.tls else None)
         await scene.start_worker(**dict(environment(item, folder, authority)))
@@ -77,11 +92,16 @@ async def live(item: Item, folder: Path, authority: Authority) -> Tape:
                 await scene.timeline.wait_for(lambda _: workflow.state in TERMINAL)
         tape = good_boot().until("guest.worker.started")
         began = tape.events[-1].t
-        for event in list(scene.timeline):
-            if event.source == "tink":
-                tape.add(began + event.t, event.source, event.name, **event.fields)
-        for line in printed(scene.worker.output()):
-            tape.add(tape.events[-1].t, "syslog", "syslog.message.received", message=line)
+        said = [
+            (began + (_said_at(line) - scene.timeline.clock.started_at.timestamp()), line)
+            for line in scene.worker.output().splitlines()
+        ]
+        seen = [(began + event.t, event) for event in scene.timeline if event.source == "tink"]
+        for t, one in sorted([*said, *seen], key=itemgetter(0)):
+            if isinstance(one, Event):
+                tape.add(t, one.source, one.name, **one.fields)
+            else:
+                tape.add(t, "syslog", "syslog.message.received", message=one)
         if workflow.state is State.SUCCESS:
             assert not item.expected_verdict, f"{item.id}: it passed"
         tape.add(tape.events[-1].t + 120, "run", "run.finished", outcome="deadline")
