@@ -24,6 +24,7 @@ GAIN_GOAL: Final = 40.0
 SAVE_GOAL_S: Final = 2.0
 SIZE_GOAL_MB: Final = 300.0
 HELLO_GOAL_S: Final = 30.0
+_SAVED: Final = "checkpoint.saved"
 _HELD_TO: Final = ("hook-up", "worker-up")
 """Points that are far enough from power-on for the gain that is asked for."""
 _FROM_GUEST: Final = (
@@ -50,15 +51,18 @@ async def measure_resume(*, times: int, scratch: Path, progress: Progress) -> li
 
     with progress.step("resume: a cold boot that saves at every point"):
         cold = await hello("auto")
-    keys = [str(event["key"]) for event in cold.events if event.name == "checkpoint.saved"]
+    saved = {event["point"]: str(event["key"]) for event in cold.events if event.name == _SAVED}
+    for point in POINTS:
+        if point not in saved:
+            progress.say(f"resume: nothing was saved at {point}; {cold.run_dir} says why")
     try:
-        resumed: dict[str, list[Boot]] = {point: [] for point in POINTS}
+        resumed: dict[str, list[Boot]] = {point: [] for point in POINTS if point in saved}
         for turn in range(1, times + 1):
-            for point in POINTS:
+            for point in resumed:
                 with progress.step(f"resume {turn} of {times}: from {point}"):
                     resumed[point].append(await hello(point))
     finally:
-        for key in keys:
+        for key in saved.values():
             await run_command("cache", "clear", key, cwd=scratch)
     return rows_of(cold, resumed)
 
@@ -76,7 +80,7 @@ def rows_of(cold: Boot, resumed: Mapping[str, Sequence[Boot]]) -> list[Row]:
     rows: list[Row] = []
     powered_on = cold.first("machine.powered_on").t
     for point, boots in resumed.items():
-        saved = cold.first("checkpoint.saved", point=point)
+        saved = cold.first(_SAVED, point=point)
         way = Row(
             what=f"cold to {point}",
             samples=(_point_of(boots[0]) - powered_on,),
@@ -108,6 +112,8 @@ def rows_of(cold: Boot, resumed: Mapping[str, Sequence[Boot]]) -> list[Row]:
                 goal=SIZE_GOAL_MB,
             ),
         ]  # fmt: skip
+    if "hook-up" not in resumed:
+        return rows
     all_of_it = Row(what="hello, cold", samples=(cold.command.wall_s,), how="from exec to exit")
     from_hook = Row(
         what="hello from hook-up",

@@ -81,3 +81,12 @@ def test_what_is_measured_is_hello_with_another_mac(start: str, tmp_path: Path) 
     [item] = load_items(file, known_images=frozenset(known_images()))
     assert (item.firmware, item.start) == ("uefi", start)
     assert [nic.mac for nic in item.nics] == ["52:54:00:0a:0b:0c"]
+
+
+def test_a_point_at_which_nothing_was_saved_has_no_rows() -> None:
+    once = _resumed((40.7, "registry.request.received", {}))
+    rows = rows_of(_COLD, {"ipxe": [once], "worker-up": [once]})
+    assert not [row for row in rows if "hook-up" in row.what]
+    assert [row.what for row in rows if row.what.startswith("saving")] == [
+        "saving at ipxe", "saving at worker-up"
+    ]  # fmt: skip
