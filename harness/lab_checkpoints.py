@@ -108,6 +108,8 @@ class Saver:
         self._watcher: SynWatcher | None = None
         self._saving: set[asyncio.Task[None]] = set()
         self._again = asyncio.Event()
+        self._left: set[str] = set()
+        """Connections that were open when Linux began: iPXE ends none, and no Linux knows them."""
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
@@ -131,6 +133,8 @@ class Saver:
         script = str(event.get("file", "")).endswith(".ipxe")
         if event.name == "dhcp.ack.sent" and script and Point.IPXE in self._drafts:
             self._hold(Point.IPXE)
+        elif event.name == "guest.kernel.started":
+            self._left = {one.partition(" (")[0] for one in connections(self._parts.own)}
         elif event.name in _SPOILS:  # on a busy host, say: no story for others to begin with
             reason = event.get("line") or _SPOILS[event.name]
             for point in list(self._drafts):
@@ -176,8 +180,9 @@ class Saver:
             await self._until_the_next_is_due(_RETRANSMITS.get(point, 0))
             if point not in self._drafts:
                 return
-            if open_ones := connections(self._parts.own):
-                raise CheckpointRefused(f"another connection is open: {open_ones[0]}")
+            for one in connections(self._parts.own):
+                if one.partition(" (")[0] not in self._left:
+                    raise CheckpointRefused(f"another connection is open: {one}")
             await self._save(point, syn, draft)
         except (LabError, OSError) as error:
             self._refuse(point, str(error))

@@ -118,6 +118,20 @@ async def test_an_open_connection_spoils_a_point_and_the_machine_gets_in(
 
 
 @in_own_network
+async def test_a_connection_that_ipxe_left_open_is_nobodys(item: Any, tmp_path: Path) -> None:
+    async with saver(item, tmp_path) as made:
+        other = socket.create_server(("127.0.0.1", 7080))
+        with _asks(7080) as left, other.accept()[0]:
+            made.timeline.record("machine", "guest.kernel.started", version="6", console="ttyS0")
+            with _asks(7080) as kept, other.accept()[0], _asks(5000):
+                async with asyncio.timeout(20):
+                    refused = await made.timeline.wait_for(lambda e: e.name == "checkpoint.refused")
+                assert f":{kept.getsockname()[1]} (" in refused["reason"]
+                assert f":{left.getsockname()[1]} (" not in refused["reason"]
+        other.close()
+
+
+@in_own_network
 async def test_a_boot_that_did_not_go_as_usual_is_not_saved(item: Any, tmp_path: Path) -> None:
     async with saver(item, tmp_path) as made:
         assert not _may_connect(42113)
