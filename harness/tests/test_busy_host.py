@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from harness.report.text import Style, final_block, pace_notes
 from harness.scenario.command import exit_status
 from harness.scenario.item import Item, VerdictItem
 from harness.scenario.runner import Outcome, RunResult, conclude
-from harness.scenario.tests.samples import Tape, good_boot, hello
+from harness.scenario.tests.samples import Tape, change, good_boot, hello, report
 from harness.timeline import Event
 from harness.verdict import blame_host, how_busy, judge, overruns, track
 from harness.verdict.host import net_durations
@@ -65,13 +66,22 @@ def test_a_boot_that_passes_on_a_busy_host_passed(tmp_path: Path) -> None:
     assert "the host was busy: the lab stood still" in (tmp_path / "report.html").read_text()
 
 
+def starved_boot() -> Tape:
+    """Return a boot whose second action waited in vain."""
+    tape = good_boot().until("tink.action.reported", action="write")
+    report(tape, 60, "write", "STATE_FAILED", message="dial tcp 192.168.77.1:80: i/o timeout")
+    change(tape, 60, "STATE_FAILED", "STATE_RUNNING")
+    tape.add(61, "run", "run.finished", outcome="ended")
+    return tape
+
+
 def test_a_failure_where_the_host_took_the_cpu_is_the_hosts(tmp_path: Path) -> None:
-    result = conclusion(busy(failed_boot(), 40, 60, lost=0.8), tmp_path)
+    result = conclusion(busy(starved_boot(), 40, 60, lost=0.8), tmp_path)
     assert result.outcome is Outcome.HOST_TOO_SLOW
     assert not result.passed
     assert (result.verdict.blame, result.verdict.failed_in) == (Party.HOST, Phase.WORKFLOW)
     assert result.verdict.because.startswith("the host withheld the CPU in workflow: the lab stood")
-    assert "exit status 3" in result.verdict.because  # what was seen is still told
+    assert "i/o timeout" in result.verdict.because  # what was seen is still told
     shown = final_block(
         item=result.item,
         passed=False,
@@ -99,9 +109,70 @@ def test_a_failure_where_the_host_took_the_cpu_is_the_hosts(tmp_path: Path) -> N
 def test_a_failure_that_the_host_has_no_part_in_stays_one(
     tmp_path: Path, start: float, end: float, lost: float
 ) -> None:
-    result = conclusion(busy(failed_boot(), start, end, lost=lost), tmp_path)
+    result = conclusion(busy(starved_boot(), start, end, lost=lost), tmp_path)
     assert result.outcome is Outcome.FAILED
-    assert result.verdict.blame is judge(failed_boot().events).blame
+    assert result.verdict.blame is judge(starved_boot().events).blame
+
+
+def script_missing() -> Tape:
+    """Return a boot whose script is answered with 404."""
+    tape = good_boot().until("http.script.served")
+    tape = Tape(list(tape.events)[:-1])
+    t = tape.events[-1].t
+    path = "/auto.ipxe"
+    tape.add(t + 0.1, "http", "http.response.finished", id="h9", path=path, status=404, bytes=19)
+    tape.add(61, "run", "run.finished", outcome="ended")
+    return tape
+
+
+def unauthorized() -> Tape:
+    """Return a boot whose registry refuses the credentials."""
+    tape = good_boot().until("guest.docker.started")
+    path = "/v2/tink-worker/manifests/v1"
+    tape.add(45, "registry", "registry.auth.refused", id=1, path=path, user="x")
+    tape.add(61, "run", "run.finished", outcome="ended")
+    return tape
+
+
+@pytest.mark.parametrize("boot", [failed_boot, script_missing, unauthorized])
+def test_what_an_answer_proves_no_busy_host_excuses(
+    boot: Callable[[], Tape], tmp_path: Path
+) -> None:
+    seen = judge(boot().events)
+    result = conclusion(busy(boot(), 0, 60, lost=0.95), tmp_path)
+    assert result.outcome is Outcome.FAILED
+    assert (result.verdict.blame, result.verdict.because) == (seen.blame, seen.because)
+    assert seen.blame is not Party.HOST
+    assert read_run(tmp_path).outcome == "failed"
+
+
+@pytest.mark.parametrize("status", [408, 502, 503, 504])
+def test_a_server_that_may_have_been_too_slow_itself_proves_nothing(status: int) -> None:
+    tape = Tape(
+        [
+            replace(event, fields={**event.fields, "status": status})
+            if event.get("status") == 404
+            else event
+            for event in script_missing().events
+        ]
+    )
+    events = busy(tape, 0, 60, lost=0.95).events
+    verdict = judge(events)
+    assert str(status) in verdict.because
+    assert blame_host(events, track(events), verdict) is not None
+
+
+def test_a_wait_for_what_was_refused_is_not_the_hosts(tmp_path: Path) -> None:
+    tape = Tape([event for event in script_missing().events if event.name != "run.finished"])
+    tape = busy(tape, 20, 240, lost=0.9)
+    tape.add(
+        241, "host", "host.too_slow",
+        waited_for="the workflow's end", given_s=60.0, granted_s=24.0, duration_s=241.0,
+    )  # fmt: skip
+    tape.add(242, "run", "run.finished", outcome="host too slow")
+    result = conclusion(tape, tmp_path)
+    assert result.outcome is Outcome.FAILED
+    assert result.verdict.because.startswith("HTTP answered 404 for /auto.ipxe")
 
 
 def test_a_boot_that_should_have_failed_is_no_hosts_doing(tmp_path: Path) -> None:
@@ -116,14 +187,14 @@ def test_a_boot_that_should_have_failed_is_no_hosts_doing(tmp_path: Path) -> Non
 
 def test_a_boot_that_failed_as_it_was_to_fail_had_its_time(tmp_path: Path) -> None:
     """What else the scenario expects is then not met, and not for want of time."""
-    seen = judge(failed_boot().events)
+    seen = judge(starved_boot().events)
     assert seen.failed_in
     assert seen.blame
     expected = VerdictItem(
         failed_in=seen.failed_in.value, blame=seen.blame.value, because=None, at="mine.yaml:3:1"
     )
     item = replace(hello(), expected_verdict=expected)
-    result = conclusion(busy(failed_boot(), 40, 60, lost=0.8), tmp_path, item)
+    result = conclusion(busy(starved_boot(), 40, 60, lost=0.8), tmp_path, item)
     assert result.outcome is Outcome.FAILED
     assert (result.verdict.because, result.verdict.blame) == (seen.because, seen.blame)
     assert not all(finding.met for finding in result.findings)
@@ -152,7 +223,7 @@ def test_a_wait_that_was_stretched_as_far_as_it_goes(tmp_path: Path) -> None:
 def test_exit_status_and_junit_keep_it_apart_from_failures(tmp_path: Path) -> None:
     good = conclusion(good_boot(), tmp_path / "good")
     bad = conclusion(failed_boot(), tmp_path / "bad")
-    slow = conclusion(busy(failed_boot(), 40, 60, lost=0.8), tmp_path / "slow")
+    slow = conclusion(busy(starved_boot(), 40, 60, lost=0.8), tmp_path / "slow")
     assert exit_status([good, good]) == 0
     assert exit_status([good, slow]) == 3
     assert exit_status([good, slow, bad]) == 1

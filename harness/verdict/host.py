@@ -168,8 +168,11 @@ def blame_host(events: Sequence[Event], tracker: PhaseTracker, verdict: Verdict)
     """Return the verdict on a run that is not as it should be, when that is the host's doing.
 
     None when the host let the lab work: what went wrong is what was tested. None also for a boot
-    that went all the way, and should not have or not like that: slowness makes nothing succeed.
+    that went all the way, and should not have or not like that: slowness makes nothing succeed. And
+    None where an answer proves what went wrong: a 404 is one on every host.
     """
+    if verdict.conclusive:
+        return None
     if named(events, "host.too_slow"):
         return verdict if verdict.blame is Party.HOST else None
     if verdict.failed_in is None:

@@ -34,6 +34,8 @@ class Verdict:
     """What to try, when that follows from the evidence."""
     ended: str | None = None
     """Why the run did not go on to its deadline, when it did not have to."""
+    conclusive: bool = False
+    """Whether an answer that was given proves it, so that no host's speed excuses it."""
 
     @property
     def passed(self) -> bool:
@@ -101,7 +103,7 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
             evidence=(met[-1].seq,),
         )
     decided = named(events, "run.decided")
-    finding = _from_outside(events) or find(Case(events=events, tracker=tracker, phase=reached))
+    finding = _finding(events, Case(events=events, tracker=tracker, phase=reached))
     ended = named(events, "run.finished")
     late = bool(ended) and ended[-1].get("outcome") == "deadline"
     return Verdict(
@@ -112,7 +114,19 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
         evidence=tuple(event.seq for event in finding.evidence[-_MOST_EVIDENCE:]),
         hint=finding.hint,
         ended=str(decided[-1].get("because")) if decided else None,
+        conclusive=finding.conclusive,
     )
+
+
+def _finding(events: Sequence[Event], case: Case) -> Finding:
+    """Return what is to blame: what came from outside, unless an answer proves otherwise."""
+    outside = _from_outside(events)
+    if outside is None:
+        return find(case)
+    if named(events, "host.too_slow") and outside.blame is Party.HOST:
+        inside = find(case)
+        return inside if inside.conclusive else outside
+    return outside
 
 
 _STAYS: Final = (

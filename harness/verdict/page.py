@@ -55,7 +55,10 @@ pass.
 
 What waits by the machine's own clock (DHCP clients, docker, gRPC, an action's timeout) is not
 stretched. A run that is not as its scenario says is the host's as well when in the phase it ended
-in, or right before, the host withheld two thirds of 20 s.
+in, or right before, the host withheld two thirds of 20 s. Not where an answer proves what went
+wrong: an HTTP status that says no for good, a file or a DHCP request refused, a certificate or
+credentials refused, an action that ended with an exit status and speaks of no wait. A busy host
+changes none of these, and excuses none.
 """
 
 

@@ -9,6 +9,7 @@ from harness.facts import is_metadata, state_of
 from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, quoted, times
+from harness.verdict.rules.http import is_final
 from harness.verdict.rules.registry import refusals
 from harness.verdict.rules.words import errors, of_the_action
 
@@ -47,11 +48,13 @@ def action_failed(case: Case) -> Finding | None:
                 hint=(
                     "tink-worker puts docker_registry in front of every image, tink-agent does not"
                 ),
+                conclusive=is_final(missing[-1].get("status")),
             )
         metadata = _metadata_failed(case, event, since)
         if metadata:
             return metadata
         said = f": {words}" if words else ""
+        ended = _ended_by_itself(case, event, since, words)
         for pattern, blame, hint in _REASONS:
             if pattern.search(words):
                 return Finding(
@@ -59,6 +62,7 @@ def action_failed(case: Case) -> Finding | None:
                     because=f"action '{action}' failed{said}",
                     evidence=evidence,
                     hint=hint,
+                    conclusive=ended,
                 )
         disk = [
             one for one in case.in_phase("guest.error.seen") if one.get("pattern") == "disk error"
@@ -68,11 +72,42 @@ def action_failed(case: Case) -> Finding | None:
                 blame=Party.DISK,
                 because=f"action '{action}' failed, and the disk does: {quoted(disk[0]['line'])}",
                 evidence=[*disk[:3], event],
+                conclusive=ended,
             )
         return Finding(
-            blame=Party.ACTION, because=f"action '{action}' failed{said}", evidence=evidence
+            blame=Party.ACTION,
+            because=f"action '{action}' failed{said}",
+            evidence=evidence,
+            conclusive=ended,
         )
     return None
+
+
+def _ended_by_itself(case: Case, event: Event, since: int, words: str) -> bool:
+    """Whether an action's program ran, ended with a status, and speaks of nothing it waited for.
+
+    tink-agent v0.25.0 (docker.go) tells of a status when it reports, tink-worker v0.12.2
+    (worker.go) in its log, which may come a little later.
+    """
+    told = [
+        str(one.get("message"))
+        for one in case.seen("syslog.message.received")
+        if one.seq > since and one.t <= event.t + _LATE_S
+    ]
+    texts = [words, str(event.get("message") or ""), *told]
+    return not _WAITED.search(words) and any(_STATUS.search(text) for text in texts)
+
+
+_STATUS: Final = re.compile(
+    r"\bnon.?(?:0|zero) exit\b|\bexit(?:ed)?(?: with)?(?: status| code)? [1-9]"
+    r'|"action container exited"'
+)
+_WAITED: Final = re.compile(
+    r"time[ds]?[ -]?out|deadline|too long|[Tt]emporary failure|no such host|unreachable|no route"
+    r"|connection (?:reset|refused|closed)|\bEOF\b",
+    re.IGNORECASE,
+)
+_LATE_S: Final = 5.0
 
 
 def _metadata_failed(case: Case, event: Event, since: int) -> Finding | None:
@@ -99,6 +134,7 @@ def _metadata_failed(case: Case, event: Event, since: int) -> Finding | None:
             "it knows machines by the address that a request comes from: is that in a Hardware, and"
             " is there a NAT between?"
         ),
+        conclusive=is_final(last.get("status")),
     )
 
 

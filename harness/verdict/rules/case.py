@@ -18,6 +18,9 @@ class Finding:
     because: str
     evidence: list[Event] = field(default_factory=list)
     hint: str | None = None
+    conclusive: bool = False
+    """Whether somebody answered, and the answer was no: with more time it would have been the
+    same. Not so where somebody gave up, or where nothing came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ def _ignored(who: str, asked: list[Event], ignored: list[Event]) -> Finding:
         because=f"DHCP did not answer {who}: {reason}{mac}",
         evidence=[*asked[-3:], *ignored[-3:]],
         hint="is there Hardware with this MAC, and does it allow DHCP and netboot?",
+        conclusive=True,
     )
 
 

@@ -55,6 +55,7 @@ def _boot_program(case: Case) -> Finding | None:
             blame=Party.TFTP,
             because=f"TFTP refused {last.get('file')}: {last.get('text')}",
             evidence=errors[-5:],
+            conclusive=True,
         )
     bad = http_errors(case, lambda path: path.startswith("/ipxe/binary/"))
     if bad:
@@ -104,6 +105,7 @@ def _sent_away(case: Case) -> Finding | None:
             if "//" in path
             else "UEFI follows no redirects: let DHCP give the URL where the file is"
         ),
+        conclusive=True,
     )
 
 

@@ -27,7 +27,13 @@ def http_errors(case: Case, about: Callable[[str], bool]) -> Finding | None:
         because=f"HTTP answered {last.get('status')} for {last.get('path')}{often}",
         evidence=bad[-5:],
         hint=_HINTS.get(int(last.get("status", 0))),
+        conclusive=is_final(last.get("status")),
     )
+
+
+def is_final(status: object) -> bool:
+    """Whether a status says no for good: not that of a server, or gateway, that was too slow."""
+    return isinstance(status, int) and status >= 400 and status not in _MAY_CHANGE
 
 
 def file_not_whole(case: Case) -> Finding | None:
@@ -51,10 +57,12 @@ def file_not_whole(case: Case) -> Finding | None:
             because=f"HTTP sent {told} bytes as the whole of {path}, which has {size}{what}",
             evidence=[start, sent, *then],
             hint="does a proxy, a portal or a cache answer in the server's place?",
+            conclusive=True,
         )
     return None
 
 
+_MAY_CHANGE: Final = frozenset({408, 429, 502, 503, 504})
 _BOOT_FILES: Final = (
     Phase.NBP_DOWNLOAD,
     Phase.IPXE,

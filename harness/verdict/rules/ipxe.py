@@ -57,6 +57,7 @@ def _unfit_program(case: Case) -> Finding | None:
             "smee goes by option 93, and by the maker's part of the MAC address where that is a"
             " Raspberry Pi's; a Hardware may name another program"
         ),
+        conclusive=True,
     )
 
 
@@ -80,6 +81,7 @@ def _script_refused(case: Case) -> Finding | None:
             if elsewhere
             else "is there Hardware for this machine, and does it say allowPXE: true?"
         ),
+        conclusive=failed.conclusive,
     )
 
 

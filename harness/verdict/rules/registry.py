@@ -11,6 +11,7 @@ from harness.timeline import Event
 from harness.verdict.rules import clock, dns
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import argument, no_address, said
+from harness.verdict.rules.http import is_final
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
 _X509: Final = re.compile(r"x509: [^\"\\]+")
@@ -29,6 +30,7 @@ def _registry_tls(case: Case) -> Finding | None:
             because=f"the registry has no TLS and Hook was not told: http: {_PLAIN}",
             evidence=said[-5:],
             hint="add the registry to insecure_registries, or serve TLS",
+            conclusive=True,
         )
     refused = [
         event for event in case.seen("guest.error.seen") if "x509: " in str(event.get("line"))
@@ -40,6 +42,7 @@ def _registry_tls(case: Case) -> Finding | None:
             because=f"docker refuses the registry's certificate: {why[0] if why else 'x509'}",
             evidence=[*case.seen("registry.tls.failed")[-2:], *refused[-3:]],
             hint=_X509_HINT,
+            conclusive=True,
         )
     failed = case.seen("registry.tls.failed")
     requests = case.seen("registry.request.received")
@@ -68,6 +71,7 @@ def _registry_answers(case: Case) -> Finding | None:
             because=f"the registry refused the credentials for {refused[-1].get('path')}",
             evidence=refused[-5:],
             hint="compare registry_username and registry_password with the registry's",
+            conclusive=True,
         )
     failed = refusals(case, 0, case.events[-1].seq)
     if failed:
@@ -79,6 +83,7 @@ def _registry_answers(case: Case) -> Finding | None:
                 + f" for {last.get('path')}, {times(len(failed))}"
             ),
             evidence=failed[-5:],
+            conclusive=is_final(last.get("status")),
         )
     challenged = case.seen("registry.auth.challenged")
     realm = [
@@ -146,6 +151,7 @@ def _proxy_refuses(case: Case) -> Finding | None:
         ),
         evidence=[*case.seen("guest.cmdline.seen")[-1:], *refused[-3:]],
         hint=f"is the whole value there, with user and password? {' '.join(told)}".strip(),
+        conclusive="credentials" in str(last.get("reason")),
     )
 
 
@@ -233,6 +239,7 @@ def _layer_refused(case: Case) -> Finding | None:
         ),
         evidence=[*case.seen("registry.blob.served")[-2:], *errors[-3:]],
         hint="does the digest of what the registry stores fit its name?",
+        conclusive="digest" in str(errors[-1].get("line")),
     )
 
 

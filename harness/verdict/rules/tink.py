@@ -45,6 +45,7 @@ def certificate_refused(case: Case) -> Finding | None:
             "a worker knows the CAs of its image only: build one with the CA in /etc/ssl/certs,"
             " or say tinkerbell_insecure_tls=true on the kernel command line"
         ),
+        conclusive=True,
     )
 
 

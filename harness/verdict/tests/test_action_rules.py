@@ -97,3 +97,28 @@ def test_f65_a_kernel_that_an_action_starts() -> None:
     verdict = judge(tape.events)
     assert (verdict.failed_in, verdict.blame) == ("workflow", "action")
     assert verdict.because.startswith("action 'write' was running when another kernel was started")
+
+
+@pytest.mark.parametrize(
+    ("words", "logged", "conclusive"),
+    [
+        ("", '{"msg":"action container exited","status":4}', True),  # tink-worker
+        ("got non 0 exit status, see the logs for more information", "", True),  # tink-agent
+        ("exit status 3", "", True),
+        ("curl: (28) Connection timed out", '{"msg":"action container exited"}', False),
+        ("context deadline exceeded", "", False),
+        ("", "", False),  # its image may never have come
+        ("", '{"msg":"action container exited with success","status":2}', False),
+    ],
+)
+def test_a_status_proves_that_an_action_failed_by_itself(
+    words: str, logged: str, conclusive: bool
+) -> None:
+    tape = good_boot().until("tink.action.reported", action="print")
+    says(tape, 50, WORKER, "hello")
+    report(tape, 51, "write", "STATE_RUNNING")
+    report(tape, 55, "write", "STATE_FAILED", message=words)
+    says(tape, 55.1, WORKER, logged)
+    verdict = judge(tape.events)
+    assert verdict.blame == "action"
+    assert verdict.conclusive is conclusive
