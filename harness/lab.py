@@ -125,6 +125,8 @@ class Lab:
 
     async def __aenter__(self) -> Lab:
         began_s = self.clock.now()
+        if self._resumption:
+            self._resumption.turn_back(self.clock)
         try:
             self._stack.push_async_callback(self._bounded, "tasks", self.tasks.close)
             self.timeline.on_write_error(self.tasks.fail)

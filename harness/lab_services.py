@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -281,6 +282,7 @@ class Surroundings:
             bind=item.network.server,
             port=item.tink.port,
             tls=tls,
+            wall=lambda: self._calendar().timestamp(),
             strike=self._faults.at("tink"),
             issue=self._issue_tink,
             identify=identify,
@@ -296,9 +298,13 @@ class Surroundings:
             self.item.network.server, f"smee.{ZONE}", kind=kind, keys=keys
         )
 
+    def _calendar(self) -> datetime:
+        """Return the time that the machine has, too: in a lab that was resumed not the host's."""
+        return self.timeline.clock.wall(self.timeline.clock.now())
+
     def _authority(self) -> Authority:
         if self._ca is None:
-            self._ca = Authority()
+            self._ca = Authority(now=self._calendar())
             (self._run_dir / "ca.pem").write_bytes(self._ca.certificate)
         return self._ca
 
