@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from statistics import median, quantiles
 from typing import Any, Final
 
+from harness.history import figure_of
+
 FEWEST_RUNS: Final = 4
 """With fewer the built-in guess is taken."""
 _LATEST_RUNS: Final = 40
@@ -83,8 +85,8 @@ def budgets_of(
         if isinstance(phases, Mapping):
             kept = found.setdefault(str(record.get("start", "cold")), {})
             for name, seconds in phases.items():
-                if isinstance(seconds, int | float):
-                    kept.setdefault(str(name), []).append(float(seconds))
+                if (figure := figure_of(seconds)) is not None:
+                    kept.setdefault(str(name), []).append(figure)
     budgets = {
         start: {
             name: budget_of(values[-_LATEST_RUNS:])

@@ -20,6 +20,7 @@ from harness.paths import history_root
 
 MOST_BYTES: Final = 8 << 20
 """Above this the older half of a file is dropped: some ten thousand runs are kept."""
+_MOST_FIGURE: Final = 1e15
 
 
 def append(kind: str, data: Mapping[str, Any], *, folder: Path | None = None) -> bool:
@@ -34,7 +35,8 @@ def append(kind: str, data: Mapping[str, Any], *, folder: Path | None = None) ->
             # After a torn line: begin a new one.
             start = "" if _ends_a_line(file) else "\n"
             with file.open("ab", buffering=0) as stream:
-                stream.write(f"{start}{text}\n".encode())
+                # A file name need not be UTF-8: what is not is escaped, as JSON has it.
+                stream.write(f"{start}{text}\n".encode(errors="backslashreplace"))
             if file.stat().st_size > MOST_BYTES:
                 _drop_older_half(file)
     except OSError:
@@ -54,6 +56,13 @@ def read(kind: str, *, folder: Path | None = None) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
                 if isinstance(record, dict):
                     yield record
+
+
+def figure_of(value: object) -> float | None:
+    """Return a record's figure; None for what is none: text, true, NaN, or beyond measure."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _MOST_FIGURE else None
 
 
 def file_of(kind: str, folder: Path | None = None) -> Path:

@@ -65,3 +65,10 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "history").write_text("a file is in the way")
     assert not history.append("run", {"number": 1}, folder=tmp_path / "history")
     assert list(history.read("run", folder=tmp_path / "history")) == []
+
+
+def test_a_name_that_is_no_text_is_kept_as_it_is(tmp_path: Path) -> None:
+    name = b"/runs/\xff".decode(errors="surrogateescape")
+    assert history.append("run", {"run_dir": name}, folder=tmp_path)
+    [record] = history.read("run", folder=tmp_path)
+    assert record["run_dir"] == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,8 +94,10 @@ def parse_since(text: str, *, now: datetime | None = None) -> datetime:
     Raises ``ScenarioError`` for anything else.
     """
     if age := _AGE.fullmatch(text.strip()):
-        ago = timedelta(seconds=float(age[1]) * _UNITS[age[2]])
-        return (now or datetime.now(UTC)) - ago
+        with contextlib.suppress(OverflowError):
+            ago = timedelta(seconds=float(age[1]) * _UNITS[age[2]])
+            return (now or datetime.now(UTC)) - ago
+        return datetime.min.replace(tzinfo=UTC)  # before all there is
     found = moment(text)
     if found is None:
         raise ScenarioError(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from statistics import median, quantiles
 from typing import Any, Final
 
+from harness.history import figure_of
 from harness.phases import Phase
 from harness.trend.shift import Shift, find_shift
 
@@ -15,6 +16,8 @@ TOGETHER: Final = "together"
 _PHASES: Final = frozenset(phase.value for phase in Phase)
 LEAST_STEP_S: Final = 0.5
 """A phase that became slower by less is not worth a word."""
+MOST_POINTS: Final = 500
+"""What a step is searched in, and what a page draws, of each series; the search is quadratic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +190,7 @@ def group_runs(records: Iterable[Mapping[str, Any]]) -> list[Group]:
     """Return a group for each kind of run in ``records``, those with most runs first.
 
     Figures are taken of runs that ended as their scenario says: what went wrong took as long as it
-    took to give up.
+    took to give up. Of each series the latest ``MOST_POINTS`` are kept.
     """
     groups: dict[Kind, Group] = {}
     for record in sorted(records, key=_when):
@@ -213,19 +216,21 @@ def group_runs(records: Iterable[Mapping[str, Any]]) -> list[Group]:
                     value=seconds,
                     at=_when(record),
                     code=str(record.get("code") or record.get("version") or ""),
-                    stalled_s=float(record.get("stalled_s") or 0.0),
+                    stalled_s=figure_of(record.get("stalled_s")) or 0.0,
                     run=str(record.get("run_dir") or "").rpartition("/")[2],
                 )
             )
-    return sorted(groups.values(), key=lambda group: (-group.runs, group.kind.item))
+    found = map(_latest, groups.values())
+    return sorted(found, key=lambda group: (-group.runs, group.kind.item))
 
 
 def group_benchmarks(records: Iterable[Mapping[str, Any]]) -> list[Group]:
     """Return a group for each part of ``hooklab bench`` in ``records``."""
     groups: dict[str, Group] = {}
     for record in sorted(records, key=_when):
-        what, figure = record.get("what"), record.get("figure", record.get("median"))
-        if not isinstance(what, str) or not isinstance(figure, int | float):
+        what = record.get("what")
+        figure = figure_of(record.get("figure", record.get("median")))
+        if not isinstance(what, str) or figure is None:
             continue
         part = str(record.get("part", "bench"))
         group = groups.setdefault(part, Group(kind=Kind(item=part, start="", bench=True)))
@@ -236,8 +241,15 @@ def group_benchmarks(records: Iterable[Mapping[str, Any]]) -> list[Group]:
             what, Series(name=what, unit=unit, less_is_better=better != "more")
         )
         code = str(record.get("code") or "")
-        series.points.append(Point(value=float(figure), at=_when(record), code=code))
-    return [groups[part] for part in sorted(groups)]
+        series.points.append(Point(value=figure, at=_when(record), code=code))
+    return [_latest(groups[part]) for part in sorted(groups)]
+
+
+def _latest(group: Group) -> Group:
+    """Drop the figures that are too many."""
+    for series in group.series.values():
+        del series.points[:-MOST_POINTS]
+    return group
 
 
 def _seconds(record: Mapping[str, Any]) -> dict[str, float]:
@@ -245,9 +257,9 @@ def _seconds(record: Mapping[str, Any]) -> dict[str, float]:
     if not isinstance(phases, Mapping):
         return {}
     return {
-        str(name): float(seconds)
-        for name, seconds in phases.items()
-        if isinstance(seconds, int | float) and name in _PHASES
+        str(name): seconds
+        for name, value in phases.items()
+        if name in _PHASES and (seconds := figure_of(value)) is not None
     }
 
 

@@ -18,7 +18,7 @@ from harness.report.text import Style
 from harness.scenario.tests.samples import good_boot
 from harness.trend.page import page
 from harness.trend.records import Wanted, parse_since, records_of
-from harness.trend.series import group_benchmarks, group_runs
+from harness.trend.series import MOST_POINTS, group_benchmarks, group_runs
 from harness.trend.table import course, render, summary
 from harness.trend.tests.samples import BEGAN, history
 
@@ -205,3 +205,46 @@ def test_the_page_stands_alone() -> None:
 def test_a_page_about_next_to_nothing() -> None:
     for records in ([], history(1), history(3, outcome="failed")):
         assert "<h1>" in page(group_runs(records), source="")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"stalled_s": "lots"},
+        {"stalled_s": [1]},
+        {"net": {"ipxe": float("nan")}},
+        {"net": {"ipxe": float("inf")}},
+        {"net": {"ipxe": 10**400, "hook-boot": "12"}},
+        {"net": {"ipxe": 1e308, "hook-boot": 1e308}},
+        {"net": {"ipxe": True}},
+        {"net": {"ipxe": -5, "hook-boot": 0}},
+        {"began": "0001-01-01T00:00:00+14:00"},
+        {"code": ["x"], "accel": None},
+    ],
+)
+@pytest.mark.parametrize("count", [1, 12])
+def test_odd_records_are_no_tracebacks(odd: dict[str, Any], count: int) -> None:
+    records = history(12)
+    for record in records[:count]:
+        record.update(odd)
+    groups = group_runs(records)
+    assert render(groups, Style(colour=False))
+    assert page(groups, source="")
+    assert "NaN" not in json.dumps([group.to_data() for group in groups])
+
+
+def test_figures_of_a_benchmark_that_are_none() -> None:
+    for figure in (float("nan"), 10**400, True, "3"):
+        assert group_benchmarks([{"what": "x", "figure": figure}] * 9) == []
+
+
+def test_an_age_before_all_time_is_no_traceback() -> None:
+    for text in ("99999999999d", "9" * 400 + "h"):
+        assert parse_since(text) == datetime.min.replace(tzinfo=UTC)
+
+
+def test_of_very_many_runs_the_latest_are_drawn() -> None:
+    [group] = group_runs(history(MOST_POINTS + 40))
+    assert group.runs == MOST_POINTS + 40
+    assert group.timed == MOST_POINTS
+    assert group.series["ipxe"].points[-1].at > group.series["ipxe"].points[0].at
