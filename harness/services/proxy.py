@@ -64,7 +64,11 @@ def read_head(head: bytes) -> _Wish:
     credentials = told.get("proxy-authorization", "")
     if method == "CONNECT":
         return _Wish(method=method, target=url, forward=b"", credentials=credentials)
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError:  # brackets that don't fit, a port that is none
+        parts, port = urlsplit(""), 0
     if parts.scheme != "http" or not parts.hostname:
         raise _Refused("400 Bad Request", f"not a whole http URL: {url[:80]!r}")
     kept = [
@@ -76,7 +80,7 @@ def read_head(head: bytes) -> _Wish:
     request = [f"{method} {path} {version}", *kept, "Connection: close", "", ""]
     return _Wish(
         method=method,
-        target=f"{parts.hostname}:{parts.port or 80}",
+        target=f"{parts.hostname}:{port}",
         forward="\r\n".join(request).encode("latin-1"),
         credentials=credentials,
     )
@@ -200,7 +204,7 @@ class ProxyService:
             address = self._zone.get(host.lower().rstrip(".")) or str(IPv4Address(host))
             async with asyncio.timeout(_PATIENCE_S):
                 return await asyncio.open_connection(address, int(port))
-        except ValueError:
+        except (ValueError, OverflowError):  # no address, no port
             raise _Refused("502 Bad Gateway", f"{target} is not known here") from None
         except OSError as error:
             why = error.strerror or "no answer"

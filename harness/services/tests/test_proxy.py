@@ -100,8 +100,27 @@ async def test_what_is_not_let_through(user: str, target: str, reason: str, stat
 
 
 @pytest.mark.parametrize(
-    "head", [b"\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\xff \x00 HTTP/1.1\r\n"]
+    "head",
+    [
+        b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff \x00 HTTP/1.1\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\n",
+        b"GET http://x:99999/ HTTP/1.1\r\n",
+        b"GET http://x:y/ HTTP/1.1\r\n",
+    ],
 )
 def test_what_is_no_request_to_a_proxy(head: bytes) -> None:
     with pytest.raises(_Refused):
         read_head(head)
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "y", ""])
+async def test_a_port_that_is_none_is_refused_and_no_crash(port: str) -> None:
+    timeline = Timeline(None)
+    async with proxy(timeline) as own:
+        reader, writer = await asyncio.open_connection("127.0.0.1", own)
+        writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        writer.close()
+    assert not named(list(timeline), "service.crashed")
