@@ -40,13 +40,13 @@ SHORTCUTS: Final = (
         name="no proxy wait",
         what="DHCP option 175.176: iPXE waits for no ProxyDHCP offer",
         saves="3 s each time that iPXE asks",
-        places=frozenset({"dhcp"}),
+        places=frozenset({"dhcp", "wire"}),
     ),
     Shortcut(
         name="script at once",
         what="a NIC's own iPXE gets the script, not Tinkerbell's iPXE first",
         saves="40 s of a BIOS boot: the second iPXE, its prompt, and downloads by UNDI",
-        places=frozenset({"dhcp", "tftp"}),
+        places=frozenset({"dhcp", "tftp", "wire"}),
     ),
     Shortcut(
         name="large blocks",
@@ -95,6 +95,8 @@ def _against(loaded: LoadedScenario, shortcut: Shortcut) -> Iterator[str]:
         yield "the real smee serves"
     if shortcut.name == "no proxy wait" and scenario.dhcp.mode != "reservation":
         yield "a proxy is what this scenario boots by"
+    if shortcut.name == "script at once" and scenario.http.scheme == "https":
+        yield "what Tinkerbell's iPXE trusts is not what a NIC's own does"
     for fault in scenario.faults:
         if fault.place in shortcut.places:
             yield f"a fault is at {fault.place}"
@@ -127,7 +129,8 @@ shortcuts: {{script at once: false}}
 
 None may take away what a scenario tests: one that would is left out, and the run says so; asked for
 by name it is a mistake in the scenario. `no proxy wait` is left out too where a proxy is what the
-machine boots by. `stack: smee` has none but the first and the last. A run that takes more or less
+machine boots by, `script at once` where the script comes by HTTPS, which Tinkerbell's iPXE trusts
+by its own rules. `stack: smee` has none but the first and the last. A run that takes more or less
 than `faithful` names its shortcuts, and its `scenario.lock.yaml` lists them.
 
 HTTP is served without copies, and kernel and initramfs are what they always are, in both profiles.

@@ -65,6 +65,17 @@ def test_a_proxy_is_waited_for_where_one_answers(tmp_path: Path) -> None:
     )
 
 
+def test_the_ipxe_whose_tls_is_tested_is_the_one_that_boots(tmp_path: Path) -> None:
+    item = item_of(tmp_path, "profile: fast\nhttp: {scheme: https}\n")
+    assert item.shortcuts == tuple(name for name in ALL if name != "script at once")
+
+
+def test_frames_that_a_fault_strikes_are_still_sent(tmp_path: Path) -> None:
+    lost = "faults: [{at: wire, when: {protocol: udp}, do: drop}]\n"
+    item = item_of(tmp_path, "profile: fast\n" + lost)
+    assert item.shortcuts == ("answered routers", "agent answered")
+
+
 def test_another_name_is_no_shortcut(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="shortcuts"):
         item_of(tmp_path, "shortcuts: {no tests: true}\n")
