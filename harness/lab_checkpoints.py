@@ -107,6 +107,8 @@ class Saver:
         self._shut: dict[Point, list[socket]] = {}
         self._watcher: SynWatcher | None = None
         self._saving: set[asyncio.Task[None]] = set()
+        self._past: Point | None = None
+        """What is just being saved, its story taken: nothing that happens now spoils it."""
         self._again = asyncio.Event()
         self._left: set[str] = set()
         """Connections that were open when Linux began: iPXE ends none, and no Linux knows them."""
@@ -137,7 +139,7 @@ class Saver:
             self._left = {one.partition(" (")[0] for one in connections(self._parts.own)}
         elif event.name in _SPOILS:  # on a busy host, say: no story for others to begin with
             reason = event.get("line") or _SPOILS[event.name]
-            for point in list(self._drafts):
+            for point in self._drafts.keys() - {self._past}:
                 self._refuse(point, f"the boot did not go as usual: {reason}")
 
     def _hold(self, point: Point) -> None:
@@ -187,6 +189,7 @@ class Saver:
         except (LabError, OSError) as error:
             self._refuse(point, str(error))
         finally:
+            self._past = None
             self._drafts.pop(point, None)
             self._let_in(point)
             if self._builds:
@@ -209,10 +212,14 @@ class Saver:
         await machine.monitor.execute("stop")
         clock.hold()
         try:
-            events = _story(parts.timeline.events)
             packed = await save_memory(
                 machine, draft.folder / MEMORY, timeline=parts.timeline, tasks=parts.tasks
             )
+            # What the machine said last was still on its way when the CPU was stopped.
+            if point not in self._drafts:
+                return
+            self._past = point
+            events = _story(parts.timeline.events)
             meta = {
                 **self._meta(point, syn, packed),
                 "qemu": await machine.monitor.execute("query-version"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from harness import lab_checkpoints
+from harness.checkpoint.memory import Packed
 from harness.checkpoint.points import Point
 from harness.checkpoint.store import CheckpointStore, Draft
 from harness.checkpoint.tests import test_key
+from harness.hook.store import digest_of_file
 from harness.lab_checkpoints import Parts, Saver
 from harness.net import netlink
 from harness.net.tests.namespace import in_own_network
 from harness.tasks import TaskKeeper
-from harness.timeline import Timeline, named
+from harness.timeline import Timeline, named, read_timeline
 
 pytestmark = pytest.mark.service
 
@@ -40,7 +43,7 @@ class Builds:
 
 
 @asynccontextmanager
-async def saver(item: Any, folder: Path) -> AsyncIterator[Any]:
+async def saver(item: Any, folder: Path, **more: Any) -> AsyncIterator[Any]:
     with netlink.Netlink() as kernel:
         kernel.set_up(1)
     store = CheckpointStore(folder, limit_bytes=1 << 30)
@@ -53,24 +56,33 @@ async def saver(item: Any, folder: Path) -> AsyncIterator[Any]:
         assert isinstance(one, Draft)
         assert isinstance(two, Draft)
         builds = Builds({Point.HOOK_UP: one, Point.WORKER_UP: two})
+        values: dict[str, Any] = {
+            "machine": SimpleNamespace(monitor=None),
+            "capture": SimpleNamespace(),
+            **more,
+        }
         parts = Parts(
             item=item,
             run_dir=folder,
             timeline=timeline,
             tasks=tasks,
-            machine=SimpleNamespace(monitor=None),  # type: ignore[arg-type]
-            capture=SimpleNamespace(),  # type: ignore[arg-type]
             interface="lo",
             disks={},
             services=[],
             listeners=lambda point: [listeners[point]],
             passed_s=lambda: 0.0,
+            **values,
         )
         made = Saver(builds, parts)
         made.begin()
         try:
             yield SimpleNamespace(
-                saver=made, timeline=timeline, listeners=listeners, builds=builds, tasks=tasks
+                saver=made,
+                timeline=timeline,
+                listeners=listeners,
+                builds=builds,
+                tasks=tasks,
+                store=store,
             )
         finally:
             await made.close()
@@ -151,3 +163,78 @@ async def test_the_lab_itself_gets_in_and_in_the_end_everybody(item: Any, tmp_pa
         await made.saver.close()
         assert _may_connect(42113)
     assert not named(made.timeline, "checkpoint.refused")
+
+
+class Monitor:
+    async def execute(self, command: str, **_arguments: Any) -> Any:
+        return {"command": command}
+
+
+def _machine() -> Any:
+    return SimpleNamespace(
+        monitor=Monitor(), state=dict[str, Any], spec=SimpleNamespace(memory_mib=1)
+    )
+
+
+def _saving(last_words: str, **fields: Any) -> Callable[..., Awaitable[Packed]]:
+    """Return what saves a memory, while the last that the machine said arrives."""
+
+    async def save(_machine: Any, file: Path, *, timeline: Timeline, tasks: TaskKeeper) -> Packed:
+        file.write_bytes(b"memory")
+        timeline.record("machine", last_words, **fields)
+        return Packed(sha256=digest_of_file(file), bytes=6, memory_bytes=6)
+
+    return save
+
+
+def _begin(made: Any, folder: Path) -> None:
+    made.timeline.record("machine", "machine.powered_on", machine="machine")
+    for name in ("capture.pcapng", "serial-ttyS0.log", "serial-ttyS1.log"):
+        (folder / name).touch()
+
+
+@in_own_network
+async def test_what_arrives_while_the_memory_is_saved_is_told_and_what_comes_later_is_not(
+    item: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pull may fail within a moment of the point, and the point is none the worse for it."""
+    monkeypatch.setattr(
+        lab_checkpoints, "save_memory", _saving("guest.init.started", console="ttyS0")
+    )
+
+    def goes_on() -> None:
+        made.timeline.record("machine", "guest.error.seen", line="no such image", console="ttyS0")
+
+    capture = SimpleNamespace(follow_clock=goes_on)
+    async with saver(item, tmp_path, machine=_machine(), capture=capture) as made:
+        _begin(made, tmp_path)
+        with _asks(5000):
+            async with asyncio.timeout(20):
+                done = await made.timeline.wait_for(
+                    lambda e: e.name.startswith("checkpoint.") and e.get("point") == "hook-up"
+                )
+        assert done.name == "checkpoint.saved"
+        kept = made.store.open("hook-up-1")
+        assert kept is not None
+        told = [event.name for event in read_timeline(kept.folder / "timeline.jsonl")]
+        kept.close()
+        assert told == ["machine.powered_on", "guest.init.started"]
+        [refused] = named(made.timeline, "checkpoint.refused")
+        assert refused["point"] == "worker-up"
+
+
+@in_own_network
+async def test_a_failure_that_is_told_late_spoils_the_point(
+    item: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = _saving("guest.error.seen", line="no lease", console="ttyS0")
+    monkeypatch.setattr(lab_checkpoints, "save_memory", late)
+    capture = SimpleNamespace(follow_clock=lambda: None)
+    async with saver(item, tmp_path, machine=_machine(), capture=capture) as made:
+        _begin(made, tmp_path)
+        with _asks(5000) as asked:
+            async with asyncio.timeout(20):
+                await made.timeline.wait_for(lambda e: e.name == "checkpoint.refused")
+                await asyncio.get_running_loop().sock_connect(asked, ("127.0.0.1", 5000))
+        assert not named(made.timeline, "checkpoint.saved")
+        assert made.store.open("hook-up-1") is None
