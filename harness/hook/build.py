@@ -13,11 +13,11 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BuildFailed, DecodeError, HostUnfit
+from harness.errors import BuildFailed, HostUnfit
 from harness.hook.debian import DebianArchive, Package
 from harness.hook.files import HookFiles
 from harness.hook.golang import find_go, go_build, required_version, sources_of
@@ -29,7 +29,7 @@ from harness.hook.initramfs import (
     write_segments,
 )
 from harness.hook.kernel import Kernel, build_kernel
-from harness.hook.prelink import prelink
+from harness.hook.prelink import prelink_programs
 from harness.hook.rootfs import Recipe, Trees, entries_of, read_recipe, unpack
 from harness.hook.store import (
     digest_of,
@@ -273,7 +273,13 @@ class _Build:
                 cmd=recipe.command, env=recipe.env, platform=Platform(architecture="amd64")
             )
             entries = entries_of(recipe, trees, programs, applets)
-            entries |= self._prelinked(recipe, entries)
+            entries |= prelink_programs(
+                recipe.name,
+                recipe.prelink,
+                entries,
+                cache=self._cache / "debian" / "prelinked",
+                progress=self._progress,
+            )
             debian = self._from_debian[recipe.name] = self._debian_paths(entries)
             # Two layers, so that a change of ours leaves Debian's megabytes alone.
             layers = [
@@ -282,20 +288,6 @@ class _Build:
             ]
             images[recipe.name] = self._image(recipe.name, list(filter(None, layers)), config)
         return images
-
-    def _prelinked(self, recipe: Recipe, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-        """Return the programs that ``recipe`` wants at a fixed address."""
-        found: dict[str, Entry] = {}
-        for path in recipe.prelink:
-            entry = entries.get(path)
-            if not isinstance(entry, File) or not isinstance(entry.content, Path):
-                raise BuildFailed(f"{recipe.name}: prelink: no package brings {path}")
-            try:
-                program = prelink(entry.content, self._cache / "debian" / "prelinked")
-            except DecodeError as error:
-                raise BuildFailed(f"{recipe.name}: {path} can't be prelinked: {error}") from error
-            found[path] = replace(entry, content=program)
-        return found
 
     def _debian_paths(self, entries: Mapping[str, Entry]) -> frozenset[str]:
         debian = self._cache / "debian"

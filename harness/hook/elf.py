@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DecodeError
 
 _LOAD, _DYNAMIC, _INTERP = 1, 2, 3
+_DYNSYM = 11
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
 
 
@@ -36,6 +38,30 @@ def needs_of(path: Path) -> Needs:
         return _read(data)
     except (struct.error, ValueError, IndexError) as error:
         raise DecodeError(f"{path} is a damaged ELF file: {error}", rfc="elf(5)") from error
+
+
+def undefined_names(path: Path) -> frozenset[bytes]:
+    """Return the names that the ELF file ``path`` looks up in others. Raises ``DecodeError``."""
+    data = path.read_bytes()
+    if data[:6] != b"\x7fELF\x02\x01":
+        raise DecodeError(f"{path} is no little-endian ELF64 file", rfc="elf(5)")
+    try:
+        return frozenset(_undefined(data))
+    except (struct.error, ValueError, IndexError) as error:
+        raise DecodeError(f"{path} is a damaged ELF file: {error}", rfc="elf(5)") from error
+
+
+def _undefined(data: bytes) -> Iterator[bytes]:
+    (table,) = struct.unpack_from("<Q", data, 0x28)
+    size, count = struct.unpack_from("<HH", data, 0x3A)
+    sections = [struct.unpack_from("<4xI16xQQI", data, table + size * i) for i in range(count)]
+    for kind, offset, length, link in sections:
+        if kind != _DYNSYM:
+            continue
+        names = sections[link][1]
+        for name, section in struct.iter_unpack("<I2xH16x", data[offset : offset + length]):
+            if section == 0 and name:
+                yield data[names + name : data.index(b"\0", names + name)]
 
 
 def _read(data: bytes) -> Needs:

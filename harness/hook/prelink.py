@@ -4,19 +4,25 @@ Debian links dockerd to run at any address. The dynamic linker then writes 244,0
 24 MB of it whenever it starts, and docker starts itself three times for each container. The
 program that Hook's own image holds is linked to one address, which is what this makes of Debian's.
 What only other programs could look up in it, 170,000 names, is blanked on the way: it would be
-downloaded and unpacked at each boot.
+downloaded and unpacked at each boot. Names that its libraries look up are kept.
+
+A relocation of a kind that is not known here, or one that depends on the machine, is an error: the
+program is taken as it came then, and starts more slowly.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from harness.errors import DecodeError
+from harness.errors import BuildFailed, DecodeError
+from harness.hook.elf import is_elf, undefined_names
 from harness.hook.store import digest_of, digest_of_file, new_folder
+from harness.oci.layer import Entry, File
+from harness.progress import Progress
 
 _RECIPE: Final = 1
 """Raise it when the same program gives other bytes."""
@@ -25,6 +31,9 @@ BASE: Final = 0x400000
 _EXEC, _DYN = 2, 3
 _LOAD, _DYNAMIC, _STACK = 1, 2, 0x6474E551
 _RELATIVE, _IRELATIVE = 8, 37
+_OF_SYMBOLS: Final = frozenset({1, 5, 6, 7, 16, 17, 18})
+"""R_X86_64_64, COPY, GLOB_DAT, JUMP_SLOT, DTPMOD64, DTPOFF64, TPOFF64: left to the dynamic linker,
+which goes by a symbol or by the place of thread-local storage, never by where the program lies."""
 _TLS, _UNDEFINED, _ABSOLUTE = 6, 0, 0xFFF1
 _SYMBOL, _RELOCATION = 24, 24
 # Tags of the dynamic section (System V ABI; the GNU ones from glibc's elf.h).
@@ -39,28 +48,76 @@ _ADDRESSES: Final = frozenset(
 )  # fmt: skip
 
 
-def prelink(program: Path, cache: Path) -> Path:
-    """Return ``program`` at a fixed address, made once below ``cache``. Raises ``DecodeError``."""
-    folder = cache / digest_of(_RECIPE, digest_of_file(program))[:32]
+def prelink(program: Path, cache: Path, *, looked_up: Collection[bytes] = ()) -> Path:
+    """Return ``program`` at a fixed address, made once below ``cache``.
+
+    ``looked_up`` are names that others look up in it, as far as it has them. Raises
+    ``DecodeError``.
+    """
+    names = sorted(name.decode("latin-1") for name in looked_up)
+    folder = cache / digest_of(_RECIPE, digest_of_file(program), names)[:32]
     if not folder.is_dir():
         with new_folder(folder) as scratch:
-            (scratch / program.name).write_bytes(prelinked(program.read_bytes()))
+            moved = prelinked(program.read_bytes(), looked_up=looked_up)
+            (scratch / program.name).write_bytes(moved)
             (scratch / program.name).chmod(0o755)
     return folder / program.name
 
 
-def prelinked(program: bytes) -> bytes:
+def prelink_programs(
+    image: str,
+    paths: Sequence[str],
+    entries: Mapping[str, Entry],
+    *,
+    cache: Path,
+    progress: Progress,
+) -> dict[str, Entry]:
+    """Return the programs at ``paths`` of an image's ``entries``, at a fixed address each.
+
+    One that can't have any is left out, with a word of it: a new version of a program must not be
+    the end of all builds. Raises ``BuildFailed`` where there is no such program.
+    """
+    found: dict[str, Entry] = {}
+    looked_up = _looked_up(entries) if paths else frozenset()
+    for path in paths:
+        entry = entries.get(path)
+        if not isinstance(entry, File) or not isinstance(entry.content, Path):
+            raise BuildFailed(f"{image}: prelink: no package brings {path}")
+        try:
+            found[path] = replace(entry, content=prelink(entry.content, cache, looked_up=looked_up))
+        except DecodeError as error:
+            why = f"{path} gets no fixed address and starts more slowly: {error}"
+            progress.say(f"note: {image}: {why}")
+    return found
+
+
+def _looked_up(entries: Mapping[str, Entry]) -> frozenset[bytes]:
+    """Return the names that the libraries of an image look up in others, programs included."""
+    files = {
+        entry.content
+        for path, entry in entries.items()
+        if ".so" in path and isinstance(entry, File) and isinstance(entry.content, Path)
+    }
+    found: set[bytes] = set()
+    for file in files:
+        if is_elf(file):
+            found |= undefined_names(file)
+    return frozenset(found)
+
+
+def prelinked(program: bytes, *, looked_up: Collection[bytes] = ()) -> bytes:
     """Return a position-independent ELF64 program as one that is loaded at ``BASE``.
 
-    A program that has a fixed address is returned as it is. Raises ``DecodeError`` for what is no
-    program for x86-64, and for one that has to be relocated in ways that depend on the machine.
+    A program that has a fixed address is returned as it is. Names in ``looked_up`` are kept. Raises
+    ``DecodeError`` for what is no program for x86-64, and for one that has to be relocated in ways
+    that depend on the machine.
     """
     if program[:6] != b"\x7fELF\x02\x01" or len(program) < 64:
         raise DecodeError("not a little-endian ELF64 file", rfc="elf(5)")
     if struct.unpack_from("<H", program, 16)[0] == _EXEC:
         return program
     try:
-        return _Elf(bytearray(program)).moved()
+        return _Elf(bytearray(program)).moved(frozenset(looked_up))
     except (struct.error, LookupError, OverflowError, StopIteration, ValueError) as error:
         raise DecodeError(f"damaged ELF file: {error}", rfc="elf(5)") from error
 
@@ -90,11 +147,11 @@ class _Elf:
         ]
         self._tags = {tag: (at, value) for at, tag, value in self._dynamic()}
 
-    def moved(self) -> bytes:
+    def moved(self, looked_up: frozenset[bytes]) -> bytes:
         if _RELR in self._tags or _TEXTREL in self._tags:
             raise DecodeError("relocations of a kind that is not known here", rfc="elf(5)")
         used = self._relocate()
-        self._move_symbols(used)
+        self._move_symbols(used, looked_up)
         self._move_tags()
         data = self._data
         struct.pack_into("<H", data, 16, _EXEC)
@@ -145,6 +202,8 @@ class _Elf:
                 segment = next(s for s in targets if s.address <= where)
                 at = segment.offset + where - segment.address
                 struct.pack_into("<Q", data, at, addend + BASE)
+            elif kind not in _OF_SYMBOLS:
+                raise DecodeError(f"relocation {kind} is not known here", rfc="elf(5)")
             else:
                 kept += struct.pack("<QQq", where + BASE, info, addend)
                 used.add(info >> 32)
@@ -156,6 +215,10 @@ class _Elf:
             first = self._offset(self._value(_JMPREL))
             for at in range(first, first + self._value(_PLTRELSZ), _RELOCATION):
                 where, info = struct.unpack_from("<QQ", data, at)
+                if info & 0xFFFFFFFF not in _OF_SYMBOLS:
+                    raise DecodeError(
+                        f"relocation {info & 0xFFFFFFFF} is not known here", rfc="elf(5)"
+                    )
                 _add(data, at, BASE)
                 slot = self._offset(where)
                 if struct.unpack_from("<Q", data, slot)[0]:  # lazy binding: back into the table
@@ -163,8 +226,9 @@ class _Elf:
                 used.add(info >> 32)
         return used
 
-    def _move_symbols(self, used: set[int]) -> None:
-        """Move the symbols in ``used``; blank the others, their names, and the way to find them.
+    def _move_symbols(self, used: set[int], looked_up: frozenset[bytes]) -> None:
+        """Move the symbols in ``used``, and those of these names; blank the others, their names,
+        and the way to find them.
 
         A program with few names, whose table has no room for another kind, keeps them all.
         """
@@ -176,7 +240,7 @@ class _Elf:
             if address
         }
         symbols, strings = self._value(_SYMTAB), self._value(_STRTAB)
-        table = self._offset(symbols)
+        table, text = self._offset(symbols), self._offset(strings)
         names = {value for _, tag, value in self._dynamic()
                  if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH)}  # fmt: skip
         names |= set(self._version_names())
@@ -185,7 +249,7 @@ class _Elf:
         blank = room >= 4 * (3 + count)
         for number in range(count):
             at = table + number * _SYMBOL
-            if blank and number not in used:
+            if blank and number not in used and not self._is_named(at, text, looked_up):
                 data[at : at + _SYMBOL] = bytes(_SYMBOL)
                 continue
             name, info, section = struct.unpack_from("<IBxH", data, at)
@@ -196,7 +260,6 @@ class _Elf:
                 _add(data, at + 8, BASE)
         if not blank:
             return
-        text = self._offset(strings)
         old = bytes(data[text : text + sizes[strings]])
         new = bytearray(len(old))
         for start in names:
@@ -204,6 +267,12 @@ class _Elf:
             new[start:end] = old[start:end]
         data[text : text + len(old)] = new
         self._hash(own, count, room)
+
+    def _is_named(self, symbol: int, strings: int, names: frozenset[bytes]) -> bool:
+        if not names:
+            return False
+        start = strings + struct.unpack_from("<I", self._data, symbol)[0]
+        return bytes(self._data[start : self._data.index(b"\0", start)]) in names
 
     def _hash(self, own: Sequence[int], count: int, room: int) -> None:
         """Put a table of the older kind, which may have gaps, in place of GNU's: one chain."""
