@@ -169,6 +169,7 @@ class Lab:
         )
         self.machine = await self._make_machine()
         self._hands.take(self.machine)
+        self._stack.callback(self._hands.rest)
         self._stack.push_async_callback(self._bounded, "machine", self.machine.power_off)
         # QEMU and the recorder take their time on the other core while the services come up.
         starting = [

@@ -68,6 +68,7 @@ class Hands:
         self._ports: dict[str, _PortState] = {}
         self._machine: Machine | None = None
         self._alarms: list[asyncio.TimerHandle] = []
+        self._unsubscribe: Callable[[], None] = lambda: None
 
     @property
     def phase(self) -> str:
@@ -90,7 +91,7 @@ class Hands:
         """Work on ``machine``, and follow the run from now on."""
         self._machine = machine
         if self._plan.faults:
-            self._timeline.subscribe(self._follow)
+            self._unsubscribe = self._timeline.subscribe(self._follow)
 
     def remember(self, events: Iterable[Event]) -> None:
         """Know what happened in the lab that this one goes on from; do nothing about it."""
@@ -101,7 +102,8 @@ class Hands:
         self._set_alarms()
 
     def rest(self) -> None:
-        """Do nothing at later times. Idempotent."""
+        """Do nothing from now on, whatever happens. Idempotent."""
+        self._unsubscribe()
         alarms, self._alarms = self._alarms, []
         for alarm in alarms:
             alarm.cancel()
