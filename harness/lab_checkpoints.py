@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -331,16 +332,6 @@ class Resumption:
         self.point = Point(saved.meta["point"])
         self.began_s = time.monotonic()
 
-    def check_host(self, meminfo: str) -> None:
-        """Raise ``CheckpointRefused`` when this host has less memory than the machine has now."""
-        line = next(line for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
-        free_mib = int(line.split()[1]) >> 10
-        needed_mib = (int(self.meta["memory_bytes"]) >> 20) + _SPARE_MIB
-        if free_mib < needed_mib:
-            raise CheckpointRefused(
-                f"its machine needs {needed_mib} MiB at once, and the host has {free_mib} MiB"
-            )
-
     def turn_back(self, clock: Clock) -> None:
         """Have the calendar show the point's time already while the lab comes up.
 
@@ -442,6 +433,16 @@ class Resumption:
     def close(self) -> None:
         """Let the checkpoint be removed when room is needed."""
         self._saved.close()
+
+
+def lacks_memory(meta: Mapping[str, Any], meminfo: str) -> str | None:
+    """Return why this host has too little memory for a checkpoint's machine just now, or None."""
+    available = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.M)
+    free_mib = int(available[1]) >> 10 if available else 0
+    needed_mib = (int(meta.get("memory_bytes", 0)) >> 20) + _SPARE_MIB
+    if free_mib >= needed_mib:
+        return None
+    return f"its machine needs {needed_mib} MiB at once, and the host has {free_mib} MiB"
 
 
 class FirstSyn:

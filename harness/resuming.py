@@ -15,7 +15,7 @@ from harness.brief import Brief
 from harness.checkpoint.choice import Choice
 from harness.errors import LabError
 from harness.lab import Lab
-from harness.lab_checkpoints import Resumption
+from harness.lab_checkpoints import Resumption, lacks_memory
 from harness.timeline import Timeline
 
 _MEMINFO: Final = Path("/proc/meminfo")
@@ -56,13 +56,15 @@ async def _resumed(
 ) -> Lab | None:
     """Return the lab that goes on from the checkpoint; None when it came to nothing."""
     assert choice.saved is not None
+    if (reason := lacks_memory(choice.saved.meta, _MEMINFO.read_text())) is not None:
+        await choice.cold(reason, of_use=True)
+        return None
     clock = timeline.clock
     before = list(timeline.events), clock.origin_s, clock.started_at
     timeline.hold()
     trying = contextlib.AsyncExitStack()
     try:
         resumption = Resumption(choice.saved)
-        resumption.check_host(_MEMINFO.read_text())
         lab = await trying.enter_async_context(
             Lab(
                 brief,

@@ -189,6 +189,9 @@ async def _drive(
         finally:
             await lab.check_disks()  # however the run ends: what is on them is evidence
         if pause.wanted(failure):
+            # What this lab has not saved it never will; others would wait for it.
+            await lab.saver.close()
+            await choice.close()
             await pause.hold(failure)
         if failure is not None:
             raise failure

@@ -75,16 +75,18 @@ class Choice:
             self.saved.close()
             self.saved = None
 
-    async def cold(self, reason: str) -> None:
+    async def cold(self, reason: str, *, of_use: bool = False) -> None:
         """Begin at power-on instead: the checkpoint is of no use, and made anew.
 
-        It is removed before, unless others have it.
+        It is removed before, unless others have it. One that is ``of_use``, to another run, stays.
         """
         assert self.saved is not None
         assert self._store is not None
         key, point = self.saved.key, self.saved.meta.get("point")
         self.let_go()
         self._record("checkpoint.refused", point=point, key=key, reason=reason)
+        if of_use:
+            return
         try:
             await asyncio.to_thread(self._store.remove, key)
             await self._make(self._store)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness import resuming
+from harness.brief import Brief
 from harness.checkpoint.choice import Choice
 from harness.checkpoint.key import host_facts, key_of
 from harness.checkpoint.points import Point
@@ -18,7 +21,11 @@ from harness.checkpoint.store import Draft, store_in
 from harness.checkpoint.tests import test_key
 from harness.checkpoint.tests.test_key import fault
 from harness.clock import Clock
+from harness.errors import DeadlineExpired
 from harness.scenario.item import Item
+from harness.sealed import Pause, _drive
+from harness.tasks import TaskKeeper
+from harness.timeline import Timeline
 
 ipxe = test_key.ipxe
 item = test_key.item
@@ -180,3 +187,63 @@ async def test_a_cache_that_cannot_be_written_is_no_error(
         assert chosen.saved is None
         assert not chosen.drafts
     assert [name for name, _ in told.events] == ["checkpoint.refused"]
+
+
+async def test_a_host_without_memory_begins_at_power_on_and_keeps_the_checkpoint(
+    item: Item, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run, when other labs have ended, has use for it."""
+    key = await save(item, tmp_path, Point.HOOK_UP)
+    (tmp_path / "meminfo").write_text("MemAvailable:     65536 kB\n")
+    monkeypatch.setattr(resuming, "_MEMINFO", tmp_path / "meminfo")
+    brief: Any = None
+    async with choice(item, tmp_path, told) as chosen, AsyncExitStack() as stack:
+        teller: Any = None
+        begun = await resuming._resumed(stack, brief, tmp_path, Timeline(None), chosen, teller)
+        assert begun is None
+        assert chosen.saved is None
+    [(name, fields)] = told.events
+    assert name == "checkpoint.refused"
+    assert "the host has 64 MiB" in fields["reason"]
+    assert [kept.key for kept in store_in(tmp_path).kept()] == [key]
+
+
+async def test_nobody_waits_for_a_lab_that_is_kept_to_be_looked_at(
+    item: Item, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lab:
+        """One whose machine never comes by a point."""
+
+        resumed = True
+        saver = SimpleNamespace(close=lambda: asyncio.sleep(0))
+
+        async def run_to_end(self) -> None:
+            raise DeadlineExpired("a point", 1.0)
+
+        async def take_dossier(self, reason: str) -> None: ...
+
+        async def check_disks(self) -> None: ...
+
+    @asynccontextmanager
+    async def begun(*_: Any) -> AsyncIterator[Lab]:
+        yield Lab()
+
+    monkeypatch.setattr(resuming, "begun", begun)
+    brief = Brief(
+        item=item,
+        reservations=(),
+        workflows=(),
+        origin_s=0.0,
+        hold="failure",
+        checkpoints=tmp_path / "kept",
+    )
+    timeline, keeper = Timeline(None), TaskKeeper()
+    pause = Pause(brief, timeline)
+    teller: Any = None
+    driving = keeper.spawn(_drive(brief, tmp_path, timeline, pause, teller), name="run")
+    async with asyncio.timeout(20):
+        await timeline.wait_for(lambda event: event.name == "run.paused")
+        async with choice(item, tmp_path / "kept", told) as other:  # which would wait for hook-up
+            assert set(other.drafts) == set(Point)
+        pause.release()
+        await asyncio.gather(driving, return_exceptions=True)
