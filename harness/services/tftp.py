@@ -25,6 +25,8 @@ from harness.wire.tftp_transfer import Content, TftpPolicy
 
 _MULTI_PORT: Final = TftpPolicy(max_blksize=65_464)
 """smee's cap of 512 octets holds in single-port mode only."""
+_MOST_OPEN: Final = 64
+"""Files that are kept open: a folder of assets may have more than a process may open."""
 _PXELINUX = "pxelinux.cfg/01-"
 _MAC_LENGTH = len("00-00-00-00-00-00")
 
@@ -109,11 +111,14 @@ class TftpFiles:
     def _content(self, path: Path) -> Content | Refusal:
         """Return a file's content without reading it; opened once, anew when it changed."""
         try:
-            known = self._opened.get(path)
+            known = self._opened.pop(path, None)
             if known is None or known.is_outdated:
-                known = self._opened[path] = FileContent(path)
+                known = FileContent(path)
         except OSError:
             return unknown_file(path.name)
+        self._opened[path] = known
+        if len(self._opened) > _MOST_OPEN:  # what is being sent is open until it is sent
+            del self._opened[next(iter(self._opened))]
         return known
 
 

@@ -78,3 +78,22 @@ def test_only_the_pi_itself_finds_them(files: TftpFiles) -> None:
 def test_without_an_asset_folder_a_pi_finds_nothing() -> None:
     files = TftpFiles(binaries={}, reservations=Reservations([PI]))
     assert isinstance(files.open("abc123/config.txt", FROM_PI), Refusal)
+
+
+def test_a_folder_of_very_many_files_does_not_use_up_descriptors(
+    files: TftpFiles, tmp_path: Path
+) -> None:
+    folder = tmp_path / "assets" / "overlays"
+    folder.mkdir()
+    opened = Path("/proc/self/fd")
+    before = len(list(opened.iterdir()))
+    first = None
+    for number in range(300):
+        (folder / f"{number}.dtbo").write_bytes(b"%d" % number)
+        found = files.open(f"overlays/{number}.dtbo", FROM_ANOTHER)
+        assert not isinstance(found, Refusal)
+        assert bytes(found[0:9]) == b"%d" % number
+        first = first or found
+    assert len(list(opened.iterdir())) - before < 80
+    assert first is not None
+    assert bytes(first[0:9]) == b"0"  # a transfer that still goes on
