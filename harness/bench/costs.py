@@ -48,7 +48,9 @@ async def measure_timeline(
         return Row(what=what, samples=wall, cpu=cpu, by_best=True, how=how)
 
     recorded = row(
-        f"{events:,} events recorded", ours, "each on disk before the next, one listener"
+        f"{events:,} events recorded",
+        ours,
+        "each handed to the kernel before the next, one listener",
     )
     plain = row(
         f"{events:,} lines written", floor, "the same lines, ready-made, flushed one by one"

@@ -116,6 +116,14 @@ def _sealed_below(pid: int) -> list[int]:
     return found
 
 
+def own_records(scratch: Path) -> dict[str, str]:
+    """Return the environment of a run that leaves its records in ``scratch``.
+
+    What is booted to be measured is none of the runs that ``hooklab trend`` compares.
+    """
+    return {"HOOKLAB_RUNS": str(scratch / "runs"), "HOOKLAB_HISTORY": str(scratch / "history")}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """One run of a scenario's item."""
@@ -155,7 +163,7 @@ async def boot(
     """
     written = scratch / "out.json"
     words = ["run", str(scenario), "-k", only, "--json", str(written), "--start", start]
-    done = await run_command(*words, cwd=scratch, env={"HOOKLAB_RUNS": str(scratch / "runs")})
+    done = await run_command(*words, cwd=scratch, env=own_records(scratch))
     if done.status not in expected or not written.is_file():
         tail = "\n".join(done.output.splitlines()[-15:])
         raise BuildFailed(f"{command_line(['hooklab', *words])} ended with {done.status}\n{tail}")

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from harness.bench.measured import run_command
+from harness.bench.measured import own_records, run_command
 from harness.bench.table import Row, ratio
 from harness.errors import BuildFailed
 from harness.paths import source_root
@@ -94,7 +94,7 @@ async def _seconds(folder: Path, jobs: int, scratch: Path, count: int) -> float:
     done = await run_command(
         *("run", str(folder), "-j", str(jobs), "--start", "cold", "--json", str(written)),
         cwd=scratch,
-        env={"HOOKLAB_RUNS": str(scratch / "runs")},
+        env=own_records(scratch),
     )
     results = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else []
     if done.status != 0 or len(results) != count:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.bench.boots import kernel_arguments, rows_of
-from harness.bench.measured import Boot, CommandRun, run_command
+from harness.bench.measured import Boot, CommandRun, own_records, run_command
 from harness.errors import BuildFailed
+from harness.paths import history_root, runs_root
 from harness.timeline import Event
 
 SCRIPT = """\
@@ -80,3 +81,12 @@ async def test_a_command_is_timed_with_its_memory(tmp_path: Path) -> None:
     assert done.output.startswith("hooklab ")
     assert 0 < done.wall_s < 30
     assert done.sealed_peak_bytes == 0
+
+
+def test_what_is_measured_is_no_run_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in own_records(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert history_root() == tmp_path / "history"
+    assert runs_root() == tmp_path / "runs"
