@@ -532,7 +532,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        print(f"hooklab: {error}", file=sys.stderr)
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"hooklab: {told}", file=sys.stderr)
         return EXIT_UNFIT
     except LabError as error:
         print(explain(error), file=sys.stderr)

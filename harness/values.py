@@ -27,6 +27,10 @@ _DURATIONS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0,
 _QUANTITY: Final = re.compile(r"(?P<sign>[+-]?)(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
 
 
+_MOST_OCTETS: Final = 1 << 63
+_MOST_SECONDS: Final = 1000 * 366 * 86_400
+
+
 def parse_size(text: object) -> int:
     """Return the octets that ``2 GiB``, ``64 MiB`` or a bare whole number of octets stand for."""
     match = _QUANTITY.fullmatch(str(text).strip())
@@ -34,6 +38,8 @@ def parse_size(text: object) -> int:
     if isinstance(text, bool) or match is None or factor is None or match["sign"]:
         raise ValueError(f"expected a size such as '2 GiB' or '64 MiB', found {text!r}")
     size = float(match["number"]) * factor
+    if size > _MOST_OCTETS:
+        raise ValueError(f"expected a size of at most 2^63 octets, found {text!r}")
     if size < 1 or size != int(size):
         raise ValueError(f"expected a whole number of octets above 0, found {text!r}")
     return int(size)
@@ -61,6 +67,8 @@ def parse_duration(text: object, *, negative: bool = False) -> timedelta:
     if match is None or factor is None or (match["sign"] == "-" and not negative):
         raise ValueError(f"expected a duration such as '250ms', '30 s' or '5 min', found {text!r}")
     seconds = float(match["number"]) * factor
+    if seconds > _MOST_SECONDS:
+        raise ValueError(f"expected a duration of at most a thousand years, found {text!r}")
     return timedelta(seconds=-seconds if match["sign"] == "-" else seconds)
 
 

@@ -77,7 +77,8 @@ def test_bad_usage_exits_2_without_a_traceback(words: tuple[str, ...], tmp_path:
 def test_a_file_that_can_not_be_written_is_an_error_not_a_traceback(tmp_path: Path) -> None:
     done = hooklab("schema", "--output", str(tmp_path / "no" / "such" / "folder"), cwd=tmp_path)
     assert done.returncode == 3
-    assert "No such file" in done.stderr
+    assert done.stderr.startswith(f"hooklab: {tmp_path / 'no' / 'such'}")
+    assert done.stderr.endswith(": No such file or directory\n")
     assert "Traceback" not in done.stderr
 
 

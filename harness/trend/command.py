@@ -27,13 +27,17 @@ def trend_command(
     That is 1 when something became slower and ``fail_on_regression`` is asked for, else 0. Raises
     ``LabError`` when there are no runs to look at, and ``OSError``.
     """
-    groups = group_runs(records_of(paths, wanted))
+    groups = group_runs(
+        records_of(paths, wanted, say=lambda line: print(f"hooklab: {line}", file=sys.stderr))
+    )
     if not paths:
         groups += group_benchmarks(benchmarks(wanted))
     if not groups:
         raise LabError(
             "there is no run to look at",
-            hint="every hooklab run is remembered in the cache; name run folders to look at those",
+            hint="every hooklab run is remembered; name run folders to look at those"
+            if not paths
+            else "--scenario, --accel, --start and --since choose among what is named",
         )
     print(render(groups, Style(colour=wants_colour(sys.stdout))))
     print(f"\n{summary(groups)}")

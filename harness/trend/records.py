@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,12 +52,14 @@ def _literal(pattern: str) -> str:
     return pattern.replace("[", "[[]")
 
 
-def records_of(paths: Sequence[Path], wanted: Wanted) -> list[dict[str, Any]]:
+def records_of(
+    paths: Sequence[Path], wanted: Wanted, *, say: Callable[[str], None] = lambda _: None
+) -> list[dict[str, Any]]:
     """Return the runs in ``paths``, or all that this host remembers when there are none.
 
-    Raises ``LabError`` for a path that has no run.
+    ``say`` is told of each that can't be read. Raises ``LabError`` for a path that has no run.
     """
-    found: Iterable[dict[str, Any]] = _read_folders(paths) if paths else history.read("run")
+    found: Iterable[dict[str, Any]] = _read_folders(paths, say) if paths else history.read("run")
     return [record for record in found if wanted.fits(record)]
 
 
@@ -69,12 +71,13 @@ def benchmarks(wanted: Wanted) -> list[dict[str, Any]]:
     return [record for record in named if wanted.fits(record)]
 
 
-def _read_folders(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """Yield a record a run folder; one that this version can't read is left out."""
+def _read_folders(paths: Sequence[Path], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Yield a record a run folder; one that this version can't read is left out, which is told."""
     for run_dir in find_runs(paths):
         try:
             run = read_run(run_dir)
-        except (LabError, OSError, ValueError, KeyError):
+        except (LabError, OSError, ValueError, KeyError) as error:
+            say(f"left out: {error}")
             continue
         record = record_of(
             run.item,

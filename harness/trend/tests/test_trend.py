@@ -145,7 +145,9 @@ def test_run_folders_are_read(cache: Path, capsys: pytest.CaptureFixture[str]) -
         "passed",
     ]
     assert main(["trend", "runs"]) == 0
-    assert "4 runs" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "4 runs" in told.out
+    assert "hooklab: left out: runs/broken/timeline.jsonl:1: not an event" in told.err
 
 
 def test_benchmarks_are_series_as_well() -> None:
