@@ -185,7 +185,7 @@ def test_a_polite_stop_returns_the_programs_own_status(user: list[str], open_dir
         assert who == "uid 0 pid 2"
         read_until(outer, "ready", open_dir)
         outer.send_signal(signal.SIGINT)  # asyncio.run cancels main, which ends the life line
-        outer.wait()
+        outer.wait(timeout=SOON.total_seconds())
     wait_until_gone(marker)
 
 
