@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -90,6 +91,22 @@ _Actions = Annotated[
 ]
 
 
+_TIMED: Final = tuple(phase for phase in Phase if phase not in (Phase.POWER_ON, Phase.DONE))
+
+
+def _timed(phase: Phase) -> Phase:
+    if phase not in _TIMED:
+        raise Mistake(f"{phase.value} takes no time", hint=f"known here: {', '.join(_TIMED)}")
+    return phase
+
+
+_Timed = Annotated[
+    Phase,
+    AfterValidator(_timed),
+    WithJsonSchema({"enum": [phase.value for phase in _TIMED], "type": "string"}),
+]
+
+
 class Expect(Model):
     """One thing that must be true at the end. Each list entry says exactly one."""
 
@@ -110,7 +127,7 @@ class Expect(Model):
     """Events that must not be on the timeline."""
     console: str | None = None
     """A line some console printed, as a glob."""
-    phases_within: dict[Phase, Duration] | None = Field(default=None, alias="phases within")
+    phases_within: dict[_Timed, Duration] | None = Field(default=None, alias="phases within")
     """What phases may take at most, such as ``{hook-boot: 40 s}``. In seconds of a quiet reference
     host; what a busy host holds them up does not count."""
 
@@ -127,7 +144,7 @@ class Expect(Model):
             raise Mistake(
                 f"each entry says one thing, found {found}", hint="start each with its own '-'"
             )
-        if next(iter(value.values())) is None:
+        if next(iter(value.values())) in (None, {}):
             raise Mistake(f"{next(iter(value))!r} says nothing")
         return value
 

@@ -126,6 +126,12 @@ class Proxy(Model):
     password: str = ""
     """What that user has to say."""
 
+    @model_validator(mode="after")
+    def _somebodys_password(self) -> Proxy:
+        if self.password and self.user is None:
+            raise Mistake("'password' is nobody's", hint="say its 'user', too")
+        return self
+
 
 class Ntp(Model):
     """The time server."""

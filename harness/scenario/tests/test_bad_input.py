@@ -322,6 +322,29 @@ EDITS = {
         "mine.yaml:7:20: expect[0].worker pulled: expected 'once', 'never' or a number, "
         "found 'often'",
     ),
+    "time for what takes none": (
+        "template:",
+        "expect:\n  - phases within: {done: 3 s}\ntemplate:",
+        "mine.yaml:7:27: expect[0].phases within.done: done takes no time\n"
+        "    known here: firmware-dhcp, nbp-download, ipxe, kernel-initramfs, hook-boot, "
+        "worker-pull, workflow, disk-boot",
+    ),
+    "time for nothing": (
+        "template:",
+        "expect:\n  - phases within: {}\ntemplate:",
+        "mine.yaml:7:5: expect[0]: 'phases within' says nothing",
+    ),
+    "time beyond measure": (
+        "template:",
+        "deadline: 99999999999 h\ntemplate:",
+        "mine.yaml:6:11: deadline: expected a duration of at most a thousand years, "
+        "found '99999999999 h'",
+    ),
+    "nobody's password": (
+        "template:",
+        "proxy: {password: p=w}\ntemplate:",
+        "mine.yaml:6:8: proxy: 'password' is nobody's\n    say its 'user', too",
+    ),
     "unknown phase": (
         "template:",
         "verdict: {failed in: worker-pul}\ntemplate:",
