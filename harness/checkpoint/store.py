@@ -206,6 +206,7 @@ class CheckpointStore:
                     yield saved
                     return
                 self.sweep()
+                self.evict()  # the limit may be another one now: a disk that is full has no room
                 draft = self._new_draft(key)
                 stack.callback(draft.discard)
                 yield draft
@@ -243,7 +244,11 @@ class CheckpointStore:
             descriptor = try_lock(folder, folder=True)
             if descriptor is None:
                 return not folder.exists()
-            gone = self._move_away(folder)
+            try:
+                gone = self._move_away(folder)
+            except BaseException:
+                os.close(descriptor)
+                raise
         shutil.rmtree(gone, ignore_errors=True)
         os.close(descriptor)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -426,3 +427,27 @@ def test_opening_costs_no_more_for_a_large_file(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     asyncio.run(fill(Path(sys.argv[1])))
+
+
+async def test_what_cannot_be_removed_is_not_locked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = a_store(tmp_path)
+    await save(store, "a")
+
+    def fails(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fails)
+        with pytest.raises(OSError, match="No space"):
+            store.remove("a")
+    assert store.remove("a")
+
+
+async def test_there_is_room_before_one_more_is_written(tmp_path: Path) -> None:
+    """On a disk that has become full nothing would be written, and so nothing evicted."""
+    await save(a_store(tmp_path), "a")
+    smaller = a_store(tmp_path, limit_bytes=1)
+    async with smaller.building("b"):
+        assert keys(smaller) == []
