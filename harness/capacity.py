@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -80,22 +81,36 @@ def runtime_folder() -> Path:
 
     It is the same for all of the user's sessions, or they would not see one another: neither
     XDG_RUNTIME_DIR, which a cron job has not, nor TMPDIR. Raises ``HostUnfit`` when it is someone
-    else's.
+    else's, or can't be made.
     """
-    if override := os.environ.get("HOOKLAB_RUNTIME"):
-        folder = Path(override).expanduser().absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    folder = Path("/tmp") / f"hooklab-{os.geteuid()}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    facts = folder.lstat()
-    if not folder.is_dir() or folder.is_symlink() or facts.st_uid != os.geteuid():
+    override = os.environ.get("HOOKLAB_RUNTIME")
+    folder = (
+        Path(override).expanduser().absolute()
+        if override
+        else Path("/tmp") / f"hooklab-{os.geteuid()}"
+    )
+    try:
+        if override:
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        facts = folder.lstat()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
         raise HostUnfit(
             f"{folder} is another user's",
             hint="have it removed, or set HOOKLAB_RUNTIME to a folder of yours",
         )
     return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> HostUnfit:
+    return HostUnfit(
+        f"{folder}, which tells of the labs that run, can't be written: {error.strerror}",
+        hint="is the disk full? HOOKLAB_RUNTIME may name another folder",
+    )
 
 
 class Capacity:
@@ -112,9 +127,12 @@ class Capacity:
         """Wait until there is room for ``need``, and keep it for as long as the block lasts.
 
         ``on_wait`` is told in one sentence what is waited for, each time that changes. Who comes
-        first is let in first. Raises ``OSError`` when the runtime folder can't be written.
+        first is let in first. Raises ``HostUnfit`` when the runtime folder can't be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self._folder, error) from error
         told = _Told(on_wait)
 
         def in_line() -> None:
@@ -195,16 +213,21 @@ class Capacity:
         holder = Holder(
             what=need.what, pid=os.getpid(), memory_bytes=need.memory_bytes, cpus=need.cpus
         )
-        while True:
+        fresh: Path | None = None
+        try:
             descriptor, name = tempfile.mkstemp(suffix=".new", dir=self._folder)
             os.close(descriptor)
             fresh = Path(name)
             fresh.write_text(json.dumps(asdict(holder)), encoding="utf-8")
             locked = try_lock(fresh)
-            if locked is not None:
-                file = fresh.with_suffix(_SUFFIX)
-                fresh.rename(file)
-                return file, locked
+            assert locked is not None, "nobody else locks what has no name yet"
+            file = fresh.with_suffix(_SUFFIX)
+            fresh.rename(file)
+        except OSError as error:
+            if fresh is not None:
+                fresh.unlink(missing_ok=True)
+            raise _unwritable(self._folder, error) from error
+        return file, locked
 
 
 class _Told:

@@ -230,7 +230,10 @@ def check_memory(needs: Needs) -> Finding:
     """
     needed = (needs.memory_mib << 20) + OVERHEAD_BYTES
     usage = LinuxUsage()
-    labs = {holder.pid for holder in Capacity(runtime_folder()).holders()}
+    try:
+        labs = {holder.pid for holder in Capacity(runtime_folder()).holders()}
+    except HostUnfit as unfit:
+        return _from_error("memory", unfit)
     free = usage.free_memory() + usage.memory_of(labs)
     found = f"{_size(free)} free, {_size(needed)} needed"
     if free >= needed:

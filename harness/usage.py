@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -33,10 +33,14 @@ class Usage(Protocol):
 class LinuxUsage:
     """The host as ``/proc`` and the control groups show it."""
 
+    def __init__(self, *, groups: Sequence[Path] | None = None) -> None:
+        """``groups`` are the folders of control groups that limit this process; None: finds out."""
+        self._groups = tuple(_groups() if groups is None else groups)
+
     def cpus(self) -> float:
         """Return the CPUs this process may run on, within the control group's quota."""
         allowed = float(len(os.sched_getaffinity(0)))
-        for group in _groups():
+        for group in self._groups:
             with contextlib.suppress(OSError, ValueError):
                 quota, period = (group / "cpu.max").read_text().split()
                 if quota != "max":
@@ -44,15 +48,18 @@ class LinuxUsage:
         return allowed
 
     def free_memory(self) -> int:
-        """Return what can be had without swapping, within the control group's limit."""
+        """Return what can be had without swapping, within the control group's limit.
+
+        A group's files in the page cache count as used there, and are let go when room is needed.
+        """
         meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
         available = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.M)
         free = int(available[1]) << 10 if available else 0
-        for group in _groups():
+        for group in self._groups:
             with contextlib.suppress(OSError, ValueError):
                 limit = (group / "memory.max").read_text().strip()
                 if limit != "max":
-                    used = int((group / "memory.current").read_text())
+                    used = int((group / "memory.current").read_text()) - _cached(group)
                     free = min(free, max(0, int(limit) - used))
         return free
 
@@ -87,9 +94,21 @@ def whole_cpus(usage: Usage) -> int:
     return max(1, math.floor(usage.cpus()))
 
 
+def _cached(group: Path) -> int:
+    """Return the octets of a group's files that nobody has asked for again."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.M)
+        return int(found[1]) if found else 0
+    return 0
+
+
 def _groups() -> Iterator[Path]:
     """Yield the folders of this process's control group and of all above it (cgroup v2)."""
-    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # a kernel without control groups
+        return
+    for line in lines:
         number, _, group = line.split(":", 2)
         if number == "0":
             folder = _CGROUPS / group.lstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from harness import capacity as capacities
 from harness.capacity import Capacity, Holder, Need, runtime_folder
+from harness.doctor import Needs, Status, check_memory
 from harness.errors import HostUnfit
 from harness.usage import LinuxUsage
 
@@ -260,3 +262,52 @@ def test_what_the_host_has_is_plausible() -> None:
     before = usage.busy_s()
     assert before > 0
     assert usage.busy_s() >= before
+
+
+def test_a_runtime_folder_that_cannot_be_made_is_told_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOOKLAB_RUNTIME", str(tmp_path / "file" / "below"))
+    with pytest.raises(HostUnfit, match="can't be written: Not a directory") as told:
+        runtime_folder()
+    assert "HOOKLAB_RUNTIME" in (told.value.hint or "")
+    found = check_memory(Needs())
+    assert found.status is Status.FAIL
+    assert "can't be written" in found.found
+
+
+def test_a_link_that_somebody_laid_there_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOOKLAB_RUNTIME", raising=False)
+    link = os.lstat("/proc/self")
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    monkeypatch.setattr(Path, "lstat", lambda _: link)
+    monkeypatch.setattr(os, "geteuid", lambda: link.st_uid)
+    with pytest.raises(HostUnfit, match="another user's"):
+        runtime_folder()
+
+
+async def test_a_full_disk_keeps_a_lab_out_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    need = Need(what="a", memory_bytes=1, cpus=1)
+    with pytest.raises(HostUnfit, match="can't be written: No space left on device"):
+        async with Capacity(tmp_path).admitted(need):
+            pytest.fail("let in")
+    assert [path.name for path in (tmp_path / "labs").iterdir()] == ["turn"]
+
+
+def test_what_a_control_group_read_from_disk_is_free(tmp_path: Path) -> None:
+    for name, text in (
+        ("memory.max", f"{1 << 30}"),
+        ("memory.current", f"{(1 << 30) - 4096}"),
+        ("memory.stat", f"anon 4096\ninactive_file {1 << 29}\nactive_file 0"),
+    ):
+        (tmp_path / name).write_text(f"{text}\n")
+    assert LinuxUsage(groups=[tmp_path]).free_memory() == (1 << 29) + 4096
+    (tmp_path / "memory.stat").unlink()
+    assert LinuxUsage(groups=[tmp_path]).free_memory() == 4096
