@@ -226,9 +226,10 @@ def _is_held(lock: Path) -> bool:
 def _by_force(function: Callable[..., Any], path: str, _: Any) -> None:
     """Remove what lies in a folder that can't be written: Go's module cache is like that."""
     Path(path).parent.chmod(0o700)
-    if Path(path).is_dir():
+    if Path(path).is_dir() and not Path(path).is_symlink():
         Path(path).chmod(0o700)
-    function(path)
+    with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
+        function(path)
 
 
 def _tell(what: str, freed: int, busy: list[str], say: Callable[[str], None]) -> None:

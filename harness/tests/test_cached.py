@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cached import KINDS, WORDS, cache_command
+from harness.cached import KINDS, WORDS, _by_force, cache_command
 from harness.checkpoint.store import CheckpointStore, Draft, store_in
 from harness.cli import main
 from harness.errors import HostUnfit, LabError, ScenarioError
@@ -169,3 +169,17 @@ def test_the_limit_is_what_the_user_says(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOOKLAB_CHECKPOINTS_MAX", "lots")
     with pytest.raises(HostUnfit, match="expected a size"):
         store_in(tmp_path)
+
+
+def test_what_a_link_points_to_is_left_alone(tmp_path: Path) -> None:
+    """A root file system in the cache has links to folders of any host."""
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o755)
+    outside.chmod(0o755)
+    (tmp_path / "tree").mkdir()
+    link = tmp_path / "tree" / "link"
+    link.symlink_to(outside)
+    _by_force(os.unlink, str(link), None)
+    assert not link.is_symlink()
+    assert outside.stat().st_mode & 0o777 == 0o755
+    _by_force(os.unlink, str(link), None)  # which another process has removed
