@@ -14,11 +14,13 @@ from harness.errors import HostUnfit
 from harness.paths import source_root
 from harness.usage import LinuxUsage, whole_cpus
 
-_SERIAL = (
-    "--numprocesses", "-n", "--dist", "--pdb", "--trace", "--capture=no", "--co", "--collect-only",
-    "--fixtures", "--markers", "--help", "--version", "--sw", "--stepwise", "-pno:xdist",
-)  # fmt: skip
-_SERIAL_LETTERS = ("-s", "-h", "-V", "no:xdist")
+_SERIAL = frozenset({
+    "--numprocesses", "--dist", "--pdb", "--pdbcls", "--trace", "--co", "--collect-only",
+    "--fixtures", "--fixtures-per-test", "--markers", "--help", "--version", "--sw", "--stepwise",
+    "--sw-skip", "--stepwise-skip", "-s", "-h", "-V", "no:xdist", "-pno:xdist",
+})  # fmt: skip
+_WITH_VALUE = frozenset({"-k", "-m", "-n", "-o", "-p", "-r", "-W"})
+"""Options whose value is the next word, and never a path."""
 RINGS = ("harness", "fake_tink_server", "scenarios")
 """Folders that hold tests and scenarios, linters included."""
 
@@ -42,7 +44,10 @@ def test_command(rest: Sequence[str]) -> int:
 
 def pytest_words(rest: Sequence[str], *, cpus: int) -> list[str]:
     """Return what pytest is given: ``rest`` with whole paths, and what was left to us."""
-    words = [_rooted(word) for word in rest]
+    words = [
+        word if before in _WITH_VALUE else _rooted(word)
+        for before, word in zip(("", *rest), rest, strict=False)
+    ]
     paths = [word for word in words if _is_path(word)]
     if not paths:
         words += [str(source_root() / ring) for ring in RINGS if (source_root() / ring).is_dir()]
@@ -57,7 +62,8 @@ def _is_single(path: str) -> bool:
 
 def _is_by_hand(word: str) -> bool:
     """Whether ``word`` asks for what xdist can't do, or for xdist itself."""
-    return word.startswith(_SERIAL) or word in _SERIAL_LETTERS
+    name = word.partition("=")[0]
+    return name in _SERIAL or name.startswith("-n") or word == "--capture=no"
 
 
 def _is_path(word: str) -> bool:

@@ -56,6 +56,14 @@ def test_whole_folders_use_every_cpu() -> None:
     assert pytest_words(["-k", "dhcp", "--nightly"], cpus=4)[:2] == ["-n", "4"]
     assert pytest_words(["scenarios"], cpus=2) == ["-n", "2", str(root / "scenarios")]
     assert pytest_words([], cpus=1) == rings
+    for word in ("--color=yes", "--confcutdir=x", "--trace-config"):
+        assert pytest_words([word], cpus=2)[:2] == ["-n", "2"]
+
+
+def test_a_word_to_choose_by_is_no_path() -> None:
+    """There are folders called scenarios and harness."""
+    rings = [str(source_root() / ring) for ring in RINGS]
+    assert pytest_words(["-k", "scenarios"], cpus=2) == ["-n", "2", "-k", "scenarios", *rings]
 
 
 @pytest.mark.parametrize(
