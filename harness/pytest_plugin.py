@@ -342,6 +342,8 @@ class ScenarioTest(pytest.Item):
             return _told(self.path, self._line, sentence, failure_text(error.result))
         if isinstance(error, LabError):
             return str(error) + (f"\n    {error.hint}" if error.hint else "")
+        if isinstance(error, OSError):  # the run folder can't be made, say
+            return str(error)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:

@@ -35,6 +35,8 @@ class Player:
             raise HostUnfit("no /dev/net/tun", hint="sudo modprobe tun")
         if word == "Unbuilt":
             raise BuildFailed("go is missing", hint="install go")
+        if word == "Full":
+            raise OSError(28, "No space left on device", str(runs))
         if word == "Buggy":
             raise ZeroDivisionError("a bug of ours")
         tape = failed_boot() if word in ("Bad", "Held") else good_boot()
@@ -96,6 +98,15 @@ def test_run_folders_go_where_they_are_wanted(tests: pytest.Pytester) -> None:
     tests.runpytest("scenarios", "--runs", "elsewhere").assert_outcomes(passed=2)
     made = sorted(path.name for path in (tests.path / "elsewhere").iterdir())
     assert made == ["hello-bios", "hello-uefi", "session-0001.html"]
+
+
+def test_a_run_folder_that_cannot_be_made_is_told_without_python(tests: pytest.Pytester) -> None:
+    scenario(tests, "full", "Full disk")
+    result = tests.runpytest("scenarios/full.yaml", "--runs", "runs")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*No space left on device*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*def run(*")
 
 
 def test_a_failure_is_told_without_python(tests: pytest.Pytester) -> None:
