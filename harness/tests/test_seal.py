@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
@@ -113,15 +114,15 @@ def namespaces_in_use() -> set[str]:
 
 
 @pytest.fixture
-def open_dir(tmp_path: Path) -> Path:
-    """Return a folder that nobody can reach and write to."""
-    folder = tmp_path
-    while folder != folder.parent and folder.stat().st_uid == os.geteuid():
-        if folder.stat().st_mode & 0o055 != 0o055:
-            folder.chmod(folder.stat().st_mode | 0o055)
-        folder = folder.parent
-    tmp_path.chmod(0o777)
-    return tmp_path
+def open_dir() -> Iterator[Path]:
+    """Return a folder that everybody can reach and write to.
+
+    Not below pytest's own: each session that begins makes that its user's alone again.
+    """
+    with tempfile.TemporaryDirectory(prefix="hooklab-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
 
 
 @contextmanager

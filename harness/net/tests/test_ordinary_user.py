@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,23 +67,27 @@ sys.exit(asyncio.run(main()))
 """
 
 
-def test_nobody_has_a_lab(tmp_path: Path) -> None:
-    folder = tmp_path  # one of xdist's workers has its own a level deeper
-    while folder.parent != folder.parent.parent and folder.stat().st_uid == os.geteuid():
-        folder.chmod(folder.stat().st_mode | 0o011)
-        folder = folder.parent
-    tmp_path.chmod(0o777)
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """Return a folder for everybody, not below pytest's own: sessions that begin close that."""
+    with tempfile.TemporaryDirectory(prefix="hooklab-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+def test_nobody_has_a_lab(open_dir: Path) -> None:
     done = subprocess.run(
-        [*NOBODY, SYSTEM_PYTHON, "-c", OUTER, str(tmp_path), INNER],
+        [*NOBODY, SYSTEM_PYTHON, "-c", OUTER, str(open_dir), INNER],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr + (tmp_path / "lab.log").read_text()
+    assert done.returncode == 0, done.stderr + (open_dir / "lab.log").read_text()
     assert done.stdout == "from the machine\n"
-    path = tmp_path / "capture.pcapng"
+    path = open_dir / "capture.pcapng"
     assert path.stat().st_uid == 65534
     argv = ["tshark", "-r", str(path), "-Y", "eth.type == 0x88b5"]
     assert len(subprocess.run(argv, capture_output=True, check=True).stdout.splitlines()) == 1
