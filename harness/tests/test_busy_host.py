@@ -146,6 +146,15 @@ def test_what_an_answer_proves_no_busy_host_excuses(
     assert read_run(tmp_path).outcome == "failed"
 
 
+def test_what_was_let_in_later_was_not_refused_for_good() -> None:
+    tape = Tape([event for event in unauthorized().events if event.name != "run.finished"])
+    assert judge(tape.events).conclusive
+    tape.add(46, "registry", "registry.manifest.served", repository="tink-worker", reference="v1")
+    verdict = judge(tape.events)
+    assert "refused the credentials" in verdict.because
+    assert not verdict.conclusive
+
+
 @pytest.mark.parametrize("status", [408, 502, 503, 504])
 def test_a_server_that_may_have_been_too_slow_itself_proves_nothing(status: int) -> None:
     tape = Tape(

@@ -30,7 +30,7 @@ def _registry_tls(case: Case) -> Finding | None:
             because=f"the registry has no TLS and Hook was not told: http: {_PLAIN}",
             evidence=said[-5:],
             hint="add the registry to insecure_registries, or serve TLS",
-            conclusive=True,
+            conclusive=not case.seen("registry.manifest.served"),
         )
     refused = [
         event for event in case.seen("guest.error.seen") if "x509: " in str(event.get("line"))
@@ -71,7 +71,9 @@ def _registry_answers(case: Case) -> Finding | None:
             because=f"the registry refused the credentials for {refused[-1].get('path')}",
             evidence=refused[-5:],
             hint="compare registry_username and registry_password with the registry's",
-            conclusive=True,
+            conclusive=not any(
+                event.seq > refused[-1].seq for event in case.seen("registry.manifest.served")
+            ),
         )
     failed = refusals(case, 0, case.events[-1].seq)
     if failed:
