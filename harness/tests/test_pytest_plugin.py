@@ -21,7 +21,7 @@ from harness.pytest_plugin import RUNNER
 from harness.report.record import read_run
 from harness.report.tests.folders import failed_boot, make_run
 from harness.scenario.tests.samples import IMAGES, Tape, good_boot
-from harness.tests.test_busy_host import busy
+from harness.tests.test_busy_host import busy, starved_boot
 
 class Player:
     def known_images(self):
@@ -39,9 +39,9 @@ class Player:
             raise OSError(28, "No space left on device", str(runs))
         if word == "Buggy":
             raise ZeroDivisionError("a bug of ours")
-        tape = failed_boot() if word in ("Bad", "Held") else good_boot()
+        tape = failed_boot() if word == "Bad" else good_boot()
         if word == "Held":
-            tape = busy(tape, 40, 60, lost=0.8)
+            tape = busy(starved_boot(), 40, 60, lost=0.8)
         if item.python and item.python.function == "test_that_asserts":
             tape.add(70, "test", "expectation.failed", expectation="test_that_asserts (t.py:9:1)",
                      expected="lab.pulls() == 1", found="lab.pulls() is 2")
