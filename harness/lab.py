@@ -8,7 +8,7 @@ and ``harness.lab_services``, which makes the services, construct things.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -176,6 +176,8 @@ class Lab:
             self.tasks.spawn(self._start_capture(), name="start of the capture"),
             self.tasks.spawn(self._start_machine(), name="start of QEMU"),
         ]
+        # When the lab can't come up, nothing may start any more behind what is stopped.
+        self._stack.push_async_callback(_end, starting)
         around = Surroundings(
             self._brief,
             run_dir=self.run_dir,
@@ -541,6 +543,12 @@ class Lab:
             if disk is not None:
                 found = await asyncio.to_thread(check_disk, name, expectation.value, disk.path)
                 self.timeline.record("machine", "disk.checked", **found)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_named(name: str, event: Event) -> bool:

@@ -112,7 +112,12 @@ class Capture:
     async def stop(self) -> None:
         """Write what is still in the ring and close the file; idempotent, takes 60 ms."""
         process, self._process = self._process, None
-        if process is None or self._report is None:
+        if process is None:
+            return
+        if self._report is None:  # it has not started, and does not any more
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
             return
         self._stopping = True
         assert process.stdin is not None

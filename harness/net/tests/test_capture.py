@@ -186,3 +186,21 @@ def _late(path: Path, at: float) -> list[str]:
     words = ["-Y", f"frame.time_epoch >= {at}", "-T", "fields", "-e", "frame.number"]
     done = subprocess.run(["tshark", "-r", str(path), *words], capture_output=True, text=True)
     return done.stdout.split()
+
+
+@in_own_network
+async def test_one_that_is_stopped_while_it_starts_leaves_no_process(tmp_path: Path) -> None:
+    with netlink.Netlink() as kernel:
+        kernel.add_veth("v0", "v1")
+    timeline, tasks = Timeline(None), TaskKeeper()
+    capture = Capture(timeline=timeline, tasks=tasks, interface="v0", path=tmp_path / "c.pcapng")
+    starting = tasks.spawn(capture.start(), name="start")
+    while capture.pid is None:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0)
+    pid = capture.pid
+    await capture.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    await asyncio.gather(starting, return_exceptions=True)
+    assert not named(timeline, "capture.started")
+    await tasks.close()
