@@ -54,6 +54,8 @@ class Deadline:
     """CLOCK_MONOTONIC, or one that never runs faster: see ``harness.pace``."""
     latest_s: float = math.inf
     """CLOCK_MONOTONIC seconds at which it is over, however little has passed on ``clock``."""
+    made_s: float = field(default_factory=time.monotonic, compare=False)
+    """CLOCK_MONOTONIC seconds at which it was made."""
 
     @classmethod
     def after(cls, duration: timedelta) -> Deadline:
@@ -70,6 +72,11 @@ class Deadline:
     def expired(self) -> bool:
         """Whether no time is left."""
         return self.remaining_s <= 0.0
+
+    @property
+    def took_s(self) -> float:
+        """Seconds that have passed, on any host's clock, since it was made."""
+        return time.monotonic() - self.made_s
 
     @property
     def starved_s(self) -> float:

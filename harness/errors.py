@@ -131,17 +131,19 @@ class HostTooSlow(LabError):
     """A wait was stretched as far as it goes, and the host had still not granted its time.
 
     ``seconds`` is what the wait was given, on a quiet reference host; ``owed_s`` is how many of
-    these the host did not grant. Caught by the runner: no failure of what was tested.
+    these the host did not grant in the ``took_s`` that it lasted. Caught by the runner: no failure
+    of what was tested.
     """
 
-    def __init__(self, waited_for: str, seconds: float, owed_s: float) -> None:
+    def __init__(self, waited_for: str, seconds: float, owed_s: float, took_s: float) -> None:
         super().__init__(
             f"the host is too slow: of {seconds:.0f} s for {waited_for} it granted"
-            f" {seconds - owed_s:.0f} s"
+            f" {seconds - owed_s:.0f} s in {took_s:.0f} s"
         )
         self.waited_for = waited_for
         self.seconds = seconds
         self.owed_s = owed_s
+        self.took_s = took_s
 
 
 class Decided(LabError):

@@ -55,7 +55,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "duration_s stalled_s ran_s waited_s machine_ran_s machine_waited_s by",
     ),
     "host.too_slow": _kind(
-        "A wait was stretched as far as it goes; the host had still not granted its time",
+        "A wait was stretched as far as it goes, to duration_s; its time was still not granted",
         "waited_for given_s granted_s duration_s",
     ),
     "run.budgeted": _kind("What each phase usually takes here, by start", "phases"),

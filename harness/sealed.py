@@ -149,7 +149,7 @@ def _ended(error: BaseException | None, timeline: Timeline) -> str:
                 waited_for=error.waited_for,
                 given_s=round(error.seconds, 3),
                 granted_s=round(error.seconds - error.owed_s, 3),
-                duration_s=round(timeline.clock.now(), 3),
+                duration_s=round(error.took_s, 3),
             )
             return "host too slow"
         case Decided():

@@ -71,7 +71,7 @@ class TaskKeeper:
             if self.failure.done():
                 self.failure.result()
             if (owed_s := deadline.starved_s) > 0.0:
-                raise HostTooSlow(waiting_for, deadline.total_s, owed_s)
+                raise HostTooSlow(waiting_for, deadline.total_s, owed_s, deadline.took_s)
             raise DeadlineExpired(waiting_for, deadline.total_s)
         finally:
             if not work.done():

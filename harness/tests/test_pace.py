@@ -15,6 +15,7 @@ from harness.errors import DeadlineExpired, HostTooSlow
 from harness.lab_pace import PaceTeller
 from harness.load import Load, LoadMeter
 from harness.pace import MOST_STRETCH, Pace, stalled_s
+from harness.sealed import _ended
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
 
@@ -136,6 +137,14 @@ async def test_a_host_that_grants_next_to_nothing_is_what_failed() -> None:
         )
     assert 0.3 * MOST_STRETCH <= time.monotonic() - began < 4
     assert caught.value.owed_s == pytest.approx(0.3, abs=0.05)
+    assert 0.3 * MOST_STRETCH <= caught.value.took_s < 4
+
+
+def test_what_is_told_of_a_wait_is_how_long_it_lasted_and_not_the_run() -> None:
+    timeline = Timeline(None, Clock(origin_s=time.monotonic() - 500))
+    assert _ended(HostTooSlow("the worker", 10, 8, 40), timeline) == "host too slow"
+    [event] = named(timeline.events, "host.too_slow")
+    assert (event["given_s"], event["granted_s"], event["duration_s"]) == (10, 2, 40)
 
 
 async def test_what_comes_in_the_stretched_time_counts() -> None:
