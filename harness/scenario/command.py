@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 import sys
 import time
@@ -21,14 +20,14 @@ from harness.facts import before_pause, machine_time
 from harness.hook.images import known_images
 from harness.paths import runs_root
 from harness.progress import PlainProgress
-from harness.report.text import LiveProgress, Style, final_block, relative, tally, wants_colour
+from harness.report.text import LiveProgress, Style, relative, tally, wants_colour
 from harness.scenario.changes import COMMAND_LINE, parse_changes
 from harness.scenario.item import Item, Start
 from harness.scenario.lock import is_lock, read_lock
 from harness.scenario.prepare import prepare
 from harness.scenario.resolve import load_items
 from harness.scenario.runner import Outcome, RunInterrupted, RunResult, run_item
-from harness.scenario.several import jobs_that_fit, run_several
+from harness.scenario.several import ending_of, jobs_that_fit, run_several
 from harness.tasks import TaskKeeper
 from harness.timeline import Event
 from harness.verdict import judge
@@ -289,21 +288,7 @@ async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
     finally:
         await tasks.close()
         live.finish()
-    print(
-        final_block(
-            item=item,
-            passed=result.passed,
-            verdict=result.verdict,
-            total_s=result.duration_s,
-            run_dir=result.run_dir,
-            style=style,
-            outcomes=result.findings,
-            differences=result.differences,
-            events=result.events,
-            width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
-            host_too_slow=result.outcome is Outcome.HOST_TOO_SLOW,
-        )
-    )
+    print(ending_of(result, style, on_terminal=sys.stdout.isatty()))
     return result
 
 

@@ -15,9 +15,16 @@ from typing import Any, Final, Protocol, TextIO
 from harness.capacity import Capacity, runtime_folder
 from harness.durations import expected_durations, longest_first
 from harness.report.board import Board, name_of
-from harness.report.text import final_block
+from harness.report.text import Style, final_block
 from harness.scenario.item import Item
-from harness.scenario.runner import Listener, RunInterrupted, RunResult, need_of, run_item
+from harness.scenario.runner import (
+    Listener,
+    Outcome,
+    RunInterrupted,
+    RunResult,
+    need_of,
+    run_item,
+)
 from harness.tasks import TaskKeeper
 from harness.timeline import Event
 from harness.usage import LinuxUsage
@@ -72,6 +79,23 @@ async def run_several(
         batch.board.finish()
         results += [batch.found[index] for index in sorted(batch.found)]
     batch.board.say(batch.summary())
+
+
+def ending_of(result: RunResult, style: Style, *, on_terminal: bool) -> str:
+    """Return how a run ended, for a person; on a terminal as wide as that."""
+    return final_block(
+        item=result.item,
+        passed=result.passed,
+        verdict=result.verdict,
+        total_s=result.duration_s,
+        run_dir=result.run_dir,
+        style=style,
+        outcomes=result.findings,
+        differences=result.differences,
+        events=result.events,
+        width=shutil.get_terminal_size().columns if on_terminal else None,
+        host_too_slow=result.outcome is Outcome.HOST_TOO_SLOW,
+    )
 
 
 async def _all(tasks: set[asyncio.Task[None]]) -> None:
@@ -161,16 +185,5 @@ class _Batch:
 
     def _outcome(self, result: RunResult) -> str:
         style = self.board.style
-        block = final_block(
-            item=result.item,
-            passed=result.passed,
-            verdict=result.verdict,
-            total_s=result.duration_s,
-            run_dir=result.run_dir,
-            style=style,
-            outcomes=result.findings,
-            differences=result.differences,
-            events=result.events,
-            width=shutil.get_terminal_size().columns if self.board.live else None,
-        )
+        block = ending_of(result, style, on_terminal=self.board.live)
         return f"{style.bold(name_of(result.item))}   {block}"

@@ -19,6 +19,9 @@ from harness.scenario.runner import Outcome, RunInterrupted, RunResult
 from harness.scenario.several import jobs_that_fit, run_several
 from harness.scenario.tests.samples import good_boot, hello
 
+_OUTCOMES = {"bad": Outcome.FAILED, "slow": Outcome.HOST_TOO_SLOW}
+"""Of items by name; all others pass."""
+
 
 class Player:
     """Runs items from tapes, each until it is let go."""
@@ -35,12 +38,12 @@ class Player:
         self.begun.append(item.name)
         self.now += 1
         self.most = max(self.most, self.now)
-        tape = failed_boot() if item.name == "bad" else good_boot()
+        tape = failed_boot() if item.name in _OUTCOMES else good_boot()
         for event in tape.events:
             listener(event)
         result: RunResult = read_run(make_run(runs / f"{item.name}-{item.variant}", tape, item))  # type: ignore[assignment]
         result = RunResult(
-            item=item, outcome=Outcome.FAILED if item.name == "bad" else Outcome.PASSED,
+            item=item, outcome=_OUTCOMES.get(item.name, Outcome.PASSED),
             verdict=result.verdict, tracker=result.tracker, findings=(), differences=(),
             error=None, duration_s=60.0, run_dir=result.run_dir, events=tuple(tape.events),
         )  # fmt: skip
@@ -94,6 +97,21 @@ async def test_the_longest_first_and_results_in_their_order(tmp_path: Path) -> N
     assert sum("PASSED in 60.0 s   report" in line for line in lines) == 3
     assert sum(line.startswith("bad [uefi]   FAILED in workflow") for line in lines) == 1
     assert lines[-1].startswith("at once: up to ")
+
+
+async def test_a_host_that_was_too_slow_is_told_as_that(tmp_path: Path) -> None:
+    player, out = Player(), io.StringIO()
+    results: list[RunResult] = []
+    for name in ("slow", "bad"):
+        player.let_go(name)
+    await run_several(
+        items("slow", "bad"), runs=tmp_path, jobs=2, results=results, out=out, run=player
+    )
+    told = [line for line in out.getvalue().splitlines() if "in workflow after" in line]
+    assert sorted(line.partition(" in workflow")[0] for line in told) == [
+        "bad [uefi]   FAILED",
+        "slow [uefi]   HOST TOO SLOW",
+    ]
 
 
 async def test_no_more_at_once_than_wanted_and_the_next_when_one_ends(tmp_path: Path) -> None:
