@@ -189,11 +189,12 @@ def machine_time(events: Iterable[Event]) -> MachineTime | None:
     """Return the time of one run's machine, None where it is not known.
 
     Idle is what is left when the processor neither ran nor wanted to: it waited for an answer, a
-    timer or a deadline. A firmware that polls while it waits is not idle.
+    timer or a deadline. A firmware that polls while it waits is not idle. In a run that was resumed
+    the machine was on since then.
     """
     on: Event | None = None
     for event in events:
-        if event.name == "machine.powered_on" and on is None:
+        if event.name == "lab.resumed" or (event.name == "machine.powered_on" and on is None):
             on = event
         elif event.name == "machine.exited" and on is not None and "busy_s" in event.fields:
             on_s = event.t - on.t

@@ -286,7 +286,7 @@ class Lab:
             self._let_go_s = self.pace.now()
             await self.machine.let_go()
             self.capture.follow_clock()
-            await first.wait(self.tasks)
+            await first.wait(self.tasks, deadline=self.pace.deadline)
         finally:
             first.close()
 

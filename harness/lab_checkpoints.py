@@ -25,7 +25,7 @@ from harness.checkpoint.memory import MemoryRefused, Packed, load_memory, save_m
 from harness.checkpoint.points import Point, ports
 from harness.checkpoint.store import Draft, Saved
 from harness.clock import Clock, Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.errors import DeadlineExpired, HostTooSlow, LabError
 from harness.machine.devices import Disk
 from harness.machine.machine import Machine
 from harness.machine.qemu import CONSOLES
@@ -452,13 +452,18 @@ class FirstSyn:
         self._came = asyncio.Event()
         self._watcher = SynWatcher(interface, wanted, lambda _syn: self._came.set())
 
-    async def wait(self, tasks: TaskKeeper) -> None:
-        """Return once it came. Raises ``CheckpointRefused`` when it does not."""
+    async def wait(
+        self, tasks: TaskKeeper, *, deadline: Callable[[timedelta], Deadline] = Deadline.after
+    ) -> None:
+        """Return once it came. Raises ``CheckpointRefused`` when it does not.
+
+        ``deadline`` makes a deadline of how long it may take.
+        """
         try:
             await tasks.race(
-                self._came.wait(), Deadline.after(_ANSWERS_WITHIN), waiting_for="its first SYN"
+                self._came.wait(), deadline(_ANSWERS_WITHIN), waiting_for="its first SYN"
             )
-        except DeadlineExpired as error:
+        except (DeadlineExpired, HostTooSlow) as error:
             raise CheckpointRefused("its machine does not go on") from error
 
     def close(self) -> None:

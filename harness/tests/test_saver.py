@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,9 @@ from harness.checkpoint.memory import Packed
 from harness.checkpoint.points import Point
 from harness.checkpoint.store import CheckpointStore, Draft
 from harness.checkpoint.tests import test_key
+from harness.clock import Deadline
 from harness.hook.store import digest_of_file
-from harness.lab_checkpoints import Parts, Saver
+from harness.lab_checkpoints import CheckpointRefused, FirstSyn, Parts, Saver
 from harness.net import netlink
 from harness.net.tests.namespace import in_own_network
 from harness.tasks import TaskKeeper
@@ -238,3 +240,27 @@ async def test_a_failure_that_is_told_late_spoils_the_point(
                 await asyncio.get_running_loop().sock_connect(asked, ("127.0.0.1", 5000))
         assert not named(made.timeline, "checkpoint.saved")
         assert made.store.open("hook-up-1") is None
+
+
+@in_own_network
+async def test_a_machine_that_does_not_go_on_is_waited_for_as_long_as_the_host_is_busy() -> None:
+    with netlink.Netlink() as kernel:
+        kernel.set_up(1)
+    tasks, busy = TaskKeeper(), asyncio.Event()
+
+    def deadline(within: timedelta) -> Deadline:
+        """One whose clock stands still until the host is quiet."""
+        return Deadline(within.total_seconds(), 0.0, lambda: within.total_seconds() * busy.is_set())
+
+    with socket.create_server(("127.0.0.1", 5000)):
+        first = FirstSyn("lo", frozenset({5000}))
+        waiting = tasks.spawn(first.wait(tasks, deadline=deadline), name="first SYN")
+        _asks(5000).close()
+        await waiting
+        first.close()
+        first = FirstSyn("lo", frozenset({5000}))
+        busy.set()
+        with pytest.raises(CheckpointRefused, match="does not go on"):
+            await first.wait(tasks, deadline=deadline)
+        first.close()
+    await tasks.close()

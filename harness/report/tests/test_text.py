@@ -251,6 +251,11 @@ def test_the_share_of_time_that_machines_waited() -> None:
     )
     time = machine_time(tape.events)
     assert time == MachineTime(on_s=70.0, idle_s=35.0)
+    tape.events.insert(-1, Event(seq=0, t=50.0, source="lab", name="lab.resumed"))
+    worked, resumed = 35.0, machine_time(tape.events)
+    assert resumed is not None
+    assert resumed.on_s == tape.events[-1].t - 50.0
+    assert resumed.idle_s == max(0.0, resumed.on_s - worked)
     assert tally(["passed", "failed"], [time, time, None]) == (
         "2 runs: 1 passed, 1 failed; machines on for 140 s, 50 % of it waiting"
     )
