@@ -66,6 +66,14 @@ def _nice(step: float) -> float:
     return next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= step - 1e-12)
 
 
+def _short(value: float) -> str:
+    """Return a round figure in few letters: ``0.25``, ``1500``, ``52.5k``, ``1.2M``."""
+    for least, factor, unit in ((1e7, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / factor:.6g}{unit}"
+    return f"{value:g}"
+
+
 def draw(series: Series) -> str:
     """Return an ``<svg>`` of a series; it must have figures."""
     shift = series.shift
@@ -99,7 +107,7 @@ def _grid(scale: _Scale, points: Sequence[Point]) -> Iterator[str]:
     for tick in scale.ticks():
         y = scale.y(tick)
         yield f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text class="tick-y" x="{_LEFT - 5}" y="{y + 3.5:.1f}">{tick:g}</text>'
+        yield f'<text class="tick-y" x="{_LEFT - 5}" y="{y + 3.5:.1f}">{_short(tick)}</text>'
     first, last = points[0].at, points[-1].at
     same = first.date() == last.date()
     form = "%H:%M" if same else "%-d %b"

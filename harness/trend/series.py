@@ -34,8 +34,8 @@ class Kind:
 
     @property
     def how(self) -> str:
-        """``cold, tcg, faithful``."""
-        start = "cold" if self.start == "cold" else f"from {self.start}"
+        """``cold, tcg, faithful``; of a benchmark nothing."""
+        start = self.start if self.start in ("cold", "") else f"from {self.start}"
         return ", ".join(word for word in (start, self.accel, self.profile) if word)
 
 

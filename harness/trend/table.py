@@ -92,7 +92,7 @@ def step_words(one: Series) -> str:
 def figure(value: float) -> str:
     """Return a figure with as many decimals as say something."""
     size = abs(value)
-    return f"{value:.2f}" if size < 1 else f"{value:.1f}" if size < 100 else f"{value:.0f}"
+    return f"{value:.2f}" if size < 1 else f"{value:.1f}" if size < 100 else f"{value:,.0f}"
 
 
 def course(values: Sequence[float]) -> str:

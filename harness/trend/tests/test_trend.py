@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -158,6 +159,8 @@ def test_benchmarks_are_series_as_well() -> None:
     more = [{**r, "what": "throughput", "unit": "/min", "better": "more"} for r in records]
     [group] = group_benchmarks([*records, *more, {"what": 3}])
     assert [one.name for one in group.regressions] == ["resume"]
+    assert group.kind.how == ""
+    assert "from " not in page([group], source="")[-9000:]
     assert group.series["throughput"].improved
 
 
@@ -233,6 +236,18 @@ def test_odd_records_are_no_tracebacks(odd: dict[str, Any], count: int) -> None:
     assert render(groups, Style(colour=False))
     assert page(groups, source="")
     assert "NaN" not in json.dumps([group.to_data() for group in groups])
+
+
+def test_large_figures_are_readable_and_fit_the_axis() -> None:
+    records = [
+        {"at": f"2026-11-0{n + 1}", "part": "frames", "what": "frames", "unit": "/s", "figure": f}
+        for n, f in enumerate([52_000, 53_000, 54_100, 52_500])
+    ]
+    groups = group_benchmarks(records)
+    assert " 52,750 /s " in render(groups, Style(colour=False))
+    ticks = re.findall(r'class="tick-y"[^>]*>([^<]*)<', page(groups, source=""))
+    assert "52k" in ticks
+    assert all(len(tick) <= 5 for tick in ticks), ticks
 
 
 def test_figures_of_a_benchmark_that_are_none() -> None:
