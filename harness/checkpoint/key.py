@@ -6,6 +6,7 @@ somebody adds to the item one day is in the key until somebody decides that it n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.checkpoint.points import Point, comes_later
+from harness.errors import HostUnfit
 from harness.hook.store import digest_of, digest_of_file, digest_of_tree
 from harness.machine.firmware import Firmware, find_uefi
 from harness.machine.qemu import QEMU
+from harness.net.segment import SegmentKind, choose
 from harness.scenario.item import Item
 
 FORMAT: Final = 1
@@ -104,6 +107,10 @@ def _without(data: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
 def host_facts(item: Item) -> dict[str, Any]:
     """Return what a checkpoint depends on that is not in the item: programs, firmware, CPU."""
     facts: dict[str, Any] = {"sources": _sources_digest(), "qemu": _program(QEMU)}
+    # A tap offers what a socket does not, and the guest's driver has taken it.
+    wanted = None if item.segment == "auto" else SegmentKind(item.segment)
+    with contextlib.suppress(HostUnfit):  # the lab will say so
+        facts["segment"] = str(choose(wanted).kind)
     if Firmware(item.firmware).is_uefi:
         flash = find_uefi()
         facts["flash"] = [digest_of_file(flash.code), digest_of_file(flash.variables)]

@@ -46,8 +46,9 @@ class Packed:
     sha256: str
     """Of the file."""
     bytes: int
+    """Its size."""
     memory_bytes: int
-    """What the machine's QEMU had to say."""
+    """Of QEMU's stream, which the file holds."""
 
 
 async def save_memory(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.checkpoint import key as keys
 from harness.checkpoint.key import (
     AFTER_HOOK_UP,
     AFTER_IPXE,
@@ -22,6 +23,7 @@ from harness.checkpoint.key import (
 )
 from harness.checkpoint.points import Point, comes_later, refusal
 from harness.faults.fault import Fault
+from harness.net.segment import Choice, SegmentKind
 from harness.scenario.item import (
     DiskItem,
     ExpectationItem,
@@ -226,6 +228,16 @@ def test_the_host_is_what_is_installed(item: Item) -> None:
     assert facts["roms"]
     assert "cpu" not in facts
     assert host_facts(replace(item, accel="kvm"))["cpu"]["flags"]
+
+
+def test_how_the_machine_is_plugged_in_counts(item: Item, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out anew in each lab: somebody may have opened /dev/net/tun since."""
+    facts = []
+    for kind in SegmentKind:
+        found = Choice(kind=kind)
+        monkeypatch.setattr(keys, "choose", lambda _, found=found: found)
+        facts.append(host_facts(item))
+    assert facts[0] != facts[1]
 
 
 def test_a_cpu_is_known_by_its_first_core() -> None:
