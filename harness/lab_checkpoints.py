@@ -56,7 +56,7 @@ _FIRST_RETRANSMIT_S: Final = 1.0
 _BEFORE_S: Final = 0.12
 _ANSWERS_WITHIN: Final = timedelta(seconds=15)
 """A machine that was resumed sends its SYN again in this time, or is no good."""
-_COMMITTED_WITHIN_S: Final = 10.0
+_COMMITTED_WITHIN_S: Final = 5.0
 _SPARE_MIB: Final = 128
 """Of the host's memory, beside what a checkpoint's machine needs at once."""
 
@@ -293,12 +293,18 @@ class Saver:
         return draft.commit(meta, digests={MEMORY: packed.sha256})
 
     async def close(self) -> None:
-        """Let everything in, and wait for what is just being saved. Idempotent."""
+        """Let everything in, and wait for what is as good as saved. Idempotent.
+
+        What is not is given up: whoever ends a run waits for no memory to be written.
+        """
         self._unsubscribe()
         if self._watcher is not None:
             self._watcher.close()
         if self._saving:
-            await asyncio.wait(self._saving, timeout=_COMMITTED_WITHIN_S)
+            if self._past is None:
+                for task in self._saving:
+                    task.cancel()
+            await asyncio.wait(set(self._saving), timeout=_COMMITTED_WITHIN_S)
         for point in list(self._shut):
             self._let_in(point)
         self._drafts.clear()

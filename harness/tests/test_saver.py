@@ -168,7 +168,11 @@ async def test_the_lab_itself_gets_in_and_in_the_end_everybody(item: Any, tmp_pa
 
 
 class Monitor:
+    def __init__(self) -> None:
+        self.did: list[str] = []
+
     async def execute(self, command: str, **_arguments: Any) -> Any:
+        self.did.append(command)
         return {"command": command}
 
 
@@ -264,3 +268,28 @@ async def test_a_machine_that_does_not_go_on_is_waited_for_as_long_as_the_host_i
             await first.wait(tasks, deadline=deadline)
         first.close()
     await tasks.close()
+
+
+@in_own_network
+async def test_whoever_ends_a_run_waits_for_no_memory_and_the_machine_goes_on(
+    item: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def never(*_: Any, **__: Any) -> Packed:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(lab_checkpoints, "save_memory", never)
+    machine, capture = _machine(), SimpleNamespace(follow_clock=lambda: None)
+    async with saver(item, tmp_path, machine=machine, capture=capture) as made:
+        _begin(made, tmp_path)
+        with _asks(5000):
+            async with asyncio.timeout(20):
+                await begun.wait()
+            async with asyncio.timeout(2):
+                await made.saver.close()
+        assert machine.monitor.did == ["stop", "cont"]
+        assert made.timeline.clock.held_s is None
+        assert made.builds.done == [Point.HOOK_UP]
