@@ -82,12 +82,21 @@ def bench_command(parts: Sequence[str], *, times: int, json_file: Path | None) -
 
 
 def remember(rows: Mapping[str, Sequence[Row]]) -> None:
-    """Add what was measured to this host's history, which ``hooklab trend`` shows."""
+    """Add what was measured to this host's history, which ``hooklab trend`` shows.
+
+    A row that is set in belongs to the one above, whose name it has there: ``cold / resumed`` is
+    told of each point, and ``the lab / dnsmasq`` of each protocol.
+    """
     code = code_version()
     for part, found in rows.items():
+        above = ""
         for row in found:
-            data = {"part": part, "code": code, **row.to_data(), "what": row.what.strip()}
-            append("bench", data)
+            what = row.what.strip()
+            if row.what == what:
+                above = what
+            elif above:
+                what = f"{above}: {what}"
+            append("bench", {"part": part, "code": code, **row.to_data(), "what": what})
 
 
 async def _measure(parts: Sequence[str], times: int) -> dict[str, list[Row]]:

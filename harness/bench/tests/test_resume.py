@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from harness import history
+from harness.bench.command import remember
 from harness.bench.measured import Boot, CommandRun
 from harness.bench.resume import POINTS, rows_of, write_scenario
 from harness.errors import BuildFailed
@@ -90,3 +92,16 @@ def test_a_point_at_which_nothing_was_saved_has_no_rows() -> None:
     assert [row.what for row in rows if row.what.startswith("saving")] == [
         "saving at ipxe", "saving at worker-up"
     ]  # fmt: skip
+
+
+def test_each_row_has_a_name_of_its_own_in_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a trend would mix what is measured at one point with what is measured at another."""
+    monkeypatch.setenv("HOOKLAB_HISTORY", str(tmp_path))
+    once = _resumed((40.7, "registry.request.received", {}))
+    rows = rows_of(_COLD, {point: [once] for point in POINTS})
+    remember({"resume": rows})
+    names = [record["what"] for record in history.read("bench")]
+    assert len(set(names)) == len(names) == len(rows)
+    assert "saving at worker-up: size of the checkpoint" in names
