@@ -117,6 +117,9 @@ async def _measure(parts: Sequence[str], times: int) -> dict[str, list[Row]]:
         except LabError:
             progress.say(f"what there is of it is kept: {scratch}")
             raise
+        except BaseException:  # Ctrl-C, a full disk: nobody wants what may be gigabytes
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         print(render(title, rows[part]), flush=True)
     return rows
