@@ -25,11 +25,12 @@ from harness.clock import Clock, Deadline
 from harness.errors import DeadlineExpired, ExpectationFailed, LabError
 from harness.facts import workflow_state
 from harness.faults.plan import FaultPlan
-from harness.lab_checkpoints import Builds, CheckpointRefused, FirstSyn, Parts, Resumption, Saver
+from harness.lab_checkpoints import Builds, CheckpointRefused, Parts, Saver
 from harness.lab_dossier import DossierTaker
 from harness.lab_faults import Hands
 from harness.lab_pace import PaceTeller
 from harness.lab_parts import RegistryPart, TinkPart
+from harness.lab_resumption import FirstSyn, Resumption
 from harness.lab_services import Surroundings
 from harness.lookout import until_decided
 from harness.machine.bootable import make_bootable

@@ -1,31 +1,27 @@
-"""Saving a running lab at a point, and what a lab is resumed from.
+"""Saving a running lab at a point.
 
 A builder's lab holds the machine's SYN, stops the CPU, and saves memory, disks, consoles, capture,
-timeline and the little that servers know. A resumed lab is brought up as always, gets all of that,
-and goes on: for the machine no time has passed, and the run's clock agrees.
+timeline and the little that servers know: what ``harness.lab_resumption`` goes on from.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from socket import socket
 from typing import Any, Final, Protocol
 
 from harness.checkpoint import sparse
 from harness.checkpoint.memory import NAME as MEMORY
-from harness.checkpoint.memory import MemoryRefused, Packed, load_memory, save_memory
+from harness.checkpoint.memory import Packed, save_memory
 from harness.checkpoint.points import Point, ports
 from harness.checkpoint.store import Draft, Saved
-from harness.clock import Clock, Deadline
-from harness.errors import DeadlineExpired, HostTooSlow, LabError
+from harness.errors import LabError
 from harness.machine.devices import Disk
 from harness.machine.machine import Machine
 from harness.machine.qemu import CONSOLES
@@ -34,11 +30,11 @@ from harness.net.gate import Syn, SynWatcher, connections, reopen, shut
 from harness.scenario.item import Item
 from harness.services import Numbers, Service
 from harness.tasks import TaskKeeper
-from harness.timeline import Event, Timeline, read_timeline
+from harness.timeline import Event, Timeline
 
-_TIMELINE: Final = "timeline.jsonl"
-_CAPTURE: Final = "capture.pcapng"
-_VARIABLES: Final = "uefi-vars.fd"
+TIMELINE: Final = "timeline.jsonl"
+CAPTURE: Final = "capture.pcapng"
+VARIABLES: Final = "uefi-vars.fd"
 _NOT_SAVED: Final = ("checkpoint.", "lab.resumed", "host.")
 _OF_SAVING: Final = frozenset({"STOP", "RESUME", "MIGRATION", "MIGRATION_PASS"})
 _SPOILS: Final[Mapping[str, str]] = {
@@ -54,11 +50,7 @@ _RETRANSMITS: Final[Mapping[Point, int]] = {Point.HOOK_UP: 3, Point.WORKER_UP: 3
 would have nothing to say. iPXE's come too soon to aim at."""
 _FIRST_RETRANSMIT_S: Final = 1.0
 _BEFORE_S: Final = 0.12
-_ANSWERS_WITHIN: Final = timedelta(seconds=15)
-"""A machine that was resumed sends its SYN again in this time, or is no good."""
 _COMMITTED_WITHIN_S: Final = 5.0
-_SPARE_MIB: Final = 128
-"""Of the host's memory, beside what a checkpoint's machine needs at once."""
 
 
 class CheckpointRefused(LabError):
@@ -228,7 +220,7 @@ class Saver:
             await asyncio.to_thread(self._copy_disks, draft.folder)
             sizes = {
                 name: (parts.run_dir / name).stat().st_size
-                for name in (_CAPTURE, *(f"serial-{console}.log" for console in CONSOLES))
+                for name in (CAPTURE, *(f"serial-{console}.log" for console in CONSOLES))
             }
         finally:
             clock.go_on()
@@ -273,9 +265,9 @@ class Saver:
     def _copy_disks(self, folder: Path) -> None:
         for name, disk in self._parts.disks.items():
             sparse.pack(disk.path, folder / f"{name}.disk")
-        variables = self._parts.run_dir / _VARIABLES
+        variables = self._parts.run_dir / VARIABLES
         if variables.exists():
-            shutil.copyfile(variables, folder / _VARIABLES)
+            shutil.copyfile(variables, folder / VARIABLES)
 
     def _commit(
         self,
@@ -288,7 +280,7 @@ class Saver:
         """Copy what only grows as far as it was then, and make the draft a checkpoint."""
         for name, size in sizes.items():
             _copy_head(self._parts.run_dir / name, draft.folder / name, size)
-        with (draft.folder / _TIMELINE).open("w", encoding="utf-8") as file:
+        with (draft.folder / TIMELINE).open("w", encoding="utf-8") as file:
             file.writelines(event.to_json() + "\n" for event in events)
         return draft.commit(meta, digests={MEMORY: packed.sha256})
 
@@ -326,159 +318,3 @@ def _copy_head(source: Path, target: Path, size: int) -> None:
         while size > 0 and (data := file.read(min(size, 1 << 22))):
             copy.write(data)
             size -= len(data)
-
-
-class Resumption:
-    """A checkpoint, from which a lab is resumed."""
-
-    def __init__(self, saved: Saved) -> None:
-        self._saved = saved
-        self.meta = saved.meta
-        self.key = saved.key
-        self.point = Point(saved.meta["point"])
-        self.began_s = time.monotonic()
-
-    def turn_back(self, clock: Clock) -> None:
-        """Have the calendar show the point's time already while the lab comes up.
-
-        Certificates and workflows are made then, for a machine that knows no other calendar.
-        """
-        clock.started_at = self.started_at + timedelta(seconds=self.t - clock.now())
-
-    def lay_out(self, run_dir: Path, disks: Sequence[str]) -> None:
-        """Put disks, firmware variables and consoles' logs into ``run_dir``.
-
-        Raises ``CheckpointRefused``.
-        """
-        try:
-            for name in disks:
-                sparse.unpack(self._saved.folder / f"{name}.disk", run_dir / f"{name}.img")
-            for console in CONSOLES:
-                name = f"serial-{console}.log"
-                shutil.copyfile(self._saved.folder / name, run_dir / name)
-            if (self._saved.folder / _VARIABLES).exists():
-                shutil.copyfile(self._saved.folder / _VARIABLES, run_dir / _VARIABLES)
-                (run_dir / _VARIABLES).chmod(0o600)
-        except (OSError, ValueError) as error:
-            raise CheckpointRefused(f"its files can't be had: {error}") from error
-
-    def lay_out_capture(self, run_dir: Path) -> None:
-        """Put the frames so far into ``run_dir``. Raises ``CheckpointRefused``."""
-        try:
-            shutil.copyfile(self._saved.folder / _CAPTURE, run_dir / _CAPTURE)
-        except OSError as error:
-            raise CheckpointRefused(f"its capture can't be had: {error}") from error
-
-    async def load(self, machine: Machine, *, timeline: Timeline, tasks: TaskKeeper) -> None:
-        """Start a machine with the memory; its CPU is held. Raises ``CheckpointRefused``."""
-
-        async def started() -> None:
-            version = await machine.monitor.execute("query-version")
-            if version != self.meta["qemu"]:
-                raise CheckpointRefused(
-                    f"it is of another QEMU: {_version(self.meta['qemu'])}, not {_version(version)}"
-                )
-            machine.restore(self.meta["machine"])
-
-        size, file = int(self.meta["memory_bytes"]), self._saved.folder / MEMORY
-        try:
-            await load_memory(machine, file, size, timeline=timeline, tasks=tasks, started=started)
-        except MemoryRefused as error:
-            raise CheckpointRefused(error.message) from error
-
-    def events(self, so_far: Sequence[Event], *, pid: int | None, written: int = 0) -> list[Event]:
-        """Return the events of a run that was resumed: how its lab came up, then what was saved.
-
-        ``so_far`` is how this lab came up, of which the first ``written`` events can't be changed;
-        ``pid`` is its QEMU's. Raises ``CheckpointRefused``.
-        """
-        try:
-            saved = read_timeline(self._saved.folder / _TIMELINE)
-        except (OSError, ValueError) as error:
-            raise CheckpointRefused(f"its timeline can't be read: {error}") from error
-        powered = saved[0]
-        saved[0] = replace(powered, fields={**powered.fields, "pid": pid})
-        begun = [
-            replace(event, t=min(event.t, powered.t))
-            for event in so_far[written:]
-            if event.name not in ("qmp.event.seen", "console.line.seen")
-        ]
-        return [*so_far[:written], *begun, *saved]
-
-    def record(self, timeline: Timeline) -> None:
-        """Tell that the lab was resumed, and what that saved."""
-        took_s = time.monotonic() - self.began_s
-        timeline.record(
-            "lab",
-            "lab.resumed",
-            point=str(self.point),
-            key=self.key,
-            saved_s=round(self.t - took_s, 3),
-            duration_s=round(took_s, 3),
-            built_by=self.meta["item"],
-            saved_at=self.meta["saved_at"],
-            wall=self.meta["started_at"],
-            bytes=self._saved.size_bytes,
-        )
-
-    @property
-    def passed_s(self) -> float:
-        """How much of a scenario's deadline has passed."""
-        return float(self.meta["passed_s"])
-
-    @property
-    def t(self) -> float:
-        """Seconds on the run's clock at the point."""
-        return float(self.meta["t"])
-
-    @property
-    def started_at(self) -> datetime:
-        """When the run began, by the lab's own calendar."""
-        return datetime.fromisoformat(self.meta["started_at"])
-
-    def close(self) -> None:
-        """Let the checkpoint be removed when room is needed."""
-        self._saved.close()
-
-
-def lacks_memory(meta: Mapping[str, Any], meminfo: str) -> str | None:
-    """Return why this host has too little memory for a checkpoint's machine just now, or None."""
-    available = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.M)
-    free_mib = int(available[1]) >> 10 if available else 0
-    needed_mib = (int(meta.get("memory_bytes", 0)) >> 20) + _SPARE_MIB
-    if free_mib >= needed_mib:
-        return None
-    return f"its machine needs {needed_mib} MiB at once, and the host has {free_mib} MiB"
-
-
-class FirstSyn:
-    """Waits for the SYN of a machine that was resumed: the proof that it goes on."""
-
-    def __init__(self, interface: str, wanted: frozenset[int]) -> None:
-        self._came = asyncio.Event()
-        self._watcher = SynWatcher(interface, wanted, lambda _syn: self._came.set())
-
-    async def wait(
-        self, tasks: TaskKeeper, *, deadline: Callable[[timedelta], Deadline] = Deadline.after
-    ) -> None:
-        """Return once it came. Raises ``CheckpointRefused`` when it does not.
-
-        ``deadline`` makes a deadline of how long it may take.
-        """
-        try:
-            await tasks.race(
-                self._came.wait(), deadline(_ANSWERS_WITHIN), waiting_for="its first SYN"
-            )
-        except (DeadlineExpired, HostTooSlow) as error:
-            raise CheckpointRefused("its machine does not go on") from error
-
-    def close(self) -> None:
-        """Watch no more."""
-        self._watcher.close()
-
-
-def _version(found: Mapping[str, Any]) -> str:
-    with contextlib.suppress(KeyError, TypeError):
-        numbers = found["qemu"]
-        return f"{numbers['major']}.{numbers['minor']}.{numbers['micro']} {found['package']}"
-    return str(found)

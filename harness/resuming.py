@@ -15,7 +15,7 @@ from harness.brief import Brief
 from harness.checkpoint.choice import Choice
 from harness.errors import LabError
 from harness.lab import Lab
-from harness.lab_checkpoints import Resumption, lacks_memory
+from harness.lab_resumption import Resumption, lacks_memory
 from harness.timeline import Timeline
 
 _MEMINFO: Final = Path("/proc/meminfo")

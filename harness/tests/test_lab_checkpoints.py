@@ -8,13 +8,8 @@ from typing import Any, cast
 import pytest
 
 from harness.checkpoint.store import Saved
-from harness.lab_checkpoints import (
-    CheckpointRefused,
-    Resumption,
-    _copy_head,
-    _story,
-    lacks_memory,
-)
+from harness.lab_checkpoints import CheckpointRefused, _copy_head, _story
+from harness.lab_resumption import Resumption, lacks_memory
 from harness.timeline import Event, Timeline
 
 MEMINFO = "MemTotal:       24629020 kB\nMemAvailable:    2097152 kB\n"

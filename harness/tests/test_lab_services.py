@@ -15,7 +15,7 @@ from harness.checkpoint.store import Saved
 from harness.checkpoint.tests import test_key
 from harness.clock import Clock
 from harness.faults.plan import FaultPlan
-from harness.lab_checkpoints import Resumption
+from harness.lab_resumption import Resumption
 from harness.lab_services import Surroundings
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline

@@ -20,7 +20,8 @@ from harness.checkpoint.store import CheckpointStore, Draft
 from harness.checkpoint.tests import test_key
 from harness.clock import Deadline
 from harness.hook.store import digest_of_file
-from harness.lab_checkpoints import CheckpointRefused, FirstSyn, Parts, Saver
+from harness.lab_checkpoints import CheckpointRefused, Parts, Saver
+from harness.lab_resumption import FirstSyn
 from harness.net import netlink
 from harness.net.tests.namespace import in_own_network
 from harness.tasks import TaskKeeper
