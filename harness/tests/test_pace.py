@@ -76,11 +76,20 @@ def test_a_faster_host_shortens_nothing() -> None:
 
 def test_a_lab_that_stood_still_altogether_loses_that_time() -> None:
     """A host that was suspended: nothing ran, so that nothing waited either."""
-    host = Host()
+    host = Suspended()
     pace = Pace(meter=host, clock=host.clock)
     host.at += 60.0
     assert pace.now() == pytest.approx(2.0)
     assert pace.take_stall().by == "late"
+
+
+def test_what_the_lab_itself_worked_is_no_time_that_the_host_took() -> None:
+    """Work of its own that keeps the lab from looking is a mistake of the lab's."""
+    host = Host()
+    pace = Pace(meter=host, clock=host.clock)
+    host.at += 60.0  # half of it is QEMU's
+    assert pace.now() == pytest.approx(30.0)
+    assert pace.take_stall().stalled_s == pytest.approx(30.0)
 
 
 def test_no_time_passes_while_the_run_s_clock_is_held() -> None:
@@ -96,6 +105,13 @@ def test_no_time_passes_while_the_run_s_clock_is_held() -> None:
     assert host.passes(0.5, pace) == pytest.approx(5.25)  # at most what really passed
     held_at[0] = 45.0
     assert host.passes(10, pace) == pytest.approx(5.25)
+
+
+class Suspended(Host):
+    """One on which nothing runs."""
+
+    def read(self) -> Load:
+        return Load()
 
 
 @pytest.mark.parametrize(
