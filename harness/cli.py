@@ -286,6 +286,8 @@ def _cache(arguments: argparse.Namespace) -> int:
     clears = arguments.what == "clear"
     if not clears and (arguments.names or arguments.older_than is not None):
         raise ScenarioError("only clear takes names and an age", hint="hooklab cache clear …")
+    if clears and arguments.verify:
+        raise ScenarioError("--verify reads what clear removes", hint="leave one of them out")
     return cache_command(
         clear=arguments.names if clears else None,
         older_than=arguments.older_than,

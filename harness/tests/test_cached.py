@@ -157,6 +157,7 @@ def test_names_that_there_are_not(cache: Path) -> None:
     with pytest.raises(ScenarioError, match="nothing in the cache is called nope"):
         cache_command(clear=["nope"])
     assert main(["cache", "--older-than", "7d"]) == 2
+    assert main(["cache", "clear", "--verify"]) == 2
     with pytest.raises(SystemExit):
         main(["cache", "clear", "--older-than", "soon"])
 
