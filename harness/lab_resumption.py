@@ -105,6 +105,8 @@ class Resumption:
             saved = read_timeline(self._saved.folder / TIMELINE)
         except (OSError, ValueError) as error:
             raise CheckpointRefused(f"its timeline can't be read: {error}") from error
+        if not saved:
+            raise CheckpointRefused("its timeline is empty")
         powered = saved[0]
         saved[0] = replace(powered, fields={**powered.fields, "pid": pid})
         begun = [

@@ -74,10 +74,12 @@ def test_a_resumed_run_tells_how_its_lab_came_up_and_then_what_was_saved(tmp_pat
     assert [event.seq for event in timeline.events] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("harm", ["gone", "torn"])
+@pytest.mark.parametrize("harm", ["gone", "torn", "empty"])
 def test_a_story_that_cannot_be_read_is_refused(tmp_path: Path, harm: str) -> None:
     if harm == "torn":
         (tmp_path / "timeline.jsonl").write_text("{\n{}\n")
+    elif harm == "empty":
+        (tmp_path / "timeline.jsonl").touch()
     with pytest.raises(CheckpointRefused, match="timeline"):
         resumption(tmp_path).events([], pid=1)
 
