@@ -18,7 +18,7 @@ import pytest
 
 from harness.checkpoint import store as stores
 from harness.checkpoint.store import CheckpointStore, Draft, NotSaved, Saved
-from harness.hook.store import digest_of
+from harness.hook.store import digest_of, digest_of_file
 from harness.process import run
 
 LARGE = (1 << 20) + 4096
@@ -451,3 +451,24 @@ async def test_there_is_room_before_one_more_is_written(tmp_path: Path) -> None:
     smaller = a_store(tmp_path, limit_bytes=1)
     async with smaller.building("b"):
         assert keys(smaller) == []
+
+
+async def test_what_is_being_committed_is_not_discarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends waits for its last checkpoint, but not for ever."""
+    store = a_store(tmp_path)
+
+    async with store.building("a") as draft:
+        assert isinstance(draft, Draft)
+        (draft.folder / "ram").write_bytes(b"ram")
+
+        def meanwhile(path: Path) -> str:
+            draft.discard()
+            return digest_of_file(path)
+
+        monkeypatch.setattr(stores, "digest_of_file", meanwhile)
+        draft.commit({}).close()
+    saved = store.open("a", whole=True)
+    assert saved is not None
+    saved.close()
