@@ -225,7 +225,9 @@ class CheckpointStore:
         """Return what is there, the least recently used first; nothing is checked."""
         found = []
         for folder in self._folders():
-            with contextlib.suppress(OSError), self._evicting():
+            with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+                with contextlib.suppress(OSError):  # a cache that is not ours to write
+                    stack.enter_context(self._evicting())
                 descriptor = try_lock(folder, folder=True)
                 if descriptor is not None:
                     os.close(descriptor)

@@ -472,3 +472,16 @@ async def test_what_is_being_committed_is_not_discarded(
     saved = store.open("a", whole=True)
     assert saved is not None
     saved.close()
+
+
+async def test_what_is_not_ours_to_write_is_shown_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = a_store(tmp_path)
+    await save(store, "a")
+
+    def fails(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(CheckpointStore, "_evicting", fails)
+    assert keys(store) == ["a"]
