@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from harness.capacity import runtime_folder
 from harness.clock import Deadline
 from harness.paths import cache_root, source_root
 from harness.timeline import Event
@@ -69,7 +70,8 @@ class Belongings:
 
 
 def _is_temporary(file: str) -> bool:
-    kept = (f"{source_root()}/", f"{cache_root()}/")
+    # A lab's room is a lock on a file that whoever comes next takes away.
+    kept = (f"{source_root()}/", f"{cache_root()}/", f"{runtime_folder()}/")
     return file.startswith(("/tmp/", "/var/tmp/")) and not file.startswith(kept)
 
 
