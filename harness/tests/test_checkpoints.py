@@ -94,6 +94,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     made.close()
 
 
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Runs]:
+    """Return runs with a checkpoint that no other test makes anew."""
+    made = Runs(tmp_path)
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="module")
 def built(runs: Runs) -> RunRecord:
     """The run that has made the checkpoint."""
@@ -112,12 +120,13 @@ def _lines(run: RunRecord) -> list[str]:
     ]
 
 
-def test_a_lab_goes_on_in_another_run(runs: Runs, built: RunRecord) -> None:
+def test_a_lab_goes_on_in_another_run(alone: Runs) -> None:
+    built = alone.run()
     [saved] = named(built.events, "checkpoint.saved")
     assert saved["point"] == "ipxe"
     assert saved["duration_s"] < 10
     assert saved["bytes"] < 100 << 20
-    record = runs.run()
+    record = alone.run()
     [resumed] = named(record.events, "lab.resumed")
     assert resumed["key"] == saved["key"]
     # one story: each thing once, numbered without gaps, the clock never goes back
