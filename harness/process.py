@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import LabError
 
@@ -74,11 +76,12 @@ async def run(
 
     ``env`` is added to the minimal environment. ``on_line`` is called with each line of stderr as
     it comes, for progress. ``pass_fds`` stay open in the program. Raises ``CommandFailed`` when the
-    status is not one of ``ok``. When the caller is cancelled the program is killed and waited for.
+    status is not one of ``ok``. When the caller is cancelled the program and what it started are
+    killed and waited for.
     """
     words = tuple(os.fspath(word) for word in argv)
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await start_program(
             *words,
             cwd=cwd,
             env=minimal_environment(env),
@@ -87,6 +90,7 @@ async def run(
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
             pass_fds=pass_fds,
+            process_group=0,  # so that it can be ended with all that it started
         )
     except OSError as error:
         raise CommandFailed(words, None, str(error)) from error
@@ -114,10 +118,59 @@ async def run(
         )
         status = await process.wait()
     except BaseException:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await _in_any_case(_end(process))
         raise
     if status not in ok:
         raise CommandFailed(words, status, (stdout + stderr).decode(errors="replace"))
     return Completed(argv=words, status=status, stdout=stdout, stderr=stderr)
+
+
+async def start_program(
+    *argv: str | os.PathLike[str], **options: Any
+) -> asyncio.subprocess.Process:
+    """Start a program as ``asyncio.create_subprocess_exec`` does, or leave nothing behind.
+
+    asyncio drops a program whose start is cancelled half-way, with its pipes open (CPython 3.11:
+    a pipe connected after the transport was closed is closed by nobody). Here it is killed and
+    waited for.
+    """
+    starting = asyncio.ensure_future(  # noqa: TID251 - waited for right here
+        asyncio.create_subprocess_exec(*argv, **options)
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+
+        async def undo() -> None:
+            with contextlib.suppress(OSError):
+                await _end(await starting)
+
+        await _in_any_case(undo())
+        raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a program and what it started, and wait until nobody holds its pipes any more.
+
+    A compiler or a shell leaves others behind that hold the same pipes: with the program alone
+    dead they would go on at work, and the loop could not close.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    await process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            while await stream.read(1 << 16):
+                pass
+
+
+async def _in_any_case(work: Coroutine[Any, Any, None]) -> None:
+    """Await ``work`` to its end, however often the caller is told meanwhile to stop."""
+    task = asyncio.ensure_future(work)  # noqa: TID251 - waited for right here
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    task.result()

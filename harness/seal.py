@@ -35,7 +35,7 @@ from typing import BinaryIO, Final
 
 from harness.clock import Deadline
 from harness.errors import HostUnfit, SetupFailed
-from harness.process import command_line, minimal_environment
+from harness.process import command_line, minimal_environment, start_program
 
 PRIVATE_DIR: Final = Path("/dev/shm")
 """A tmpfs of the lab's own: sockets and temporary files go here and die with the lab.
@@ -288,7 +288,7 @@ async def seal(
     read_end, write_end = os.pipe()
     try:
         with (run_dir / "lab.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
+            process = await start_program(
                 *words,
                 env=environment,
                 stdin=read_end,

@@ -17,7 +17,7 @@ from harness.errors import BuildFailed, HostUnfit
 from harness.machine.firmware import Firmware, find_uefi
 from harness.machine.qemu import cpu_model
 from harness.paths import source_root
-from harness.process import minimal_environment
+from harness.process import minimal_environment, start_program
 from harness.progress import Progress
 from harness.seal import namespace_options
 
@@ -142,7 +142,7 @@ async def boot_by_hand(like: Boot, work: Path) -> float:
         "SECONDS_AT_MOST": str(_AT_MOST_S),
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
     }
-    process = await asyncio.create_subprocess_exec(
+    process = await start_program(
         "unshare", *namespace_options(), "sh", _BY_HAND,
         env=minimal_environment(environment),
         stdin=asyncio.subprocess.DEVNULL,

@@ -22,6 +22,7 @@ from harness.clock import Deadline
 from harness.errors import SetupFailed
 from harness.net.capture import Capture
 from harness.net.segment import Segment, SegmentKind
+from harness.process import start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -70,7 +71,7 @@ async def _machine(side: str, private: Path) -> AsyncIterator[Process]:
             )
             await capture.start()
             stack.push_async_callback(capture.stop)
-        process = await asyncio.create_subprocess_exec(
+        process = await start_program(
             *(
                 sys.executable,
                 "-m",

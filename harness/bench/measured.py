@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.errors import BuildFailed
 from harness.paths import source_root
-from harness.process import command_line
+from harness.process import command_line, start_program
 from harness.timeline import Event, read_timeline
 from harness.usage import LinuxUsage
 
@@ -49,7 +49,7 @@ async def run_command(
     argv = [sys.executable, "-P", "-m", "harness", *words]
     root = sources or source_root()
     began_s = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
+    process = await start_program(
         *argv,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(root), **(env or {})},

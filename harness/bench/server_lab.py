@@ -31,6 +31,7 @@ from harness.bench.cpu import tree_seconds
 from harness.errors import SetupFailed
 from harness.oci.image import Image, ImageConfig, write_layout
 from harness.oci.layer import Compression, File, Layer, layer_from_files
+from harness.process import start_program
 from harness.services import Service
 from harness.services.dhcp import DhcpService
 from harness.services.http import HOOK_PREFIX, HttpService
@@ -249,9 +250,7 @@ class Bench:
         """Run a peer while the block lasts; what ``forks`` leaves no CPU time behind."""
         log = self._folder / f"{name}.log"
         with log.open("ab") as stream:
-            process = await asyncio.create_subprocess_exec(
-                *self._peers[name], *words, stdout=stream, stderr=stream
-            )
+            process = await start_program(*self._peers[name], *words, stdout=stream, stderr=stream)
         try:
             await _until_listening(process, _tcp_answers if tcp else _udp_is_bound, port, log)
             yield _nobody_knows if forks else partial(tree_seconds, process.pid)

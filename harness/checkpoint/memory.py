@@ -21,7 +21,7 @@ from typing import Any, Final
 from harness.clock import Deadline
 from harness.errors import LabError
 from harness.machine.machine import Machine
-from harness.process import minimal_environment
+from harness.process import minimal_environment, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
 
@@ -179,7 +179,7 @@ async def _pump(
             with contextlib.suppress(OSError):  # a smaller pipe is only slower
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await start_program(
             *("setpriv", "--pdeathsig", "KILL", sys.executable),
             *("-m", "harness.checkpoint.pump", way, os.fspath(file), *more),
             env=minimal_environment({"PYTHONPATH": _SOURCES, "PYTHONSAFEPATH": "1"}),

@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from harness.errors import HostUnfit
 from harness.machine.qemu import QEMU, cpu_model
-from harness.process import minimal_environment
+from harness.process import minimal_environment, start_program
 
 _DEVICE: Final = "/dev/kvm"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -68,7 +68,7 @@ async def probe_kvm(kernel: Path, *, accel: str = "kvm") -> str | None:
     ]
     # fmt: on
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await start_program(
             *argv,
             env=minimal_environment(),
             stdin=asyncio.subprocess.DEVNULL,

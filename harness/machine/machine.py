@@ -19,7 +19,7 @@ from harness.machine.effort import Effort, effort_of
 from harness.machine.milestones import Milestones
 from harness.machine.qemu import CONSOLES, QEMU, Channels, MachineSpec, qemu_command
 from harness.machine.qmp import Monitor
-from harness.process import command_line, minimal_environment
+from harness.process import command_line, minimal_environment, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -92,7 +92,7 @@ class Machine:
         argv = ["setpriv", "--pdeathsig", "KILL", *qemu_command(self.spec, channels)]
         try:
             with self._log().open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
+                self._process = await start_program(
                     *argv,
                     env=minimal_environment(),
                     stdin=asyncio.subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from typing import Final
 
 from harness.clock import Deadline
 from harness.errors import LabError, SetupFailed
-from harness.process import minimal_environment
+from harness.process import minimal_environment, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -65,7 +65,7 @@ class Capture:
         )
         environment = minimal_environment({"PYTHONPATH": _SOURCES, "PYTHONSAFEPATH": "1"})
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await start_program(
                 *argv,
                 env=environment,
                 stdin=asyncio.subprocess.PIPE,

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from harness.clock import Deadline
 from harness.errors import SetupFailed
-from harness.process import minimal_environment
+from harness.process import minimal_environment, start_program
 from harness.services.iso import IsoSource
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -138,7 +138,7 @@ class SmeeService:
         settings = self._folder / "smee.json"
         settings.write_text(json.dumps({**self._settings, "hardware": os.fspath(hardware)}))
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await start_program(
                 *("setpriv", "--pdeathsig", "KILL"),
                 *(os.fspath(self._program), os.fspath(settings)),
                 env=minimal_environment(),

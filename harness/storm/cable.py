@@ -12,6 +12,7 @@ from typing import Final
 
 from harness.errors import SetupFailed
 from harness.net.netlink import Netlink
+from harness.process import start_program
 from harness.storm.plan import LAB_END, MACHINES_END, PREFIX_LENGTH, SERVER
 
 _LONGEST_LINE: Final = 1 << 26
@@ -31,7 +32,7 @@ async def cable(module: str) -> AsyncIterator[Process]:
         netlink.set_up(ours)
         netlink.add_address(ours, f"{SERVER}/{PREFIX_LENGTH}")
         # a namespace of their own: between two addresses of one, nothing would go by the cable
-        process = await asyncio.create_subprocess_exec(
+        process = await start_program(
             *("unshare", "-n", sys.executable, "-m", module),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -1,0 +1,89 @@
+"""Another program is run to its end, or it and all that it started are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from pathlib import Path
+
+import pytest
+
+from harness.process import CommandFailed, run, start_program
+from harness.tasks import TaskKeeper
+
+SHELL_WITH_A_CHILD = "sleep 60 & echo $$ $! >&2; wait"
+"""As a compiler does: it starts another that holds the same pipes."""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+async def test_what_it_printed_is_kept_and_its_stderr_is_told_line_by_line() -> None:
+    lines: list[str] = []
+    done = await run(
+        ["sh", "-c", "cat; echo one >&2; echo two >&2"], stdin=b"x", on_line=lines.append
+    )
+    assert (done.status, done.stdout, done.stderr) == (0, b"x", b"one\ntwo\n")
+    assert lines == ["one", "two"]
+
+
+async def test_a_failure_tells_the_command_its_status_and_its_last_words() -> None:
+    with pytest.raises(CommandFailed, match=r"sh failed with status 3: sh -c .*\nno such luck$"):
+        await run(["sh", "-c", "echo no such luck >&2; exit 3"])
+    with pytest.raises(CommandFailed, match="could not be started"):
+        await run(["/no/such/program"])
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_cancelled_program_is_gone_with_what_it_started(times: int) -> None:
+    tasks = TaskKeeper()
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    running = tasks.spawn(run(["sh", "-c", SHELL_WITH_A_CHILD], on_line=told.set_result), name="sh")
+    pids = [int(word) for word in (await asyncio.wait_for(told, 10)).split()]
+    assert [is_alive(pid) for pid in pids] == [True, True]
+    for _ in range(times):  # told again while it is being ended
+        running.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [is_alive(pid) for pid in pids] == [False, False]
+
+
+def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_behind(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """CPython tells what was left behind only after its loop was closed, on stderr."""
+
+    async def cancelled_after(rounds: int) -> None:
+        starting = TaskKeeper().spawn(
+            start_program(
+                *("sleep", "60"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                process_group=0,
+            ),
+            name="sleep",
+        )
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if not starting.done():
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            return
+        process = starting.result()
+        process.kill()
+        await process.communicate()
+
+    before = set(Path("/proc/self/fd").iterdir())
+    for rounds in range(12):
+        asyncio.run(cancelled_after(rounds))
+        gc.collect()
+    assert capfd.readouterr() == ("", "")
+    assert set(Path("/proc/self/fd").iterdir()) == before
