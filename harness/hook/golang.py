@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.errors import BuildFailed, HostUnfit
 from harness.hook.store import digest_of, digest_of_tree, exclusive, new_folder
@@ -149,7 +150,13 @@ async def go_build(
     async with exclusive(cache / "go" / f"{wanted[:32]}.lock"):
         if program.is_file():
             return program
-        with progress.step(f"compiling {output_name}"), new_folder(folder) as scratch:
+        with (
+            progress.step(f"compiling {output_name}"),
+            new_folder(folder) as scratch,
+            TemporaryDirectory(
+                prefix="hooklab-"
+            ) as temporary,  # a Go that is killed leaves its own
+        ):
             try:
                 await run(
                     [
@@ -159,7 +166,7 @@ async def go_build(
                         "-o", scratch / output_name, package,
                     ],
                     cwd=module,
-                    env=go_environment(cache, env),
+                    env={**go_environment(cache, env), "GOTMPDIR": temporary},
                 )  # fmt: skip
             except CommandFailed as error:
                 raise BuildFailed(

@@ -54,10 +54,9 @@ async def test_a_cancelled_program_is_gone_with_what_it_started(times: int) -> N
     assert [is_alive(pid) for pid in pids] == [False, False]
 
 
-def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_behind(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """CPython tells what was left behind only after its loop was closed, on stderr."""
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_behind(times: int) -> None:
+    """CPython tells what was left behind when its loop is closed: as a warning, an error here."""
 
     async def cancelled_after(rounds: int) -> None:
         starting = TaskKeeper().spawn(
@@ -72,12 +71,13 @@ def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_behind(
         )
         for _ in range(rounds):
             await asyncio.sleep(0)
-        if not starting.done():
+        for _ in range(times):
             starting.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await starting
+            await asyncio.sleep(0)
+        try:
+            process = await starting
+        except asyncio.CancelledError:
             return
-        process = starting.result()
         process.kill()
         await process.communicate()
 
@@ -85,5 +85,4 @@ def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_behind(
     for rounds in range(12):
         asyncio.run(cancelled_after(rounds))
         gc.collect()
-    assert capfd.readouterr() == ("", "")
     assert set(Path("/proc/self/fd").iterdir()) == before
