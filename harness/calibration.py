@@ -10,7 +10,6 @@ while a run goes on (``harness.pace``).
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import platform
@@ -21,13 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from harness.per_boot import boot_id, keep, kept
+
 REFERENCE_LOOP_S: Final = 0.027
 REFERENCE_ZLIB_S: Final = 0.044
 """CPU seconds on the reference host: two virtual CPUs of an AMD EPYC, Python 3.11. Its disk
 writes 1400 MB/s."""
 
 _FILE: Final = "calibration.json"
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _ROUNDS: Final = 5
 _WITHIN_S: Final = 2.0
 """No further round begins after this."""
@@ -77,8 +77,7 @@ def calibrate(cache: Path, *, measure: Callable[[Path], Calibration] | None = No
     known = _read(file, key)
     if known is None:
         known = (measure or measure_host)(cache)
-        with contextlib.suppress(OSError):  # it costs a second each time then
-            _write(file, key, known)
+        keep(file, key, asdict(known))
     return known
 
 
@@ -154,24 +153,15 @@ def _disk_speed(folder: Path) -> float:
 def _key() -> str:
     """Return what the figures depend on: this boot of the host, the Python that ran the loop."""
     try:
-        boot = _BOOT_ID.read_text().strip()
+        boot = boot_id()
     except OSError:
         boot = "unknown"
     return f"{boot} {platform.python_implementation()} {platform.python_version()} 1"
 
 
 def _read(file: Path, key: str) -> Calibration | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        data = json.loads(file.read_text())
-        if data.pop("key") == key:
-            found = Calibration(**{name: float(value) for name, value in data.items()})
-            if found.loop_s > 0 and found.zlib_s > 0 and found.disk_mb_s >= 0:
-                return found
+    with contextlib.suppress(ValueError, TypeError):
+        found = Calibration(**{n: float(value) for n, value in (kept(file, key) or {}).items()})
+        if found.loop_s > 0 and found.zlib_s > 0 and found.disk_mb_s >= 0:
+            return found
     return None
-
-
-def _write(file: Path, key: str, found: Calibration) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps({"key": key, **asdict(found)}))
-    fresh.replace(file)

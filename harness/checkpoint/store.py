@@ -36,6 +36,7 @@ from typing import Any, Final
 from harness.errors import HostUnfit, LabError
 from harness.hook.store import digest_of, digest_of_file, write_json
 from harness.locks import exclusive, try_lock
+from harness.per_boot import boot_id
 from harness.values import parse_size
 
 FORMAT: Final = 1
@@ -48,7 +49,6 @@ STAMP: Final = "stamp.json"
 _DRAFTS: Final = ".drafts"
 _LOCKS: Final = ".locks"
 _KEY: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SMALL: Final = 1 << 20
 """Files up to this many octets are always compared with their digests: it costs 1 ms."""
@@ -402,7 +402,7 @@ def _stamp(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     for name in manifest["files"]:
         facts = (folder / name).stat(follow_symlinks=False)
         files[name] = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_mode]
-    return {"boot": _BOOT_ID.read_text().strip(), "manifest": manifest["digest"], "files": files}
+    return {"boot": boot_id(), "manifest": manifest["digest"], "files": files}
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

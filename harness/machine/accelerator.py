@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -21,10 +20,10 @@ from typing import Final, Literal
 
 from harness.errors import HostUnfit
 from harness.machine.qemu import QEMU, cpu_model
+from harness.per_boot import boot_id, keep, kept
 from harness.process import minimal_environment, start_program
 
 _DEVICE: Final = "/dev/kvm"
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 BANNER: Final = b"Linux version "
 BANNER_WITHIN_S: Final = 10.0
 """A working KVM takes under 1 s, TCG 3 to 5 s on a slow host."""
@@ -128,16 +127,8 @@ async def _find(kernel: Path | None, cache: Path) -> Accelerator:
         found = Accelerator(accel="kvm", because=f"a Linux kernel began within {took:.1f} s")
     else:
         found = Accelerator(accel="tcg", because=f"KVM opens but does not run: {failure}")
-    with contextlib.suppress(OSError):  # a cache that can't be written costs a probe each time
-        _write(path, key, found)
+    keep(path, key, asdict(found))
     return found
-
-
-def _write(path: Path, key: str, found: Accelerator) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps({"key": key, **asdict(found)}))
-    fresh.replace(path)
 
 
 def _key(kernel: Path) -> str:
@@ -146,12 +137,12 @@ def _key(kernel: Path) -> str:
     facts = Path(program).stat() if program else None
     version = f"{facts.st_size} {facts.st_mtime_ns}" if facts else "none"
     digest = hashlib.sha256(kernel.read_bytes()).hexdigest()
-    return f"{_BOOT_ID.read_text().strip()} {version} {digest} {os.geteuid()}"
+    return f"{boot_id()} {version} {digest} {os.geteuid()}"
 
 
 def _read(path: Path, key: str) -> Accelerator | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        data = json.loads(path.read_text())
-        if data["key"] == key and data["accel"] in ("kvm", "tcg"):
-            return Accelerator(accel=data["accel"], because=str(data["because"]))
+    data = kept(path, key) or {}
+    accel, because = data.get("accel"), data.get("because")
+    if accel in ("kvm", "tcg") and because is not None:
+        return Accelerator(accel=accel, because=str(because))
     return None

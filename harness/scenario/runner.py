@@ -137,7 +137,7 @@ async def run_item(
     async with Capacity(runtime_folder()).admitted(need_of(item), on_wait=on_wait):
         result = await _run(item, runs=runs, listener=listener, hold=hold)
     if hold == "never" and result.outcome is not Outcome.ERROR:
-        record_duration(item.id, result.duration_s)
+        await asyncio.to_thread(record_duration, item.id, result.duration_s)
     if hold == "never":
         await asyncio.to_thread(_remember, result)
     return result

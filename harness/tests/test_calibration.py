@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import calibration
+from harness import per_boot
 from harness.calibration import (
     REFERENCE_LOOP_S,
     REFERENCE_ZLIB_S,
@@ -55,7 +55,7 @@ def test_it_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     # The host was booted anew: it may be another one, or run at another clock.
     boot = tmp_path / "boot_id"
     boot.write_text("another\n")
-    monkeypatch.setattr(calibration, "_BOOT_ID", boot)
+    monkeypatch.setattr(per_boot, "_BOOT_ID", boot)
     calibrate(tmp_path, measure=measure)
     assert len(asked) == 2
 

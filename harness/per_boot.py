@@ -1,0 +1,41 @@
+"""What is found out once for each boot of the host, and kept in the cache until the next."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Return what is another with each boot of the host (random(4)). Raises ``OSError``."""
+    return _BOOT_ID.read_text().strip()
+
+
+def kept(file: Path, key: str) -> dict[str, Any] | None:
+    """Return what ``keep`` put into ``file`` under the same key; None when there is no such."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        data: dict[str, Any] = json.loads(file.read_text())
+        if data.pop("key") == key:
+            return data
+    return None
+
+
+def keep(file: Path, key: str, data: Mapping[str, Any]) -> None:
+    """Keep ``data`` in ``file`` as long as ``key`` is asked for; all of it or nothing.
+
+    What can't be written is let go: it is found out anew each time then.
+    """
+    fresh = file.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fresh.write_text(json.dumps({"key": key, **data}))
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
