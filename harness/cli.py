@@ -210,6 +210,19 @@ def _report(arguments: argparse.Namespace) -> int:
     return report_command(arguments.paths, output=arguments.output)
 
 
+def _configure_diff(parser: argparse.ArgumentParser) -> None:
+    for name in ("before", "after"):
+        parser.add_argument(
+            name, type=Path, metavar=name.upper(), help="a file of run --json, or a folder of runs"
+        )
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from harness.report.comparison import diff_command
+
+    return diff_command(arguments.before, arguments.after)
+
+
 def _configure_trend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="*", type=Path, metavar="RUN",
@@ -423,6 +436,15 @@ VERBS: dict[str, Verb] = {
                                                 and what tells the two apart""",
         configure=_configure_report,
         run=_report,
+    ),
+    "diff": Verb(
+        summary="say which scenarios ended otherwise than before; exit 1 when any did",
+        examples="""\
+  hooklab diff before.json after.json           two files that hooklab run --json FILE wrote
+  hooklab diff last-night/runs runs/            two folders of runs
+                                                how long a run took is no difference""",
+        configure=_configure_diff,
+        run=_diff,
     ),
     "bench": Verb(
         summary="measure boots, builds and the lab itself; hooklab trend shows it over time",

@@ -1,0 +1,119 @@
+"""Which scenarios ended otherwise: from files, from folders, and what is no difference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import main
+from harness.report.record import read_run
+from harness.report.tests.folders import failed_boot, make_run
+from harness.scenario.tests.samples import good_boot
+
+SILENT = {
+    "failed_in": "firmware-dhcp",
+    "blame": "dhcp",
+    "because": "5 DISCOVERs in 12.3 s, no answer",
+}
+
+
+def outcomes(file: Path, *runs: tuple[str, str, dict[str, Any]]) -> str:
+    file.write_text(
+        json.dumps(
+            [
+                {
+                    "scenario": name,
+                    "outcome": outcome,
+                    "verdict": {"reached": "firmware-dhcp", "because": "all is well", **verdict},
+                }
+                for name, outcome, verdict in runs
+            ]
+        )
+    )
+    return str(file)
+
+
+def test_how_long_it_took_is_no_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = outcomes(tmp_path / "a", ("x", "passed", {}), ("y", "failed", SILENT))
+    later = {**SILENT, "because": "5 DISCOVERs in 9 s, no answer"}
+    after = outcomes(tmp_path / "b", ("y", "failed", later), ("x", "passed", {}))
+    assert main(["diff", before, after]) == 0
+    assert capsys.readouterr().out == "2 in both: 2 the same, 0 otherwise\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("failed_in", "ipxe"),
+        ("blame", "link"),
+        ("blame", None),
+        ("because", "4 DISCOVERs in 12.3 s, no answer"),
+    ],
+)
+def test_another_verdict_is_told_with_both_sentences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, value: str | None
+) -> None:
+    before = outcomes(tmp_path / "a", ("x", "failed", SILENT))
+    after = outcomes(tmp_path / "b", ("x", "failed", {**SILENT, key: value}))
+    assert main(["diff", before, after]) == 1
+    name, was, is_now, count = capsys.readouterr().out.splitlines()
+    assert (name, count) == ("x", "1 in both: 0 the same, 1 otherwise")
+    assert was == ("  - failed: failed in firmware-dhcp, blame dhcp: 5 DISCOVERs in … s, no answer")
+    assert is_now.startswith("  + failed: failed in ")
+    assert is_now[4:] != was[4:]
+
+
+def test_another_outcome_of_the_same_verdict_is_a_difference(tmp_path: Path) -> None:
+    before = outcomes(tmp_path / "a", ("x", "passed", SILENT))
+    after = outcomes(tmp_path / "b", ("x", "failed", SILENT))
+    assert main(["diff", before, after]) == 1
+
+
+def test_one_of_several_runs_that_ended_otherwise_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = outcomes(tmp_path / "a", *[("x", "passed", {})] * 5)
+    after = outcomes(tmp_path / "b", *[("x", "passed", {})] * 4, ("x", "failed", SILENT))
+    assert main(["diff", before, after]) == 1
+    assert [line[:3] for line in capsys.readouterr().out.splitlines()[1:-1]] == ["  +"]
+    assert main(["diff", before, before]) == 0
+
+
+def test_what_ran_only_once_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = outcomes(tmp_path / "a", ("x", "passed", {}), ("gone", "passed", {}))
+    after = outcomes(tmp_path / "b", ("x", "passed", {}), ("new", "passed", {}))
+    assert main(["diff", before, after]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "- gone only here",
+        "+ new only here",
+        "1 in both: 1 the same, 0 otherwise; 2 in one of them only",
+    ]
+
+
+def test_run_folders_and_a_file_of_the_same_runs_are_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good" / "a-0001", tmp_path / "bad" / "a-0001"
+    make_run(good, good_boot())
+    make_run(bad, failed_boot())
+    verdict = read_run(good).verdict.to_data()
+    told = outcomes(tmp_path / "told", ("hello[uefi]", "passed", verdict))
+    assert main(["diff", str(tmp_path / "good"), told]) == 0
+    assert main(["diff", str(good), str(bad)]) == 1
+    assert "blame action" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[1]", '[{"scenario": "x"}]', "\x80"])
+def test_another_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "a").write_text(text, encoding="latin-1")
+    assert main(["diff", str(tmp_path / "a"), str(tmp_path / "a")]) == 2
+    assert "does not hold the outcomes of runs" in capsys.readouterr().err
+    assert main(["diff", str(tmp_path / "nothing"), str(tmp_path / "a")]) == 2
+    assert "there is no " in capsys.readouterr().err
