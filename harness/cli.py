@@ -66,7 +66,20 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
         help="where runs begin, whatever their scenarios say: cold at power-on, auto at the "
         "latest point that there is a checkpoint of",
     )
+    parser.add_argument(
+        "--repeat",
+        type=_repeat,
+        default=1,
+        metavar="N",
+        help="run each N times, each time with the next seed, and compare what they came to",
+    )
     _configure_choice(parser)
+
+
+def _repeat(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return int(text)
 
 
 def _jobs(text: str) -> int | None:
@@ -102,6 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
         changes=arguments.changes,
         jobs=arguments.jobs,
         start=arguments.start,
+        repeat=arguments.repeat,
     )
 
 
@@ -344,6 +358,7 @@ VERBS: dict[str, Verb] = {
   hooklab run scenarios/hello.yaml -k uefi      only the items with 'uefi' in their name
   hooklab run scenarios/ --json out.json        a folder; outcomes and verdicts for a program
   hooklab run scenarios/ -j auto                several labs at once, as many as fit
+  hooklab run scenarios/wire --repeat 5         five times each, with other seeds: always the same?
   hooklab run scenarios/hello.yaml --set worker=tink-agent@v0.25.0 --set machine.firmware=uefi
                                                 another worker, one firmware
   hooklab run scenarios/hello.yaml --set stack=smee

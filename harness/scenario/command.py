@@ -25,6 +25,7 @@ from harness.scenario.changes import COMMAND_LINE, parse_changes
 from harness.scenario.item import Item, Start
 from harness.scenario.lock import is_lock, read_lock
 from harness.scenario.prepare import prepare
+from harness.scenario.repeated import comparison, with_seeds
 from harness.scenario.resolve import load_items
 from harness.scenario.runner import Outcome, RunInterrupted, RunResult, run_item
 from harness.scenario.several import ending_of, jobs_that_fit, run_several
@@ -50,11 +51,13 @@ def run_command(
     changes: Sequence[str] = (),
     jobs: int | None = 1,
     start: Start | None = None,
+    repeat: int = 1,
 ) -> int:
     """Run the scenarios in ``paths`` with ``changes`` (``KEY=VALUE``); return the exit status.
 
-    At most ``jobs`` run at once; None is as many as fit. ``start`` is for all of them. Raises
-    ``ScenarioError`` before anything starts, ``HostUnfit`` and ``BuildFailed``.
+    At most ``jobs`` run at once; None is as many as fit. ``start`` is for all of them. Each is run
+    ``repeat`` times, with other seeds, and compared. Raises ``ScenarioError`` before anything
+    starts, ``HostUnfit`` and ``BuildFailed``.
     """
     for option, file in (("--json", json_file), ("--junit", junit_file)):
         if file is not None and not file.absolute().parent.is_dir():
@@ -66,6 +69,7 @@ def run_command(
     items = load_all(paths, only=only, changes=parse_changes(changes))
     if start is not None:
         items = [replace(item, start=start) for item in items]
+    items = with_seeds(items, repeat)
     results: list[RunResult] = []
     began_s = time.monotonic()
     try:
@@ -86,6 +90,8 @@ def run_command(
             from harness.report.junit import write_junit
 
             write_junit(results, junit_file)
+    if repeat > 1:
+        print(comparison(results))
     if len(results) > 1:
         outcomes = [result.outcome.value for result in results]
         told = tally(outcomes, (machine_time(result.events) for result in results))

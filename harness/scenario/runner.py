@@ -109,6 +109,7 @@ class RunResult:
         failures = [*([self.error] if self.error else []), *self.differences, *unmet]
         return {
             "scenario": self.item.id,
+            "seed": self.item.seed,
             "outcome": self.outcome.value,
             "verdict": self.verdict.to_data(),
             "durations": {**self.tracker.durations(), "total": round(self.duration_s, 3)},
