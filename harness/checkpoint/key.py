@@ -48,7 +48,8 @@ AFTER_IPXE: Final = AFTER_HOOK_UP | {"hook", "kernel_args", "ntp_offset_s", "tin
 _SOURCES: Final = Path(__file__).resolve().parent.parent.parent
 _NOT_THE_LAB: Final = (
     "harness/bench", "harness/dev", "harness/documents", "harness/hook", "harness/report",
-    "harness/scenario", "harness/storm", "harness/verdict", "fake_tink_server/conformance",
+    "harness/scenario", "harness/storm", "harness/trend", "harness/verbs", "harness/verdict",
+    "fake_tink_server/conformance",
     "harness/cli.py", "harness/doctor.py", "harness/pytest_plugin.py", "harness/attach.py",
     "harness/checkpoint/store.py",
 )  # fmt: skip

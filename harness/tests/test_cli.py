@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import VERBS, exit_status, explain, main, make_parser
+from harness.cli import exit_status, explain, main, make_parser
 from harness.errors import BuildFailed, HostUnfit, Position, ScenarioError, SetupFailed
 from harness.paths import source_root
+from harness.verbs import VERBS
 
 
 def hooklab(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
