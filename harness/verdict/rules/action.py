@@ -8,7 +8,7 @@ from typing import Final
 from harness.facts import is_metadata, state_of
 from harness.phases import Party
 from harness.timeline import Event
-from harness.verdict.rules.case import Case, Finding, quoted, times
+from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.registry import refusals
 from harness.verdict.rules.words import errors, of_the_action
@@ -122,12 +122,11 @@ def _metadata_failed(case: Case, event: Event, since: int) -> Finding | None:
     if not bad:
         return None
     last = bad[-1]
-    often = f", {times(len(bad))}" if len(bad) > 1 else ""
     return Finding(
         blame=Party.HTTP,
         because=(
             f"action '{event.get('action')}' failed, and the metadata service had answered"
-            f" {last.get('status')} for {last.get('path')}{often}"
+            f" {last.get('status')} for {last.get('path')}{repeated(bad)}"
         ),
         evidence=[*bad[-3:], event],
         hint=(

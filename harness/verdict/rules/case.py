@@ -55,6 +55,11 @@ def times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
+def repeated(events: Sequence[Event]) -> str:
+    """Return ``, 3 times``; nothing for what happened once."""
+    return f", {times(len(events))}" if len(events) > 1 else ""
+
+
 def quoted(line: object) -> str:
     text = str(line).strip()
     return f"“{text[:157]}…”" if len(text) > 158 else f"“{text}”"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from harness.phases import Party, Phase
-from harness.verdict.rules.case import Case, Finding, times
+from harness.verdict.rules.case import Case, Finding, repeated
 
 
 def http_errors(case: Case, about: Callable[[str], bool]) -> Finding | None:
@@ -21,10 +21,9 @@ def http_errors(case: Case, about: Callable[[str], bool]) -> Finding | None:
     if not bad:
         return None
     last = bad[-1]
-    often = f", {times(len(bad))}" if len(bad) > 1 else ""
     return Finding(
         blame=Party.HTTP,
-        because=f"HTTP answered {last.get('status')} for {last.get('path')}{often}",
+        because=f"HTTP answered {last.get('status')} for {last.get('path')}{repeated(bad)}",
         evidence=bad[-5:],
         hint=_HINTS.get(int(last.get("status", 0))),
         conclusive=is_final(last.get("status")),
