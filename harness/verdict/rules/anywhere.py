@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from harness.phases import Party
 from harness.verdict.rules.case import Case, Finding, Rule, quoted
+from harness.verdict.rules.hook import no_room_for_initramfs
 from harness.verdict.rules.http import file_not_whole
 from harness.verdict.rules.link import link_came_too_late, link_is_down
 
@@ -14,6 +16,9 @@ from harness.verdict.rules.link import link_came_too_late, link_is_down
 def _panicked(case: Case) -> Finding | None:
     """The kernel gave up, whatever it was doing."""
     for event in case.seen("guest.panicked"):
+        full = no_room_for_initramfs(case)
+        if full:
+            return replace(full, evidence=[*full.evidence, event])
         line = str(event.get("line"))
         memory = "memory" in line.lower()
         return Finding(

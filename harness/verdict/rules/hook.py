@@ -52,8 +52,37 @@ def _no_kernel(case: Case) -> Finding | None:
     )
 
 
+def no_room_for_initramfs(case: Case) -> Finding | None:
+    """Judge an initramfs that was whole and did not fit: Linux unpacks it into half of its memory.
+
+    It says "write error" of nothing else (init/initramfs.c); of a damaged one it says what is wrong
+    with it.
+    """
+    for event in case.seen("guest.error.seen"):
+        if "Initramfs unpacking failed: write error" not in str(event.get("line")):
+            continue
+        machine = case.tracker.machine
+        has = (
+            f" of {machine.get('memory_mib')} MiB" if machine and machine.get("memory_mib") else ""
+        )
+        return Finding(
+            blame=Party.MACHINE,
+            because=(
+                f"the machine's memory{has} is too small for Hook: its initramfs did not fit in,"
+                " and the kernel went on without the rest"
+            ),
+            evidence=[event],
+            hint="give the machine more memory",
+            conclusive=True,
+        )
+    return None
+
+
 def _too_little_memory(case: Case) -> Finding | None:
     """The kernel ran out of memory before anything else went wrong."""
+    full = no_room_for_initramfs(case)
+    if full:
+        return full
     errors = said(case, "out of memory", "initramfs broken")
     if not errors:
         return None

@@ -1,0 +1,37 @@
+"""Machines that are not fit for Hook: too small, without a driver, with a disk that fails."""
+
+from __future__ import annotations
+
+from harness.phases import Party, Phase
+from harness.scenario.tests.samples import Tape, good_boot
+from harness.verdict import judge
+
+
+def said(tape: Tape, t: float, pattern: str, line: str) -> None:
+    tape.add(t, "machine", "guest.error.seen", pattern=pattern, line=line, console="ttyS1")
+
+
+def test_an_initramfs_that_did_not_fit_is_the_machines_memory_and_not_the_kernel() -> None:
+    tape = good_boot().until("guest.kernel.started")
+    said(tape, 49.6, "initramfs broken", "[    6.874147] Initramfs unpacking failed: write error")
+    line = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
+    tape.add(50.8, "machine", "guest.panicked", line=line, console="ttyS1")
+    said(tape, 50.8, "no root file system", f"[    8.094737] {line}")
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == (Phase.HOOK_BOOT, Party.MACHINE)
+    assert verdict.because.startswith("the machine's memory is too small for Hook")
+    assert "panicked" in str(tape.events[verdict.evidence[-1] - 1])
+
+
+def test_an_initramfs_that_did_not_fit_is_told_without_a_panic_as_well() -> None:
+    """Where ``/init`` came before the room ran out, Linux starts it."""
+    tape = good_boot().until("guest.kernel.started")
+    said(tape, 49.6, "initramfs broken", "Initramfs unpacking failed: write error")
+    assert judge(tape.events).blame is Party.MACHINE
+
+
+def test_a_damaged_initramfs_is_no_lack_of_memory() -> None:
+    tape = good_boot().until("guest.kernel.started")
+    said(tape, 49.6, "initramfs broken", "Initramfs unpacking failed: uncompression error")
+    verdict = judge(tape.events)
+    assert verdict.blame is Party.KERNEL
