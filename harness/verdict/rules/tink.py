@@ -49,6 +49,57 @@ def certificate_refused(case: Case) -> Finding | None:
     )
 
 
+def call_refused(case: Case) -> Finding | None:
+    """Judge a worker whose questions are refused each time, until nobody waited any longer."""
+    for rpc in ("GetWorkflowContexts", "GetWorkflowActions", "GetAction"):
+        ended = [one for one in case.seen("tink.rpc.finished") if one.get("rpc") == rpc]
+        row: list[Event] = []
+        for event in reversed(ended):
+            if event.get("code") in ("OK", "CANCELLED") or event.get("code") != ended[-1].get(
+                "code"
+            ):
+                break
+            row.insert(0, event)
+        if len(row) < _AGAIN_AND_AGAIN or (rpc, row[-1].get("code")) in _NO_WORK:
+            continue
+        code = row[-1].get("code")
+        details = f": {row[-1].get('details')}" if row[-1].get("details") else ""
+        return Finding(
+            blame=Party.TINK,
+            because=(
+                f"Tinkerbell answered the worker's {rpc} with {code}, {times(len(row))}{details}"
+            ),
+            evidence=row[-5:],
+            hint=_HINTS.get(str(code), "what does Tinkerbell's server log of this worker?"),
+            conclusive=is_final_code(code),
+        )
+    return None
+
+
+def is_final_code(code: object) -> bool:
+    """Whether a gRPC status says no for good: not that of a server that has no time, or is away."""
+    return code not in _MAY_CHANGE
+
+
+_MAY_CHANGE: Final = frozenset(
+    {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "INTERNAL", "UNKNOWN"}
+)
+_NO_WORK: Final = frozenset({("GetAction", "NOT_FOUND"), ("GetAction", "FAILED_PRECONDITION")})
+"""How tink-server v2 says that there is nothing to do."""
+_HINTS: Final = {
+    **dict.fromkeys(
+        ("PERMISSION_DENIED", "UNAUTHENTICATED"),
+        "tink-server itself asks nobody who he is: what stands before it, and does it let this"
+        " worker through?",
+    ),
+    "UNIMPLEMENTED": "is it a Tinkerbell of the worker's generation?",
+    **dict.fromkeys(
+        ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"),
+        "is the server up behind its proxy, and has it time to answer?",
+    ),
+}
+
+
 def report_refused(case: Case) -> Finding | None:
     """Judge a worker whose last report is refused, and that repeats it or ends."""
     reports = case.seen("tink.action.reported")

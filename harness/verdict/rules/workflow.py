@@ -302,6 +302,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         tink.report_refused,
         action.action_failed,
         tink.report_not_taken,
+        tink.call_refused,
         _not_back,
         _another_kernel,
         _tink_unanswered,

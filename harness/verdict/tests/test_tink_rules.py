@@ -128,3 +128,36 @@ def test_a_report_that_is_taken_in_the_second_time() -> None:
     tape.add(tape.events[-1].t, "tink", "tink.rpc.finished", id=70, rpc="ReportActionStatus",
              code="OK")  # fmt: skip
     assert "taken in" not in found(tape).because
+
+
+def asked(tape: Tape, *codes: str, rpc: str = "GetWorkflowContexts", details: str = "") -> Tape:
+    for number, code in enumerate(codes):
+        t = 50 + 3 * number
+        tape.add(t, "tink", "tink.rpc.received", id=f"c{t}", rpc=rpc, worker_id=MAC, peer="x:1")
+        tape.add(t, "tink", "tink.rpc.finished", id=f"c{t}", rpc=rpc, code=code, details=details)
+    return tape
+
+
+def test_questions_that_tinkerbell_refuses() -> None:
+    verdict = found(asked(worker_up(), *["PERMISSION_DENIED"] * 4, details="not for you"))
+    assert verdict.blame == "tink"
+    assert verdict.conclusive
+    assert verdict.because.startswith(
+        "Tinkerbell answered the worker's GetWorkflowContexts with PERMISSION_DENIED, 4 times: not"
+    )
+
+
+def test_an_overload_is_told_and_not_for_ever() -> None:
+    verdict = found(asked(worker_up(), *["UNAVAILABLE"] * 9))
+    assert (verdict.blame, verdict.conclusive) == ("tink", False)
+    assert "UNAVAILABLE, 9 times" in verdict.because
+
+
+def test_an_agent_that_is_told_there_is_nothing_is_not_refused() -> None:
+    tape = asked(worker_up(), *["NOT_FOUND"] * 4, rpc="GetAction", details="no Workflows found")
+    assert "got none: no Workflows found" in found(tape).because
+
+
+def test_refusals_that_were_over_are_no_reason() -> None:
+    tape = asked(worker_up(), *["UNAVAILABLE"] * 5, "OK")
+    assert "UNAVAILABLE" not in found(tape).because

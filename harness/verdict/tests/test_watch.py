@@ -335,6 +335,29 @@ def test_an_agent_without_work() -> None:
     assert "no Workflows found" in ended(tape, "no-work", by=226).because
 
 
+def answered(tape: Tape, *times: float, rpc: str, code: str) -> Tape:
+    for t in times:
+        tape.add(t, "tink", "tink.rpc.received", id=t, rpc=rpc, worker_id=MAC, peer="x:1")
+        tape.add(t, "tink", "tink.rpc.finished", id=t, rpc=rpc, code=code)
+    return tape
+
+
+def test_questions_that_are_refused_for_good() -> None:
+    asked = [45.0 + 3 * number for number in range(20)]
+    tape = answered(working(), *asked, rpc="GetWorkflowContexts", code="PERMISSION_DENIED")
+    assert "PERMISSION_DENIED, 4 times" in ended(tape, "call-refused", by=54).because
+
+
+def test_a_server_that_is_overloaded_may_recover() -> None:
+    asked = [45.0 + 3 * number for number in range(30)]
+    tape = answered(working(), *asked, rpc="GetWorkflowContexts", code="UNAVAILABLE")
+    assert ended(tape, "call-refused", by=90)
+    tape = answered(working(), *asked[:12], rpc="GetWorkflowContexts", code="UNAVAILABLE")
+    answered(tape, 80, rpc="GetWorkflowContexts", code="OK")
+    answered(tape, 83, 86, rpc="GetWorkflowContexts", code="UNAVAILABLE")
+    assert play(tape, until=110) is None
+
+
 def test_a_call_that_is_never_answered() -> None:
     tape = working()
     tape.add(45, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowContexts", peer="x:1")

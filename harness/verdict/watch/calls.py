@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from harness.phases import Phase
 from harness.timeline import Event
+from harness.verdict.rules.tink import is_final_code
 from harness.verdict.rules.words import ReportsTold
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
@@ -230,6 +231,50 @@ class NoConnection(Rule):
     def forget(self, sight: Sight) -> None:
         for streak in (self._failed, self._mute, self._lost, self._vain):
             streak.clear()
+
+
+class CallRefused(Rule):
+    """The server refuses the worker's questions, each time in the same way."""
+
+    name: ClassVar = "call-refused"
+    source: ClassVar = (
+        "tink-worker asks again 3 s after an error, tink-agent after up to 5 s, whatever the code:"
+        " for ever; a server that is overloaded or starts anew is back within a minute"
+    )
+    _TIMES: Final = 4
+    _SECONDS: Final = 8.0
+    _PASSING_TIMES: Final = 12
+    _PASSING_S: Final = 45.0
+
+    def __init__(self) -> None:
+        self._refused: dict[object, Streak] = {}
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "machine.reset":
+            self._refused.clear()
+        elif event.name == "tink.rpc.finished" and event.get("rpc") != _REPORT:
+            if event.get("code") in ("OK", "CANCELLED") or _nothing_to_do(event):
+                self._refused.pop(event.get("rpc"), None)
+            else:
+                streak = self._refused.setdefault(event.get("rpc"), Streak())
+                streak.add(event, sight.now, event.get("code"))
+
+    def ending(self, sight: Sight) -> Ending | None:
+        for rpc, streak in self._refused.items():
+            final = is_final_code(streak.what)
+            count, seconds = (
+                (self._TIMES, self._SECONDS) if final else (self._PASSING_TIMES, self._PASSING_S)
+            )
+            if streak.count >= count and streak.lasted(sight) >= seconds * sight.patience:
+                return Ending(
+                    rule=self.name,
+                    because=f"{rpc} was answered {streak.what}, {streak.count} times in a row",
+                    evidence=tuple(streak.events),
+                )
+        return None
+
+    def forget(self, sight: Sight) -> None:
+        self._refused.clear()
 
 
 class ReportRefused(Rule):

@@ -29,6 +29,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     calls.CallUnanswered,
     calls.ReportUnheard,
     calls.NoConnection,
+    calls.CallRefused,
     calls.ReportRefused,
     calls.ReportNotTaken,
     calls.AnotherKernel,
