@@ -213,6 +213,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "The server ended the connection in mid-answer", "id mac method path bytes length how"
     ),
     "registry.request.failed": _kind("An error answer", "id mac method path status code"),
+    "registry.request.redirected": _kind(
+        "The client was sent elsewhere", "id mac method path status location"
+    ),
     "registry.malformed": _kind("Bytes on the registry's port that are no HTTP", "peer reason"),
     "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),
     # -- Tinkerbell's gRPC server

@@ -264,14 +264,19 @@ class _Exchange(Exchange):
             self._digest = str(response.body.digest)
         for note in response.notes:
             self._note(note)
-        if answer.status != response.status and answer.status >= 400:
-            self.record(
-                "registry.request.failed",
-                mac=self.mac,
-                method=self.request.method,
-                path=self.path,
-                status=answer.status,
-            )
+        if answer.status == response.status or answer.status < 300:
+            return
+        about = {
+            "mac": self.mac,
+            "method": self.request.method,
+            "path": self.path,
+            "status": answer.status,
+        }
+        if answer.status >= 400:
+            self.record("registry.request.failed", **about)
+        else:
+            to = answer.header("Location")
+            self.record("registry.request.redirected", **about, location=to)
 
     def progressed(self, sent: int, length: int) -> None:
         if self._digest:

@@ -186,3 +186,17 @@ async def test_too_many_requests_and_when_to_come_again(layout: Path, tmp_path: 
         assert not lab.plan.unfired()
         assert await lab.pull() == ""
         assert lab.asked_for("/manifests/") == 3
+
+
+async def test_blobs_that_are_said_to_be_elsewhere_are_told_with_the_place(
+    layout: Path, tmp_path: Path
+) -> None:
+    place = "http://127.0.0.1:9/nowhere"
+    deed = f"{{redirect: {{to: '{place}', code: 307}}}}"
+    fault = f"{{at: registry, when: {{object: blob}}, do: {deed}}}"
+    async with served(layout, tmp_path, fault) as registry:
+        assert "127.0.0.1:9" in await registry.pull()
+        told = named(registry.timeline, "registry.request.redirected")
+        assert (told[0]["status"], told[0]["location"]) == (307, place)
+        assert "/blobs/" in told[0]["path"]
+        assert not named(registry.timeline, "registry.request.failed")

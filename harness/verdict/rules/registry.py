@@ -203,6 +203,37 @@ def _registry_unreached(case: Case) -> Finding | None:
     )
 
 
+def _sent_elsewhere(case: Case) -> Finding | None:
+    """A registry whose blobs are in a storage of its own, where the machine can't go."""
+    redirected = case.in_phase("registry.request.redirected")
+    if not redirected or case.seen("guest.worker.started"):
+        return None
+    last = redirected[-1]
+    wanted = str(last.get("path")).rpartition("/")[2]
+    had = [one for one in case.seen("registry.blob.served") if one.get("digest") == wanted]
+    place = str(last.get("location"))
+    told = [
+        (event, found)
+        for event in case.in_phase("guest.error.seen")
+        if event.seq > redirected[0].seq and (found := _ELSEWHERE.search(str(event.get("line"))))
+    ]
+    if had or not told:
+        return None
+    why = told[-1][1]["why"].strip()
+    return Finding(
+        blame=Party.REGISTRY,
+        because=(
+            f"the registry sends docker to {place} ({last.get('status')}),"
+            f" {times(len(redirected))}, and docker gets nothing there: {why}"
+        ),
+        evidence=[*redirected[-3:], *(event for event, _ in told[-2:])],
+        hint="can the machine reach the storage that the registry names, and resolve its name?",
+    )
+
+
+_ELSEWHERE: Final = re.compile(r"\b(?:Get|Head) \\*\"?https?://[^\"\\ ]+\\*\"?: (?P<why>[^\"\\]+)")
+
+
 def _registry_breaks_off(case: Case) -> Finding | None:
     """F57: answers that the registry itself did not finish, and never did later."""
     cuts = case.in_phase("registry.response.cut")
@@ -312,6 +343,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _registry_answers,
         _proxy_refuses,
         _registry_unreached,
+        _sent_elsewhere,
         _registry_breaks_off,
         _layer_refused,
         _worker_silent,

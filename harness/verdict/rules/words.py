@@ -71,6 +71,17 @@ def is_report(event: Event) -> bool:
     )
 
 
+def cannot_call(event: Event) -> str | None:
+    """Return the error of a worker that could not ask Tinkerbell for work; None for other words."""
+    if event.name != "syslog.message.received" or not _ASKING.search(str(event.get("message"))):
+        return None
+    return error_of(event)
+
+
+_ASKING: Final = re.compile(r'"failed to get workflow context"|"error reading/retrieving action"')
+"""tink-worker v0.12.2 (worker.go) and tink-agent v0.25.0 (agent.go)."""
+
+
 class ReportsTold:
     """Follows what a worker says it reports, and what of that is heard.
 

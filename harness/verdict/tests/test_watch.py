@@ -342,6 +342,27 @@ def answered(tape: Tape, *times: float, rpc: str, code: str) -> Tape:
     return tape
 
 
+def cannot_call(tape: Tape, *times: float, why: str = "connection refused") -> Tape:
+    for t in times:
+        message = f'{{"level":"error","msg":"failed to get workflow context","error":"{why}"}}'
+        tape.add(t, "syslog", "syslog.message.received", mac=MAC, message=message)
+    return tape
+
+
+def test_a_worker_that_says_it_cannot_call() -> None:
+    tape = cannot_call(working(), *(45.0 + 3 * number for number in range(20)))
+    assert "connection refused" in ended(tape, "calls-unheard", by=70).because
+
+
+def test_a_worker_that_gets_through_after_all() -> None:
+    tape = cannot_call(working(), 45, 48, 51, 54, 57)
+    tape.add(60, "tink", "tink.connection.accepted", id=1, peer="x:1")
+    tape.add(60, "tink", "tink.connection.opened", id=1, peer="x:1")
+    answered(tape, 61, rpc="GetWorkflowContexts", code="OK")
+    cannot_call(tape, 64, 67, 70)
+    assert play(tape, until=85) is None
+
+
 def test_questions_that_are_refused_for_good() -> None:
     asked = [45.0 + 3 * number for number in range(20)]
     tape = answered(working(), *asked, rpc="GetWorkflowContexts", code="PERMISSION_DENIED")

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from harness.phases import Phase
 from harness.timeline import Event
 from harness.verdict.rules.tink import is_final_code
-from harness.verdict.rules.words import ReportsTold
+from harness.verdict.rules.words import ReportsTold, cannot_call
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
 _REPORT: Final = "ReportActionStatus"
@@ -164,6 +164,48 @@ class ReportUnheard(Rule):
 
     def forget(self, sight: Sight) -> None:
         self._since = sight.now
+
+
+class CallsUnheard(Rule):
+    """The worker says again and again that it can't call, and nobody hears anything of it."""
+
+    name: ClassVar = "calls-unheard"
+    source: ClassVar = (
+        "tink-worker says so every 3 s, tink-agent after up to 5 s; grpc-go dials again after 1 s,"
+        " 1.6 s, 2.6 s … (±20 %): five times in 17 s"
+    )
+    _TIMES: Final = 6
+    _SECONDS: Final = 25.0
+
+    def __init__(self) -> None:
+        self._said = Streak()
+        self._error = ""
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name.startswith(("tink.connection.", "tink.rpc.")) or event.name in (
+            "machine.reset",
+            "machine.powered_on",
+        ):
+            self._said.clear()
+        elif error := cannot_call(event):
+            self._said.add(event, sight.now)
+            self._error = error
+
+    def ending(self, sight: Sight) -> Ending | None:
+        said = self._said
+        if said.count < self._TIMES or said.lasted(sight) < self._SECONDS * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"the worker said {said.count} times that it can't call Tinkerbell, and nothing was"
+                f" heard of it: {self._error}"
+            ),
+            evidence=tuple(said.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._said.clear()
 
 
 class NoConnection(Rule):

@@ -28,6 +28,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     calls.NoWork,
     calls.CallUnanswered,
     calls.ReportUnheard,
+    calls.CallsUnheard,
     calls.NoConnection,
     calls.CallRefused,
     calls.ReportRefused,
