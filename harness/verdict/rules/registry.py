@@ -47,7 +47,11 @@ def _registry_tls(case: Case) -> Finding | None:
     failed = case.seen("registry.tls.failed")
     requests = case.seen("registry.request.received")
     # An engine with an insecure registry tries TLS first and then falls back: no failure.
-    if failed and not (requests and requests[-1].seq > failed[-1].seq):
+    if (
+        failed
+        and not (requests and requests[-1].seq > failed[-1].seq)
+        and not _by_proxy(case, after=failed[0].seq)
+    ):
         return Finding(
             blame=Party.REGISTRY,
             because=f"no TLS connection to the registry came about: {failed[-1].get('reason')}",
@@ -55,6 +59,15 @@ def _registry_tls(case: Case) -> Finding | None:
             hint="does Hook trust the registry's certificate, or list it in insecure_registries?",
         )
     return None
+
+
+def _by_proxy(case: Case, *, after: int) -> list[Event]:
+    """Return where docker says that it can't reach its proxy; without TLS, it asks there."""
+    return [
+        event
+        for event in case.in_phase("guest.error.seen")
+        if event.seq > after and "proxyconnect" in str(event.get("line"))
+    ]
 
 
 _REALM: Final = re.compile(
@@ -162,7 +175,9 @@ _PROXY_KEYS: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 def _registry_unreached(case: Case) -> Finding | None:
     """F37, F39, F43, F48: what docker said about a registry that never heard of it."""
-    if case.seen("registry.request.received", "registry.tls.failed"):
+    asked = case.seen("registry.request.received")
+    failed = case.seen("registry.tls.failed")
+    if asked or (failed and not _by_proxy(case, after=failed[0].seq)):
         return None
     said = [
         (event, found)

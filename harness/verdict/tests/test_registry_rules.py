@@ -40,6 +40,22 @@ def test_tls_on_a_plain_port_is_none_when_the_engine_falls_back() -> None:
     assert "404 MANIFEST_UNKNOWN" in judge(tape.events).because
 
 
+def test_tls_on_a_plain_port_is_none_when_the_engine_goes_on_by_a_proxy() -> None:
+    """The times are those of a real boot."""
+    tape = docker_up()
+    why = "TLS on the plain HTTP port"
+    for t in (42.88, 43.51, 44.46):
+        tape.add(t, "registry", "registry.tls.failed", peer="x:1", reason=why)
+        said(
+            tape,
+            PULL + 'Get "http://192.168.77.1:5000/v2/": proxyconnect tcp: dial tcp'
+            " 192.168.77.1:3128: connect: connection refused",
+        )
+    found = judge(tape.events)
+    assert found.blame == "boot-script"
+    assert found.because.startswith("docker can't reach the proxy it was told to use, 3 times")
+
+
 PULL = "image pull failure Error response from daemon: "
 
 

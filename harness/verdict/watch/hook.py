@@ -18,6 +18,8 @@ _SURE: Final = re.compile(
     r"|manifest unknown|unauthorized|denied|NOT specified in /proc/cmdline"
 )
 """What docker says of a registry that will say the same next time."""
+_PLAIN_PORT: Final = "TLS on the plain HTTP port"
+"""No refusal yet: docker asks an insecure registry so first, and then without TLS."""
 _CLOCK: Final = "x509: certificate has expired or is not yet valid"
 _SURE_TIMES: Final = 4
 _TIMES: Final = 8
@@ -115,8 +117,8 @@ class PullRefused(Rule):
             self.forget(sight)
         elif event.name == "registry.request.received":
             if str(self._refused.what).startswith("TLS"):
-                self._refused.clear()  # a registry without TLS is asked with it first
-        elif event.name == "registry.tls.failed":
+                self._refused.clear()
+        elif event.name == "registry.tls.failed" and _PLAIN_PORT not in str(event.get("reason")):
             self._refused.add(event, sight.now, f"TLS: {event.get('reason')}")
         elif event.name == "registry.request.failed" and event.get("status") in (403, 404):
             self._refused.add(event, sight.now, f"{event.get('status')} for {event.get('path')}")
