@@ -42,4 +42,6 @@ def parse_changes(words: Iterable[str]) -> dict[str, Any]:
 def _value(text: str) -> Any:
     if not text.strip():
         return ""
+    if text.strip() in ("null", "~"):
+        return None  # of a whole document it would mean that there is none
     return load(text, file=COMMAND_LINE.file, place=lambda _line, _column: COMMAND_LINE).data

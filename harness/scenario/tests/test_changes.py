@@ -36,6 +36,14 @@ def test_what_is_changed_and_what_is_not() -> None:
     assert item.source == HELLO.absolute()
 
 
+def test_a_key_can_be_left_out() -> None:
+    """As ``twin: null`` in a file with a base."""
+    slow = HELLO.parent / "disk" / "slow.yaml"
+    assert len(load_all([slow])) == 2
+    [item] = load_all([slow], changes=parse_changes(["twin=null"]))
+    assert not item.variant.endswith("twin")
+
+
 def test_a_file_is_relative_to_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template = HELLO.parent / "../fixtures/templates/action-fails.yaml"
     (tmp_path / "mine.yaml").write_bytes(template.read_bytes())
