@@ -97,6 +97,7 @@ _FAILURES: Final = {
     "worker did not start": r"\bbootstrapping tink-worker failed\b",
     "layer refused": r"\bverification failed for digest\b|\bunexpected (?:digest|EOF)\b",
     "image pull failure": r"image pull failure|[Ff]ailed to pull image",
+    "pull broken off": r"\bNot continuing with pull after error: ",
     "certificate refused": r"\bx509: ",
     "exec format error": r"exec format error",
     "no workflow server": r"failed to get workflow context",

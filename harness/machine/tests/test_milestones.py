@@ -89,6 +89,14 @@ def test_a_panic_is_handed_on() -> None:
         ("Failed to load initrd", "boot script failed"),
         ("tar: write error: No space left on device", "disk full"),
         ("x509: certificate signed by unknown authority", "certificate refused"),
+        (
+            'hook-docker: level=error msg="Not continuing with pull after error: dial tcp: …"',
+            "pull broken off",
+        ),
+        (
+            "hook-docker: Not continuing with pull after error: verification failed for digest x",
+            "layer refused",
+        ),
         ("watchdog: BUG: soft lockup - CPU#1 stuck for 26s!", "soft lockup"),
     ],
 )

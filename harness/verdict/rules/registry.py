@@ -226,27 +226,30 @@ def _sent_elsewhere(case: Case) -> Finding | None:
     last = redirected[-1]
     wanted = str(last.get("path")).rpartition("/")[2]
     had = [one for one in case.seen("registry.blob.served") if one.get("digest") == wanted]
-    place = str(last.get("location"))
-    told = [
-        (event, found)
-        for event in case.in_phase("guest.error.seen")
-        if event.seq > redirected[0].seq and (found := _ELSEWHERE.search(str(event.get("line"))))
-    ]
+    told = _broken_off(case, after=redirected[0].seq)
     if had or not told:
         return None
-    why = told[-1][1]["why"].strip()
     return Finding(
         blame=Party.REGISTRY,
         because=(
-            f"the registry sends docker to {place} ({last.get('status')}),"
-            f" {times(len(redirected))}, and docker gets nothing there: {why}"
+            f"the registry sends docker to {last.get('location')} ({last.get('status')}),"
+            f" {times(len(redirected))}, and docker gets nothing there: {told[-1][1]}"
         ),
         evidence=[*redirected[-3:], *(event for event, _ in told[-2:])],
         hint="can the machine reach the storage that the registry names, and resolve its name?",
     )
 
 
-_ELSEWHERE: Final = re.compile(r"\b(?:Get|Head) \\*\"?https?://[^\"\\ ]+\\*\"?: (?P<why>[^\"\\]+)")
+def _broken_off(case: Case, *, after: int) -> list[tuple[Event, str]]:
+    """Return why docker gave up pulls in their middle; Hook says of these that they went well."""
+    return [
+        (event, found["why"].strip())
+        for event in said(case, "pull broken off")
+        if event.seq > after and (found := _BROKEN_OFF.search(str(event.get("line"))))
+    ]
+
+
+_BROKEN_OFF: Final = re.compile(r"Not continuing with pull after error: (?P<why>[^\"\\]+)")
 
 
 def _registry_breaks_off(case: Case) -> Finding | None:
@@ -301,10 +304,19 @@ def _worker_ends(case: Case) -> Finding | None:
         return None
     line = str(errors[-1].get("line"))
     if _NO_IMAGE in line:
+        told = _broken_off(case, after=0)
         return Finding(
             blame=Party.REGISTRY,
-            because="the pull of the worker's image seemed to go well, but docker has no image",
-            evidence=[*case.seen("registry.blob.served")[-2:], *errors[-3:]],
+            because=(
+                f"docker gave up the pull of the worker's image, {times(len(told))}: {told[-1][1]}"
+                if told
+                else "the pull of the worker's image seemed to go well, but docker has no image"
+            ),
+            evidence=[
+                *case.seen("registry.blob.served")[-2:],
+                *(event for event, _ in told[-2:]),
+                *errors[-3:],
+            ],
             hint="Hook hides errors in mid-pull: see “image pull logs” on the console",
         )
     return None

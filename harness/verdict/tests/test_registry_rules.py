@@ -175,3 +175,44 @@ def test_f43_a_proxy_that_wants_to_know_who_asks() -> None:
     assert (verdict.failed_in, verdict.blame) == ("worker-pull", "boot-script")
     assert "docker through to 192.168.77.1:5000, twice: no credentials" in verdict.because
     assert "HTTP_PROXY=http://192.168.77.1:3128" in (verdict.hint or "")
+
+
+BROKEN_OFF = (
+    '[   39.788951] hook-docker: time="2026-11-21T23:08:57Z" level=error msg="Not continuing with'
+    " pull after error: error pulling image configuration: download failed after attempts=6: dial"
+    ' tcp 192.168.77.1:9: connect: connection refused"'
+)
+ELSEWHERE = "/v2/tink-worker/blobs/sha256:2f95"
+
+
+def broke_off(tape: Tape, t: float) -> None:
+    tape.add(t - 4, "registry", "registry.request.received", id=t, method="GET", path=ELSEWHERE)
+    tape.add(t, "machine", "guest.error.seen", line=BROKEN_OFF, console="ttyS1",
+             pattern="pull broken off")  # fmt: skip
+    line = "bootstrapping tink-worker failed: No such image: 192.168.77.1:5000/tink-worker:v0.12.2"
+    tape.add(t + 0.2, "machine", "guest.error.seen", line=line, console="ttyS1",
+             pattern="worker did not start")  # fmt: skip
+
+
+def test_blobs_that_are_elsewhere_where_nobody_is() -> None:
+    """A registry in front of a storage, which the machine's network has no way to."""
+    tape = docker_up()
+    for t in (50, 60):
+        tape.add(t, "registry", "registry.request.redirected", id=f"r{t}", path=ELSEWHERE,
+                 method="GET", status=307, location="http://192.168.77.1:9/blob")  # fmt: skip
+        broke_off(tape, t + 4)
+    found = judge(tape.events)
+    assert found.blame == "registry"
+    assert found.because.startswith(
+        "the registry sends docker to http://192.168.77.1:9/blob (307), twice, and docker gets"
+        " nothing there: error pulling image configuration: download failed"
+    )
+
+
+def test_a_pull_that_docker_gave_up_is_told_with_dockers_reason() -> None:
+    """Hook itself says that the pull went well."""
+    tape = docker_up()
+    broke_off(tape, 50)
+    assert judge(tape.events).because.startswith(
+        "docker gave up the pull of the worker's image, once: error pulling image configuration"
+    )
