@@ -45,7 +45,7 @@ async def measure_timeline(
 
     def row(what: str, found: list[tuple[float, float]], how: str = "") -> Row:
         wall, cpu = zip(*found, strict=True)
-        return Row(what=what, samples=wall, cpu=cpu, by_best=True, how=how)
+        return Row(what=what, samples=wall, cpu=cpu, by="best", how=how)
 
     recorded = row(
         f"{events:,} events recorded",
@@ -137,7 +137,7 @@ async def measure_report(
     page = Row(
         what=f"the report of {frames:,} frames",
         samples=tuple(ours),
-        by_best=True,
+        by="best",
         goal=REPORT_GOAL_S,
         how="verdict, timeline, every frame looked at, the page written",
     )
@@ -149,7 +149,7 @@ async def measure_report(
         tshark = Row(
             what="tshark, the same capture",
             samples=tuple(theirs),
-            by_best=True,
+            by="best",
             how="dissects every frame and prints none",
         )
         rows += [tshark, ratio("  the report / tshark", page, tshark)]

@@ -48,7 +48,7 @@ def rows_of(found: Mapping[str, Sequence[float]]) -> list[Row]:
             samples=tuple(found[side]),
             unit="/s",
             more_is_better=True,
-            by_best=True,
+            by="best",
             how=how,
         )
 

@@ -1,11 +1,15 @@
-"""Samples, their medians or bests, and a table of them for people."""
+"""Samples, what they come to, and a table of them for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
+
+By = Literal["median", "quartile", "best"]
+"""Which of the samples counts. Others on the host can only slow a sample down: the best is the one
+that they slowed least, and the better quartile the same without the luck of a single one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +27,7 @@ class Row:
     """How it was taken, when the name does not say it."""
     cpu: tuple[float, ...] = ()
     """CPU seconds of the server in each sample; or, of a ratio, that of the CPU seconds."""
-    by_best: bool = False
-    """The best sample counts and not the median: others on the host can only have slowed it."""
+    by: By = "median"
 
     @property
     def median(self) -> float:
@@ -33,8 +36,8 @@ class Row:
 
     @property
     def figure(self) -> float:
-        """What the row comes to: its median, or its best."""
-        return self.best if self.by_best else self.median
+        """What the row comes to."""
+        return _figure(self.samples, self.by, more_is_better=self.more_is_better)
 
     @property
     def best(self) -> float:
@@ -46,7 +49,7 @@ class Row:
         """The same of its CPU seconds; None where they were not taken."""
         if not self.cpu:
             return None
-        return min(self.cpu) if self.by_best else median(self.cpu)
+        return _figure(self.cpu, self.by)
 
     @property
     def is_met(self) -> bool | None:
@@ -119,6 +122,16 @@ def render(title: str, rows: Sequence[Row]) -> str:
             number += f"  {cpu:14}"
         lines.append(f"  {row.what:{width}}  {number}  {spread:20}  {goal:20}  {row.how}".rstrip())
     return "\n".join(lines)
+
+
+def _figure(samples: Sequence[float], by: By, *, more_is_better: bool = False) -> float:
+    if by == "median":
+        return median(samples)
+    place = 0.25 * (len(samples) - 1) if by == "quartile" else 0.0
+    ranked = sorted(samples, reverse=more_is_better)
+    below = int(place)
+    above = min(below + 1, len(ranked) - 1)
+    return ranked[below] + (place - below) * (ranked[above] - ranked[below])
 
 
 def _digits(figure: float) -> int:

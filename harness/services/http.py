@@ -107,7 +107,8 @@ class HttpService:
         self._certificate = certificate
         self._contexts = contexts
         self._server: HttpServer | None = None
-        self._requests = 0
+        self.numbered = 0
+        """How many requests have a number; the next one's is one more."""
         self._began = timeline.clock.now()
         self._counts: Counter[tuple[str, int]] = Counter()
         self._folders = (
@@ -127,15 +128,6 @@ class HttpService:
     def listener(self) -> socket.socket | None:
         """The listening socket; None before it listens."""
         return self._server.listener if self._server else None
-
-    @property
-    def numbered(self) -> int:
-        """How many requests have a number; the next one's is one more."""
-        return self._requests
-
-    @numbered.setter
-    def numbered(self, count: int) -> None:
-        self._requests = count
 
     async def start(self) -> None:
         """Listen. Raises ``SetupFailed``."""
@@ -177,9 +169,9 @@ class HttpService:
             self._timeline.record(self.name, "service.stopped", service=self.name)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._requests += 1
+        self.numbered += 1
         exchange = _Exchange(
-            id=f"h{self._requests}",
+            id=f"h{self.numbered}",
             mac=self._mac(request.remote or ""),
             request=request,
             timeline=self._timeline,

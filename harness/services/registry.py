@@ -89,7 +89,8 @@ class RegistryService:
         self._content = Content(repositories={}, blobs={})
         self._core = Registry(repositories={}, new_token=_new_token)
         self._server: HttpServer | None = None
-        self._requests = 0
+        self.numbered = 0
+        """How many requests have a number; the next one's is one more."""
 
     @property
     def port(self) -> int:
@@ -100,15 +101,6 @@ class RegistryService:
     def listener(self) -> socket.socket | None:
         """The listening socket; None before it listens."""
         return self._server.listener if self._server else None
-
-    @property
-    def numbered(self) -> int:
-        """How many requests have a number; the next one's is one more."""
-        return self._requests
-
-    @numbered.setter
-    def numbered(self, count: int) -> None:
-        self._requests = count
 
     @property
     def scheme(self) -> str:
@@ -178,9 +170,9 @@ class RegistryService:
         crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._requests += 1
+        self.numbered += 1
         exchange = _Exchange(
-            id=f"r{self._requests}",
+            id=f"r{self.numbered}",
             mac=self._identify(request.remote or ""),
             request=request,
             timeline=self._timeline,

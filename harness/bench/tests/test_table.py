@@ -16,8 +16,8 @@ def test_a_goal_is_judged_by_the_median() -> None:
 
 
 def test_where_the_best_counts_it_is_judged_divided_and_shown_with_its_cpu() -> None:
-    ours = Row(what="ours", samples=(9.0, 1.0, 3.0), cpu=(0.5, 0.7), by_best=True, goal=1.0)
-    theirs = Row(what="theirs", samples=(2.0, 8.0), cpu=(0.25, 0.3), by_best=True)
+    ours = Row(what="ours", samples=(9.0, 1.0, 3.0), cpu=(0.5, 0.7), by="best", goal=1.0)
+    theirs = Row(what="theirs", samples=(2.0, 8.0), cpu=(0.25, 0.3), by="best")
     assert (ours.figure, ours.is_met, ours.to_data()["best"]) == (1.0, True, 1.0)
     quotient = ratio("ours / theirs", ours, theirs, goal=0.4)
     assert (quotient.figure, quotient.cpu_figure, quotient.is_met) == (0.5, 2.0, False)
@@ -26,6 +26,14 @@ def test_where_the_best_counts_it_is_judged_divided_and_shown_with_its_cpu() -> 
         *("ours", "1.00", "s", "CPU", "0.500", "s"),
         *("1.00–9.00,", "n=3", "goal", "≤", "1:", "met"),
     ]
+
+
+def test_the_better_quartile_is_that_of_the_less_or_of_the_more() -> None:
+    samples = (5.0, 1.0, 4.0, 2.0, 3.0)
+    assert Row(what="a", samples=samples, by="quartile").figure == 2.0
+    assert Row(what="a", samples=samples, by="quartile", more_is_better=True).figure == 4.0
+    assert Row(what="a", samples=(1.0, 2.0), cpu=(3.0, 4.0), by="quartile").cpu_figure == 3.25
+    assert Row(what="a", samples=(7.0,), by="quartile").figure == 7.0
 
 
 def test_a_ratio_divides_medians() -> None:

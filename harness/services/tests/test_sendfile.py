@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +14,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from harness.services.sendfile import FileSender
+from harness.services import sendfile
+from harness.services.sendfile import FileSender, _Burst
 
-SIZE = 9_000_001
+SIZE = 30_000_001
 
 
 @dataclass
@@ -60,8 +63,13 @@ class _Near(asyncio.Protocol):
             self._lost.set_result(None)
 
 
-@pytest_asyncio.fixture
-async def line(tmp_path: Path) -> AsyncIterator[Line]:
+@pytest_asyncio.fixture(params=["by the loop", "by threads"])
+async def line(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Line]:
+    """A connection; with a client that is fast however busy the host is, or never."""
+    per_s = 0.0 if request.param == "by threads" else 1e18
+    monkeypatch.setattr(sendfile, "_FAST_PER_S", per_s)
     file = tmp_path / "file"
     file.write_bytes(os.urandom(SIZE))
     loop = asyncio.get_running_loop()
@@ -114,3 +122,107 @@ async def test_a_file_that_became_shorter_is_no_endless_loop(line: Line) -> None
     with pytest.raises(ConnectionAbortedError, match="shorter"):
         await line.send()
     assert sum(line.told) == 1000
+
+
+async def test_a_handler_that_is_cancelled_leaves_no_thread_at_it(line: Line) -> None:
+    sending = asyncio.ensure_future(line.send())  # noqa: TID251 - it ends within this test
+    await line.read(8 << 20)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await asyncio.get_running_loop().shutdown_default_executor()  # waits for its threads
+    assert 8 << 20 <= sum(line.told) < SIZE
+
+
+async def test_a_client_that_stops_reading_holds_no_thread_and_gets_the_rest(line: Line) -> None:
+    sending = asyncio.ensure_future(line.send())  # noqa: TID251 - it ends within this test
+    got = await line.read(8 << 20)
+    told = -1
+    while told != sum(line.told):  # until neither the loop nor a thread gets anything out
+        told = sum(line.told)
+        await asyncio.sleep(5 * sendfile._NO_ROOM_S)
+    assert told < SIZE
+    # were one at it still, the flag would tell
+    assert not os.get_blocking(line.near.get_extra_info("socket").fileno())
+    got += await line.read(SIZE - len(got))
+    await sending
+    assert got == line.file.read_bytes()
+
+
+# -- one thread, one moment
+
+
+@pytest.fixture
+def ends() -> tuple[socket.socket, socket.socket]:
+    """Our end, which does not block, and the client's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    near.setblocking(False)
+    return near, far
+
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+def test_a_thread_sends_what_it_was_told_to_and_leaves_the_socket_as_it_was(
+    ends: Ends, file: Path
+) -> None:
+    near, far = ends
+    got = bytearray()
+
+    def read() -> None:
+        while data := far.recv(1 << 20):
+            got.extend(data)
+
+    with near, far, file.open("rb") as stream:
+        client = threading.Thread(target=read)
+        client.start()
+        at = 1
+        while at < SIZE - 1:
+            burst = _Burst(near, stream.fileno(), at, SIZE - 1)
+            burst.run()
+            assert not os.get_blocking(near.fileno())
+            at = burst.reached
+        near.shutdown(socket.SHUT_WR)
+        client.join()
+    assert got == file.read_bytes()[1:-1]
+
+
+def test_a_thread_gives_up_a_client_that_does_not_read(ends: Ends, file: Path) -> None:
+    near, far = ends
+    with near, far, file.open("rb") as stream:
+        burst = _Burst(near, stream.fileno(), 0, SIZE)
+        assert burst.run() is False
+        assert 0 < burst.reached < SIZE
+        assert not os.get_blocking(near.fileno())
+
+
+def test_a_thread_that_is_stopped_before_it_began_sends_nothing(ends: Ends, file: Path) -> None:
+    near, far = ends
+    with near, far, file.open("rb") as stream:
+        burst = _Burst(near, stream.fileno(), 0, SIZE)
+        burst.stop()
+        burst.run()
+        burst.stop()  # it has ended: no harm
+        assert burst.reached == 0
+        assert far.recv(1) == b""
+
+
+def test_a_thread_says_when_the_client_is_gone_or_the_file_shorter(ends: Ends, file: Path) -> None:
+    near, far = ends
+    with near, file.open("rb") as stream:
+        with pytest.raises(ConnectionAbortedError, match="shorter"):
+            _Burst(near, stream.fileno(), SIZE, SIZE + 1).run()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()  # with an RST
+        with pytest.raises(ConnectionError):
+            _Burst(near, stream.fileno(), 0, SIZE).run()
+        assert not os.get_blocking(near.fileno())
