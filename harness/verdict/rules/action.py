@@ -10,7 +10,7 @@ from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
-from harness.verdict.rules.registry import refusals
+from harness.verdict.rules.registry import broken_off, refusals
 from harness.verdict.rules.words import errors, of_the_action
 
 
@@ -50,6 +50,19 @@ def action_failed(case: Case) -> Finding | None:
                 ),
                 conclusive=is_final(missing[-1].get("status")),
             )
+        if "No such image" in words:
+            given_up = broken_off(case, after=since)
+            if given_up:
+                return Finding(
+                    blame=Party.REGISTRY,
+                    because=(
+                        f"action '{action}' failed, docker gave up the pull of its image:"
+                        f" {given_up[-1][1]}"
+                    ),
+                    evidence=[*(one for one, _ in given_up[-2:]), event],
+                    hint="docker's answer to a pull is OK even when it breaks off in the middle",
+                    conclusive="digest" in given_up[-1][1],
+                )
         metadata = _metadata_failed(case, event, since)
         if metadata:
             return metadata
@@ -142,6 +155,11 @@ _REASONS: Final = (
         re.compile(r"127\.0\.0\.1(?::\d+)?/embedded|127\.0\.0\.1/"),
         Party.HOOK,
         "the image is to be in Hook itself; was this Hook built with it? (F55)",
+    ),
+    (
+        re.compile(r"No such image"),
+        Party.REGISTRY,
+        "its pull broke off in the middle; docker says on the console why",
     ),
     (
         re.compile(r"/dev/\S+: no such (?:file or directory|device)"),

@@ -56,11 +56,44 @@ def name_unresolved(case: Case) -> Finding | None:
             evidence=evidence,
             hint="which name server did DHCP, or ipam=, give the machine?",
         )
+    mute = _nobody_there(case, name, (found["server"] or "").rpartition(":")[0], evidence)
+    if mute and "i/o timeout" in why:
+        return mute
     return Finding(
         blame=Party.GUEST_NETWORK,
         because=f"Hook can't ask anybody for {name}: {quoted(found[0])}",
         evidence=evidence,
         hint="did the machine get a name server: DHCP option 6, or the seventh field of ipam=?",
+    )
+
+
+def _nobody_there(case: Case, name: str, server: str, evidence: list[Event]) -> Finding | None:
+    """Judge a name server that Hook was given, and that answers nothing."""
+    if not server or server.startswith("127."):
+        return None
+    there = [
+        str(event.get("address"))
+        for event in case.seen("service.started")
+        if event.get("service") == "dns"
+    ]
+    if "0.0.0.0" in there:
+        there = [str(e.get("address")).partition("/")[0] for e in case.seen("segment.created")]
+    leases = case.seen("dhcp.ack.sent", stage="guest")
+    if not there or server in there:
+        return Finding(
+            blame=Party.DNS,
+            because=f"nobody answers at {server}, which Hook asks for {name}",
+            evidence=evidence,
+            hint="is the name server up, and is there a way to it?",
+        )
+    return Finding(
+        blame=Party.DHCP if leases else Party.GUEST_NETWORK,
+        because=(
+            f"Hook was given {server} as its name server, and nobody answers there for {name}: the"
+            f" name server is at {there[0]}"
+        ),
+        evidence=[*leases[-1:], *evidence],
+        hint="DHCP option 6, or the seventh field of ipam=",
     )
 
 

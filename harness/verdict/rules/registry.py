@@ -226,7 +226,7 @@ def _sent_elsewhere(case: Case) -> Finding | None:
     last = redirected[-1]
     wanted = str(last.get("path")).rpartition("/")[2]
     had = [one for one in case.seen("registry.blob.served") if one.get("digest") == wanted]
-    told = _broken_off(case, after=redirected[0].seq)
+    told = broken_off(case, after=redirected[0].seq)
     if had or not told:
         return None
     return Finding(
@@ -240,11 +240,11 @@ def _sent_elsewhere(case: Case) -> Finding | None:
     )
 
 
-def _broken_off(case: Case, *, after: int) -> list[tuple[Event, str]]:
+def broken_off(case: Case, *, after: int) -> list[tuple[Event, str]]:
     """Return why docker gave up pulls in their middle; Hook says of these that they went well."""
     return [
         (event, found["why"].strip())
-        for event in said(case, "pull broken off")
+        for event in said(case, "pull broken off", "layer refused")
         if event.seq > after and (found := _BROKEN_OFF.search(str(event.get("line"))))
     ]
 
@@ -304,7 +304,7 @@ def _worker_ends(case: Case) -> Finding | None:
         return None
     line = str(errors[-1].get("line"))
     if _NO_IMAGE in line:
-        told = _broken_off(case, after=0)
+        told = broken_off(case, after=0)
         return Finding(
             blame=Party.REGISTRY,
             because=(

@@ -51,6 +51,39 @@ def test_a_mute_action_has_its_workers_words() -> None:
     assert verdict.because == "action 'write' failed: action failed: exit 1"
 
 
+NO_IMAGE = "error creating container: Error response from daemon: No such image: 192.168.77.1:5000/write:v1"
+
+
+def agent_says(*, broken_off: bool) -> Tape:
+    """Return a tape of tink-agent, which says why only in its log; the times of a real boot."""
+    tape = good_boot().until("tink.action.reported", action="print")
+    report(tape, 80.3, "write", "STATE_RUNNING")
+    if broken_off:
+        line = (
+            'hook-docker: level=error msg="Not continuing with pull after error: error pulling'
+            ' image configuration: image config verification failed for digest sha256:511a"'
+        )
+        tape.add(80.6, "machine", "guest.error.seen", pattern="layer refused", console="ttyS1",
+                 line=line)  # fmt: skip
+    says(tape, 80.7, WORKER, f'{{"msg":"error executing action","error":"{NO_IMAGE}"}}')
+    report(tape, 80.8, "write", "STATE_FAILED")
+    return tape
+
+
+def test_an_image_that_docker_gave_up_in_mid_pull() -> None:
+    verdict = judge(agent_says(broken_off=True).events)
+    assert (verdict.failed_in, verdict.blame, verdict.conclusive) == ("workflow", "registry", True)
+    assert verdict.because == (
+        "action 'write' failed, docker gave up the pull of its image: error pulling image"
+        " configuration: image config verification failed for digest sha256:511a"
+    )
+
+
+def test_an_image_that_is_not_there_and_nobody_says_why() -> None:
+    verdict = judge(agent_says(broken_off=False).events)
+    assert (verdict.blame, verdict.because) == ("registry", f"action 'write' failed: {NO_IMAGE}")
+
+
 def test_f80_metadata_that_is_refused() -> None:
     tape = failed("fetch: http://x/2009-04-04/meta-data/hostname answered 500")
     answered = Tape()

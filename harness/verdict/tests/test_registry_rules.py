@@ -216,3 +216,38 @@ def test_a_pull_that_docker_gave_up_is_told_with_dockers_reason() -> None:
     assert judge(tape.events).because.startswith(
         "docker gave up the pull of the worker's image, once: error pulling image configuration"
     )
+
+
+def lookup_at(server: str, *, known: str = "0.0.0.0") -> Tape:
+    tape = docker_up()
+    tape.add(
+        0.1, "lab", "segment.created", bridge="hook0", kind="bridge", address="192.168.77.1/24"
+    )
+    tape.add(0.2, "dns", "service.started", service="dns", address=known, port=53, transport="udp")
+    line = (
+        f"image pull failure: dial tcp: lookup r.lab on {server}:53: read udp"
+        f" 192.168.77.10:35526->{server}:53: i/o timeout"
+    )
+    tape.add(80, "machine", "guest.error.seen", line=line, console="ttyS1",
+             pattern="image pull failure")  # fmt: skip
+    return tape
+
+
+def test_a_name_server_that_is_another_than_there_is() -> None:
+    tape = lookup_at("192.168.77.99")
+    assert judge(tape.events).blame == "guest-network"  # nobody gave it an address
+    tape.add(81, "dhcp", "dhcp.ack.sent", stage="guest", address="192.168.77.10")
+    found = judge(tape.events)
+    assert found.blame == "dhcp"
+    assert found.because == (
+        "Hook was given 192.168.77.99 as its name server, and nobody answers there for r.lab: the"
+        " name server is at 192.168.77.1"
+    )
+
+
+def test_a_name_server_that_hears_nothing() -> None:
+    found = judge(lookup_at("10.0.0.1", known="10.0.0.1").events)
+    assert (found.blame, found.because) == (
+        "dns",
+        "nobody answers at 10.0.0.1, which Hook asks for r.lab",
+    )

@@ -24,6 +24,9 @@ _CLOCK: Final = "x509: certificate has expired or is not yet valid"
 _SURE_TIMES: Final = 4
 _TIMES: Final = 8
 _SECONDS: Final = 30.0
+_FEW: Final = 4
+_FEW_SECONDS: Final = 85.0
+"""Where each try takes long: docker asks a mute name server for half a minute."""
 _CLOCK_SECONDS: Final = 100.0
 """Hook's ntpd asks again 64 s after the start, and may put the clock right."""
 
@@ -188,6 +191,12 @@ class PullFails(Rule):
         failed, cuts, starts = self._failed, self._cuts, self._starts
         if failed.count >= _TIMES and failed.lasted(sight) >= long:
             return self._say(failed, f"the pull of the worker's image failed {failed.count} times")
+        if failed.count >= _FEW and failed.lasted(sight) >= _FEW_SECONDS * sight.patience:
+            return self._say(
+                failed,
+                f"each pull of the worker's image failed for {failed.lasted(sight):.0f} s,"
+                f" {failed.count} in all",
+            )
         if cuts.count >= 2 * _TIMES and cuts.lasted(sight) >= long:
             path = cuts.events[-1].get("path")
             return self._say(
