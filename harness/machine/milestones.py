@@ -107,7 +107,7 @@ _ANY_FAILURE: Final = re.compile("|".join(f"(?:{text})" for text in _FAILURES.va
 _KERNEL_LINE: Final = re.compile(r"\[ *\d+\.\d{6}\] ")
 """printk's time stamp; Linux, kernel/printk/printk.c, print_time."""
 _CHANGING: Final = re.compile(
-    r"^\[ *\d+\.\d+\] |\b\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d{10}\.\d+|:\d{4,5}(?=->)"
+    r"^\[ *\d+\.\d+\] |\b\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d{10}\.\d+|:\d{4,5}(?=->|\\u003e)"
 )
 """Time stamps, and the port of a client: what differs when a program says the same again."""
 _COUNTED: Final = 10

@@ -12,9 +12,10 @@ from harness.verdict.rules.case import Case, Finding, quoted, times
 _LOOKUP: Final = re.compile(
     r"lookup (?P<name>[^\s\"\\]+?)(?: on (?P<server>[\d.\[\]a-f:]+))?: "
     r"(?P<why>no such host|server misbehaving|Temporary failure in name resolution"
-    r"|(?:read|dial) udp [^\"\\]*?: (?:i/o timeout|connect: [a-z ]+|read: [a-z ]+)|i/o timeout)"
+    r"|(?:read|dial) udp (?:[^\"\\]|\\u003e)*?: (?:i/o timeout|connect: [a-z ]+|read: [a-z ]+)"
+    r"|i/o timeout)"
 )
-"""How Go's resolver complains (net/dnsclient_unix.go)."""
+"""How Go's resolver complains (net/dnsclient_unix.go); its arrow is escaped where it is JSON."""
 
 
 def name_unresolved(case: Case) -> Finding | None:

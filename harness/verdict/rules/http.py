@@ -40,13 +40,17 @@ def file_not_whole(case: Case) -> Finding | None:
     if case.phase not in _BOOT_FILES or case.seen("guest.init.started"):
         return None
     starts = {e.get("id"): e for e in case.seen("http.response.started")}
+    scripts = {
+        e.get("id"): len(str(e.get("script", "")).encode()) for e in case.seen("http.script.served")
+    }
     last = {}
     for sent in case.seen("http.response.finished"):
         start = starts.get(sent.get("id"))
         if start is not None and sent.get("status") == 200:
             last[sent.get("path")] = (start, sent)
     for path, (start, sent) in last.items():
-        size, told = start.get("file_bytes"), start.get("length")
+        size = start.get("file_bytes") or scripts.get(start.get("id"))
+        told = start.get("length")
         if size is None or told is None or told >= size:
             continue
         then = case.seen("guest.panicked")[:1]

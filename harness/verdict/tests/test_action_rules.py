@@ -51,7 +51,7 @@ def test_a_mute_action_has_its_workers_words() -> None:
     assert verdict.because == "action 'write' failed: action failed: exit 1"
 
 
-NO_IMAGE = "error creating container: Error response from daemon: No such image: 192.168.77.1:5000/write:v1"
+NO_IMAGE = "error creating container: Error response from daemon: No such image: r:5000/write:v1"
 
 
 def agent_says(*, broken_off: bool) -> Tape:

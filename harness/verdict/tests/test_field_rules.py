@@ -85,6 +85,17 @@ def half_an_initramfs() -> Tape:
     return initramfs(20_000_000)
 
 
+@case("ipxe", "http", "HTTP sent 7 bytes as the whole of /auto.ipxe, which has 19")
+def a_cache_answers_for_the_script() -> Tape:
+    tape = good_boot().until("dhcp.ack.sent", stage="tinkerbell")
+    text = "#!ipxe\nkernel vmlin"
+    tape.add(14, "http", "http.script.served", id=9, mac=MAC, path="/auto.ipxe", script=text)
+    tape.add(14, "http", "http.response.started", id=9, path="/auto.ipxe", status=200, length=7)
+    tape.add(14, "http", "http.response.finished", id=9, path="/auto.ipxe", status=200, bytes=7)
+    tape.add(15, "machine", "firmware.prompt.offered", prompt="iPXE", console="ttyS0")
+    return tape
+
+
 @case("hook-boot", "kernel", "the guest's kernel panicked: Kernel panic - not syncing: VFS")
 def a_whole_initramfs_after_half_of_one() -> Tape:
     return initramfs(20_000_000, 53_000_000)

@@ -218,7 +218,7 @@ def test_a_pull_that_docker_gave_up_is_told_with_dockers_reason() -> None:
     )
 
 
-def lookup_at(server: str, *, known: str = "0.0.0.0") -> Tape:
+def lookup_at(server: str, *, known: str = "0.0.0.0", arrow: str = "->") -> Tape:
     tape = docker_up()
     tape.add(
         0.1, "lab", "segment.created", bridge="hook0", kind="bridge", address="192.168.77.1/24"
@@ -226,7 +226,7 @@ def lookup_at(server: str, *, known: str = "0.0.0.0") -> Tape:
     tape.add(0.2, "dns", "service.started", service="dns", address=known, port=53, transport="udp")
     line = (
         f"image pull failure: dial tcp: lookup r.lab on {server}:53: read udp"
-        f" 192.168.77.10:35526->{server}:53: i/o timeout"
+        f" 192.168.77.10:35526{arrow}{server}:53: i/o timeout"
     )
     tape.add(80, "machine", "guest.error.seen", line=line, console="ttyS1",
              pattern="image pull failure")  # fmt: skip
@@ -234,7 +234,7 @@ def lookup_at(server: str, *, known: str = "0.0.0.0") -> Tape:
 
 
 def test_a_name_server_that_is_another_than_there_is() -> None:
-    tape = lookup_at("192.168.77.99")
+    tape = lookup_at("192.168.77.99", arrow="\\u003e")  # as it stands on the console, in JSON
     assert judge(tape.events).blame == "guest-network"  # nobody gave it an address
     tape.add(81, "dhcp", "dhcp.ack.sent", stage="guest", address="192.168.77.10")
     found = judge(tape.events)
