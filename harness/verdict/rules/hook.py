@@ -128,7 +128,8 @@ def no_address(case: Case) -> Finding | None:
             evidence=case.here[:1],
         )
     told = {key: value for key in _KEYS if (value := argument(case, key)) is not None}
-    errors = said(case, "no address")
+    # dhcpcd says so in Hook's boot, and docker fails later
+    errors = [e for e in case.seen("guest.error.seen") if e.get("pattern") == "no address"]
     words = f": {quoted(_plain(errors[0]))}" if errors else ""
     if told:
         text = " ".join(f"{key}={value}" for key, value in told.items())

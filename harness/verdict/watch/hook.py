@@ -18,6 +18,7 @@ _SURE: Final = re.compile(
     r"|manifest unknown|unauthorized|denied|NOT specified in /proc/cmdline"
 )
 """What docker says of a registry that will say the same next time."""
+_UNREACHABLE: Final = "network is unreachable"
 _PLAIN_PORT: Final = "TLS on the plain HTTP port"
 """No refusal yet: docker asks an insecure registry so first, and then without TLS."""
 _CLOCK: Final = "x509: certificate has expired or is not yet valid"
@@ -114,6 +115,8 @@ class PullRefused(Rule):
     def __init__(self) -> None:
         self._refused = Streak()
         self._clock = Streak()
+        self._no_nic = False
+        """Whether dhcpcd found no interface at all: docker says the same of it each time."""
 
     def feed(self, event: Event, sight: Sight) -> None:
         if _began_well(event):
@@ -135,6 +138,12 @@ class PullRefused(Rule):
                 self._clock.add(event, sight.now, _CLOCK)
             elif found := _SURE.search(line):
                 self._said(event, sight, found[0])
+            elif self._no_nic and _UNREACHABLE in line:
+                self._said(event, sight, _UNREACHABLE)
+        elif _says(event, "no address") and "no valid interfaces" in str(event.get("line")):
+            self._no_nic = True
+        elif event.name.startswith("dhcp.") and event.get("stage") == "guest":
+            self._no_nic = False
 
     def _said(self, event: Event, sight: Sight, text: str) -> None:
         """Count what the wire does not show; what it shows was counted there."""
