@@ -40,6 +40,7 @@ from harness.machine.firmware import Firmware, find_uefi, make_variables
 from harness.machine.machine import Machine
 from harness.machine.media import MediumRefused, read_medium
 from harness.machine.qemu import MachineSpec
+from harness.machine.ram import Ram
 from harness.net import netlink
 from harness.net.capture import Capture
 from harness.net.segment import Port, Segment, SegmentKind, choose
@@ -47,7 +48,7 @@ from harness.pace import MOST_STRETCH, Pace
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import IsoItem, Item, NicItem
-from harness.seal import PRIVATE_DIR
+from harness.seal import PRIVATE_DIR, RAM_DIR
 from harness.services import Numbers, Service
 from harness.services.http import HttpService
 from harness.services.registry import RegistryService
@@ -150,6 +151,11 @@ class Lab:
 
     async def _bring_up(self) -> None:
         network = self.item.network
+        self._ram = (
+            await self._stack.enter_async_context(self._resumption.unpack(RAM_DIR))
+            if self._resumption
+            else None
+        )
         wanted = None if self.item.segment == "auto" else SegmentKind(self.item.segment)
         self.segment = Segment(
             timeline=self.timeline,
@@ -391,12 +397,14 @@ class Lab:
             flash=flash,
             incoming=self._resumption is not None,
         )
+        spec = self._hands.shape(spec)
         return Machine(
-            spec=self._hands.shape(spec),
+            spec=spec,
             run_dir=self.run_dir,
             private_dir=PRIVATE_DIR,
             timeline=self.timeline,
             tasks=self.tasks,
+            ram=self._ram or Ram(spec.memory_mib << 20, folder=RAM_DIR),
         )
 
     async def _make_nic(self, number: int, nic: NicItem) -> Nic:

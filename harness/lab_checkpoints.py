@@ -228,7 +228,7 @@ class Saver:
             parts.capture.follow_clock()
             self._let_in(point)
         held_s = time.monotonic() - began_s
-        saved = await asyncio.to_thread(self._commit, draft, meta, events, sizes, packed)
+        saved = await asyncio.to_thread(self._commit, draft, meta, events, sizes)
         size = saved.size_bytes
         saved.close()
         parts.timeline.record(
@@ -275,14 +275,13 @@ class Saver:
         meta: Mapping[str, Any],
         events: Sequence[Event],
         sizes: Mapping[str, int],
-        packed: Packed,
     ) -> Saved:
         """Copy what only grows as far as it was then, and make the draft a checkpoint."""
         for name, size in sizes.items():
             _copy_head(self._parts.run_dir / name, draft.folder / name, size)
         with (draft.folder / TIMELINE).open("w", encoding="utf-8") as file:
             file.writelines(event.to_json() + "\n" for event in events)
-        return draft.commit(meta, digests={MEMORY: packed.sha256})
+        return draft.commit(meta)
 
     async def close(self) -> None:
         """Let everything in, and wait for what is as good as saved. Idempotent.

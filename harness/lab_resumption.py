@@ -11,7 +11,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from harness.checkpoint import sparse
 from harness.checkpoint.memory import NAME as MEMORY
-from harness.checkpoint.memory import MemoryRefused, load_memory
+from harness.checkpoint.memory import MemoryRefused, Unpacking, unpacking
 from harness.checkpoint.points import Point
 from harness.checkpoint.store import Saved
 from harness.clock import Clock, Deadline
@@ -27,6 +27,7 @@ from harness.errors import DeadlineExpired, HostTooSlow
 from harness.lab_checkpoints import CAPTURE, TIMELINE, VARIABLES, CheckpointRefused
 from harness.machine.machine import Machine
 from harness.machine.qemu import CONSOLES
+from harness.machine.ram import Ram
 from harness.net.gate import SynWatcher
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline, read_timeline
@@ -46,6 +47,7 @@ class Resumption:
         self.key = saved.key
         self.point = Point(saved.meta["point"])
         self.began_s = time.monotonic()
+        self._unpacking: Unpacking | None = None
 
     def turn_back(self, clock: Clock) -> None:
         """Have the calendar show the point's time already while the lab comes up.
@@ -53,6 +55,20 @@ class Resumption:
         Certificates and workflows are made then, for a machine that knows no other calendar.
         """
         clock.started_at = self.started_at + timedelta(seconds=self.t - clock.now())
+
+    @contextlib.asynccontextmanager
+    async def unpack(self, folder: Path) -> AsyncIterator[Ram]:
+        """Unpack the machine's RAM beside the block; it is on the tmpfs at ``folder``.
+
+        Raises ``CheckpointRefused``.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                begun = unpacking(self._saved.folder / MEMORY, folder=folder)
+                self._unpacking = await stack.enter_async_context(begun)
+            except MemoryRefused as error:
+                raise CheckpointRefused(error.message) from error
+            yield self._unpacking.ram
 
     def lay_out(self, run_dir: Path, disks: Sequence[str]) -> None:
         """Put disks, firmware variables and consoles' logs into ``run_dir``.
@@ -79,7 +95,11 @@ class Resumption:
             raise CheckpointRefused(f"its capture can't be had: {error}") from error
 
     async def load(self, machine: Machine, *, timeline: Timeline, tasks: TaskKeeper) -> None:
-        """Start a machine with the memory; its CPU is held. Raises ``CheckpointRefused``."""
+        """Start a machine that has the RAM of ``unpack``; its CPU is held.
+
+        Raises ``CheckpointRefused``.
+        """
+        assert self._unpacking is not None
 
         async def started() -> None:
             version = await machine.monitor.execute("query-version")
@@ -89,9 +109,8 @@ class Resumption:
                 )
             machine.restore(self.meta["machine"])
 
-        size, file = int(self.meta["memory_bytes"]), self._saved.folder / MEMORY
         try:
-            await load_memory(machine, file, size, timeline=timeline, tasks=tasks, started=started)
+            await self._unpacking.load(machine, timeline=timeline, tasks=tasks, started=started)
         except MemoryRefused as error:
             raise CheckpointRefused(error.message) from error
 

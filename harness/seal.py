@@ -43,6 +43,11 @@ PRIVATE_DIR: Final = Path("/dev/shm")
 It is not ``/tmp``, because a user's scenario, checkout or run folder may well lie below that.
 """
 
+RAM_DIR: Final = PRIVATE_DIR / "ram"
+"""Another, for machines' RAM: it has huge pages where the kernel has any, which emulation is
+faster with, and whoever may start a machine may fill it.
+"""
+
 _SOURCES: Final = str(Path(__file__).resolve().parent.parent)
 _STDIN: Final = 0
 _MS_NOSUID_NODEV: Final = 2 | 4
@@ -320,11 +325,10 @@ def settle_in() -> None:
     """
     if os.getpid() != 1:
         raise SetupFailed("this program runs only inside a seal", hint="use: hooklab run")
-    libc = ctypes.CDLL(None, use_errno=True)
-    target = os.fsencode(PRIVATE_DIR)
-    if libc.mount(b"hooklab", target, b"tmpfs", _MS_NOSUID_NODEV, b"mode=0700") != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise SetupFailed(f"a private tmpfs can't be mounted on {PRIVATE_DIR}: {reason}")
+    _mount_tmpfs(PRIVATE_DIR, "mode=0700")
+    RAM_DIR.mkdir()
+    with_size = "mode=0700,size=100%"
+    _mount_tmpfs(RAM_DIR, f"{with_size},huge=always", with_size)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # SIGCHLD wakes poll() through this pipe; it exists before the child that may end at once.
@@ -336,6 +340,17 @@ def settle_in() -> None:
         os.close(wakes)
         return
     _be_init(main, woken, wakes)
+
+
+def _mount_tmpfs(folder: Path, *options: str) -> None:
+    """Mount a tmpfs with the first of ``options`` that the kernel knows."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for each in options:
+        target = os.fsencode(folder)
+        if libc.mount(b"hooklab", target, b"tmpfs", _MS_NOSUID_NODEV, each.encode()) == 0:
+            return
+    reason = os.strerror(ctypes.get_errno())
+    raise SetupFailed(f"a private tmpfs can't be mounted on {folder}: {reason}")
 
 
 def _be_init(main: int, woken: int, wakes: int) -> None:

@@ -21,7 +21,7 @@ from harness.machine.qemu import QEMU
 from harness.net.segment import SegmentKind, choose
 from harness.scenario.item import Item
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of what is in a checkpoint; another number is another key."""
 
 NEVER_MATTERS: Final = frozenset(

@@ -1,38 +1,37 @@
 """A machine's memory and devices, out of one QEMU into a file and from it into another.
 
-QEMU migrates through a pipe to or from a child of ours (``pump``). Both ends must be satisfied:
-QEMU with the stream, and the child with the file.
+RAM is a file that is ours as well as QEMU's (``harness.machine.ram``): threads of our own pack it
+and unpack it, beside all that is to be done meanwhile. QEMU migrates what is left, its devices, to
+and from a file in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import json
 import os
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from harness.checkpoint.frames import GivenUp, Packer, Unpacker
 from harness.clock import Deadline
 from harness.errors import LabError
 from harness.machine.machine import Machine
-from harness.process import minimal_environment, start_program
+from harness.machine.ram import Ram
 from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
 
 NAME: Final = "memory.zst"
-_SOURCES: Final = str(Path(__file__).resolve().parent.parent.parent)
-_PIPE_BYTES: Final = 1 << 20
+_CAPABILITIES: Final = ("events", "x-ignore-shared")
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 _WITHIN: Final = timedelta(seconds=60)
 _UNLIMITED: Final = 1 << 40
 UNMIGRATABLE: Final = frozenset({"nvme", "usb-net"})
 """Devices that QEMU 7.2 can't save (``.unmigratable`` in hw/nvme/ctrl.c, hw/usb/dev-network.c)."""
+T = TypeVar("T")
 
 
 class MemoryRefused(LabError):
@@ -43,12 +42,10 @@ class MemoryRefused(LabError):
 class Packed:
     """What became of a machine's memory."""
 
-    sha256: str
-    """Of the file."""
     bytes: int
-    """Its size."""
+    """The file's size."""
     memory_bytes: int
-    """Of QEMU's stream, which the file holds."""
+    """What of the RAM was in use: a machine that gets it back takes so much at once."""
 
 
 async def save_memory(
@@ -58,149 +55,157 @@ async def save_memory(
 
     The machine can go on afterwards, however this ends. Raises ``MemoryRefused``.
     """
-    ours, theirs = os.pipe()
+    packer, ram = Packer(file), machine.ram.fileno()
     try:
-        async with _pump("pack", file, stdin=ours) as process:
-            os.close(ours)
-            ours = -1
-            await _prepare(machine)
-            await machine.monitor.send_descriptor("memory", theirs)
-            os.close(theirs)
-            theirs = -1
-            since = timeline.last_seq
-            await machine.monitor.execute("migrate", uri="fd:memory")
-            await _until_ended(machine, timeline, tasks, since, process)
-            said = await _ended_well(process)
-    except LabError as error:
-        raise MemoryRefused(f"the machine's memory can't be saved: {error.message}") from error
-    finally:
-        for descriptor in (ours, theirs):
-            if descriptor >= 0:
-                os.close(descriptor)
-    return Packed(**json.loads(said))
+        async with _beside(lambda: packer.pack(ram), packer.stop) as packed:
+            with _stream() as stream:
+                await _migrate(machine, "migrate", stream, timeline=timeline, tasks=tasks)
+                await tasks.race(
+                    _until_it_may_go_on(machine),
+                    Deadline.after(_WITHIN),
+                    waiting_for="QEMU to be done with it",
+                )
+                devices = os.pread(stream, os.fstat(stream).st_size, 0)
+            await asyncio.shield(packed)
+        contents = await asyncio.to_thread(packer.finish, devices)
+    except (LabError, OSError) as error:
+        raise MemoryRefused(f"the machine's memory can't be saved: {_why(error)}") from error
+    return Packed(bytes=contents.file_bytes, memory_bytes=contents.filled_bytes)
 
 
-async def load_memory(
-    machine: Machine,
-    file: Path,
-    memory_bytes: int,
-    *,
-    timeline: Timeline,
-    tasks: TaskKeeper,
-    started: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Start ``machine``, which is ``incoming``, and give it the memory in ``file``.
+class Unpacking:
+    """A file whose RAM is being unpacked, for a machine that may not be there yet."""
 
-    ``memory_bytes`` is what ``Packed`` said. ``started`` is called when QEMU runs and has nothing
-    yet: unpacking has begun by then, and may turn out to be for nothing. The machine's CPU is
-    still held afterwards. Raises ``MemoryRefused``: the machine is of no use then.
-    """
-    theirs, ours = os.pipe()
-    try:
-        async with _pump("unpack", file, str(memory_bytes), stdout=ours) as process:
-            os.close(ours)
-            ours = -1
+    def __init__(
+        self, ram: Ram, devices: asyncio.Future[bytes], unpacked: asyncio.Future[None]
+    ) -> None:
+        self.ram = ram
+        """What the machine is to have."""
+        self._devices = devices
+        self._unpacked = unpacked
+
+    async def load(
+        self,
+        machine: Machine,
+        *,
+        timeline: Timeline,
+        tasks: TaskKeeper,
+        started: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Start ``machine``, which is ``incoming`` and has our ``ram``, and give it its devices.
+
+        ``started`` is called when QEMU runs and has nothing yet. The machine's CPU is still held
+        afterwards, all of its RAM there. Raises ``MemoryRefused``: the machine is of no use then.
+        """
+        assert machine.ram is self.ram
+        try:
+            if machine.spec.memory_mib << 20 != self.ram.size_bytes:
+                raise MemoryRefused("it is of a machine with more or less of it")
             await machine.start()
             if started:
                 await started()
-            await _prepare(machine)
-            await machine.monitor.send_descriptor("memory", theirs)
-            os.close(theirs)
-            theirs = -1
-            since = timeline.last_seq
-            await machine.monitor.execute("migrate-incoming", uri="fd:memory")
-            await _until_ended(machine, timeline, tasks, since, process)
-            await _ended_well(process)
-    except LabError as error:
-        raise MemoryRefused(f"the machine's memory can't be had: {error.message}") from error
+            with _stream(await asyncio.shield(self._devices)) as stream:
+                await _migrate(machine, "migrate-incoming", stream, timeline=timeline, tasks=tasks)
+            await asyncio.shield(self._unpacked)
+        except (LabError, OSError, ValueError) as error:
+            raise MemoryRefused(f"the machine's memory can't be had: {_why(error)}") from error
+
+
+@contextlib.asynccontextmanager
+async def unpacking(file: Path, *, folder: Path | None = None) -> AsyncIterator[Unpacking]:
+    """Unpack the RAM in ``file`` beside whatever is done in the block; its end gives it up.
+
+    ``folder`` is where the RAM is, as for ``Ram``. Raises ``MemoryRefused``.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            unpacker = stack.enter_context(Unpacker(file))
+            ram = Ram(unpacker.contents.ram_bytes, folder=folder)
+        except (LabError, OSError, ValueError) as error:
+            raise MemoryRefused(f"the machine's memory can't be had: {_why(error)}") from error
+        stack.callback(ram.close)
+        # A machine that is given up closes its RAM, whatever is being done to it.
+        target = os.dup(ram.fileno())
+        stack.callback(os.close, target)
+        async with (
+            _beside(unpacker.rest, unpacker.stop) as devices,
+            _beside(lambda: unpacker.unpack(target), unpacker.stop) as unpacked,
+        ):
+            yield Unpacking(ram, devices, unpacked)
+
+
+@contextlib.asynccontextmanager
+async def _beside(
+    work: Callable[[], T], stop: Callable[[], None]
+) -> AsyncIterator[asyncio.Future[T]]:
+    """Do ``work`` in a thread beside the block, at whose end it is stopped and has ended."""
+    doing = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        yield doing
     finally:
-        for descriptor in (ours, theirs):
-            if descriptor >= 0:
-                os.close(descriptor)
+        stop()
+        with contextlib.suppress(LabError, OSError, ValueError, GivenUp):
+            await _in_any_case(doing)
 
 
-async def _prepare(machine: Machine) -> None:
-    await machine.monitor.execute(
-        "migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}]
-    )
+async def _in_any_case(doing: asyncio.Future[T]) -> T:
+    """Return what comes of it, and not before, however often somebody cancels that."""
+    while not doing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({doing})
+    return doing.result()
+
+
+@contextlib.contextmanager
+def _stream(data: bytes = b"") -> Iterator[int]:
+    """Yield a file in memory that holds ``data``."""
+    descriptor = os.memfd_create("devices")
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def _migrate(
+    machine: Machine, command: str, stream: int, *, timeline: Timeline, tasks: TaskKeeper
+) -> None:
+    """Have QEMU's devices migrated to or from ``stream``; return once they are."""
+    monitor = machine.monitor
+    capabilities = [{"capability": name, "state": True} for name in _CAPABILITIES]
+    await monitor.execute("migrate-set-capabilities", capabilities=capabilities)
     # No frames in the guest's name: the servers have the addresses that it knows.
     parameters = {"max-bandwidth": _UNLIMITED, "announce-rounds": 0}
-    await machine.monitor.execute("migrate-set-parameters", **parameters)
-
-
-async def _until_ended(
-    machine: Machine,
-    timeline: Timeline,
-    tasks: TaskKeeper,
-    since: int,
-    process: asyncio.subprocess.Process,
-) -> None:
-    """Return once QEMU has all; raise ``MemoryRefused`` at once when it or the child can't go on.
-
-    A QEMU whose stream ends too early may wait for ever.
-    """
+    await monitor.execute("migrate-set-parameters", **parameters)
+    await monitor.send_descriptor("devices", stream)
 
     def ended(event: Event) -> bool:
         if event.name != "qmp.event.seen" or event.get("event") != "MIGRATION":
             return False
         return event["data"].get("status") in _ENDED
 
-    deadline = Deadline.after(_WITHIN)
-    migrating = tasks.spawn(timeline.wait_for(ended, since=since), name="migration")
-    pumping = tasks.spawn(process.wait(), name="pump")
-    waited: set[asyncio.Task[Any]] = {migrating, pumping}
-    try:
-        while not migrating.done():
-            if pumping.done():
-                if process.returncode != 0:
-                    await _ended_well(process)
-                waited.discard(pumping)
-            await tasks.race(
-                asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED),
-                deadline,
-                waiting_for="the end of QEMU's migration",
-            )
-        status = migrating.result()["data"]["status"]
-    finally:
-        for task in (migrating, pumping):
-            task.cancel()
-        await asyncio.gather(migrating, pumping, return_exceptions=True)
-    if status != "completed":
-        found: dict[str, Any] = await machine.monitor.execute("query-migrate")
+    since = timeline.last_seq
+    await monitor.execute(command, uri="fd:devices")
+    seen = await tasks.race(
+        timeline.wait_for(ended, since=since),
+        Deadline.after(_WITHIN),
+        waiting_for="the end of QEMU's migration",
+    )
+    if (status := seen["data"]["status"]) != "completed":
+        found: dict[str, Any] = await monitor.execute("query-migrate")
         raise MemoryRefused(str(found.get("error-desc") or status))
 
 
-@contextlib.asynccontextmanager
-async def _pump(
-    way: str, file: Path, *more: str, stdin: int = -1, stdout: int = -1
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    for descriptor in (stdin, stdout):
-        if descriptor >= 0:
-            with contextlib.suppress(OSError):  # a smaller pipe is only slower
-                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    try:
-        process = await start_program(
-            *("setpriv", "--pdeathsig", "KILL", sys.executable),
-            *("-m", "harness.checkpoint.pump", way, os.fspath(file), *more),
-            env=minimal_environment({"PYTHONPATH": _SOURCES, "PYTHONSAFEPATH": "1"}),
-            stdin=stdin if stdin >= 0 else asyncio.subprocess.DEVNULL,
-            stdout=stdout if stdout >= 0 else asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        raise MemoryRefused(f"{sys.executable}: {error.strerror}") from error
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        await process.communicate()
+async def _until_it_may_go_on(machine: Machine) -> None:
+    """Return once QEMU, which tells the end a moment early, takes ``cont``."""
+    while (await machine.monitor.execute("query-status"))["status"] == "finish-migrate":
+        continue
 
 
-async def _ended_well(process: asyncio.subprocess.Process) -> bytes:
-    """Return what the child printed; raises ``MemoryRefused`` unless all went well."""
-    printed, words = await process.communicate()
-    if process.returncode != 0:
-        raise MemoryRefused(words.decode(errors="replace").strip() or "it was killed")
-    return printed or b""
+def _why(error: Exception) -> str:
+    if isinstance(error, LabError):
+        return error.message
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

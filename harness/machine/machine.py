@@ -19,6 +19,7 @@ from harness.machine.effort import Effort, effort_of
 from harness.machine.milestones import Milestones
 from harness.machine.qemu import CONSOLES, QEMU, Channels, MachineSpec, qemu_command
 from harness.machine.qmp import Monitor
+from harness.machine.ram import Ram
 from harness.process import command_line, minimal_environment, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -45,9 +46,14 @@ class Machine:
         timeline: Timeline,
         tasks: TaskKeeper,
         panic_is_lost: bool = True,
+        ram: Ram | None = None,
     ) -> None:
-        """Files that stay go to ``run_dir``, sockets for people to ``private_dir``."""
+        """Files that stay go to ``run_dir``, sockets for people to ``private_dir``.
+
+        ``ram`` is closed with the machine; without one it makes its own.
+        """
         self.spec = spec
+        self._ram = ram
         self.name = spec.name
         self.monitor = Monitor(spec.name)
         self.consoles: dict[str, Console] = {
@@ -72,6 +78,13 @@ class Machine:
         )
 
     @property
+    def ram(self) -> Ram:
+        """Its RAM, which is there before QEMU and until the machine is powered off."""
+        if self._ram is None:
+            self._ram = Ram(self.spec.memory_mib << 20)
+        return self._ram
+
+    @property
     def pid(self) -> int | None:
         """QEMU's process id while it runs."""
         return self._process.pid if self._process else None
@@ -82,11 +95,13 @@ class Machine:
         Raises ``HostUnfit`` without QEMU, ``SetupFailed`` with QEMU's own words when it refuses.
         """
         (self._run_dir / "qemu.cmd").write_text(command_line(qemu_command(self.spec)) + "\n")
+        ram = self.ram
         pairs = {name: socket.socketpair() for name in ("qmp", *CONSOLES)}
         attach = self._private_dir / f"{self.name}-qmp"
         channels = Channels(
             monitor=pairs["qmp"][1].fileno(),
             consoles={name: pairs[name][1].fileno() for name in CONSOLES},
+            ram=ram.fileno(),
             attach=attach if _fits(attach) else None,
         )
         argv = ["setpriv", "--pdeathsig", "KILL", *qemu_command(self.spec, channels)]
@@ -98,7 +113,7 @@ class Machine:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=[theirs.fileno() for _, theirs in pairs.values()],
+                    pass_fds=[ram.fileno(), *(theirs.fileno() for _, theirs in pairs.values())],
                     start_new_session=True,
                 )
         except OSError as error:
@@ -250,6 +265,8 @@ class Machine:
         for console in self.consoles.values():
             await console.close()
         self._files.close()
+        if self._ram is not None:
+            self._ram.close()
 
     async def wait_for_end(self) -> None:
         """Return once QEMU has ended, however it did."""

@@ -18,6 +18,7 @@ from harness.machine.devices import (
     usb_words,
 )
 from harness.machine.firmware import Firmware, FlashFiles
+from harness.machine.ram import HUGE_PAGE
 
 QEMU: Final = "qemu-system-x86_64"
 CONSOLES: Final = ("ttyS0", "ttyS1")
@@ -84,13 +85,15 @@ def cpu_model(accel: str) -> str:
 class Channels:
     """How the harness is connected to a QEMU that it starts.
 
-    The file descriptors are ends of socket pairs that QEMU inherits: no path is too long, no
-    connection is awaited, and no socket file is left behind.
+    The file descriptors are inherited; but for the RAM they are ends of socket pairs: no path is
+    too long, no connection is awaited, and no socket file is left behind.
     """
 
     monitor: int
     consoles: Mapping[str, int]
     """By the names in ``CONSOLES``."""
+    ram: int
+    """The file that is the machine's RAM."""
     attach: Path | None = None
     """A path (107 octets at most) of a second monitor, for people."""
 
@@ -103,11 +106,12 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
     left as they are (writes go to a temporary file), and the network is QEMU's own, because the
     lab's was private and is gone.
     """
+    machine = f"{spec.machine},usb=off,vmport=off,graphics=off,dump-guest-core=off"
     # fmt: off
     words = [
         QEMU,
         "-name", f"{escaped(spec.name)},debug-threads=on",
-        "-machine", f"{spec.machine},usb=off,vmport=off,graphics=off,dump-guest-core=off",
+        "-machine", machine if channels is None else f"{machine},memory-backend=ram",
         "-accel", spec.accel if spec.accel != "tcg" else "tcg,tb-size=512",
         "-cpu", cpu_model(spec.accel),
         "-smp", str(spec.cpus),
@@ -151,10 +155,18 @@ def qemu_command(spec: MachineSpec, channels: Channels | None = None) -> list[st
     words += disk_words(spec.disks)
     if spec.cdrom is not None:
         words += cdrom_words(spec.cdrom)
+    if channels is not None:
+        words += ["-object", _ram(spec, channels.ram)]
     words += _standalone_words() if channels is None else _channel_words(channels)
     if spec.incoming and channels is not None:
         words += ["-incoming", "defer"]
     return [*words, *spec.extra]
+
+
+def _ram(spec: MachineSpec, file: int) -> str:
+    """Return the memory that is an inherited file; aligned, it may have huge pages."""
+    size = f"size={spec.memory_mib}M,align={HUGE_PAGE >> 20}M"
+    return f"memory-backend-file,id=ram,{size},share=on,dump=off,mem-path=/proc/self/fd/{file}"
 
 
 def _channel_words(channels: Channels) -> list[str]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from harness.checkpoint.memory import MemoryRefused, Packed, load_memory, save_memory
+from harness.checkpoint.memory import MemoryRefused, Packed, save_memory, unpacking
 from harness.checkpoint.tests.ticker import make_ticker
 from harness.clock import Deadline
 from harness.machine.devices import Disk
@@ -70,10 +65,17 @@ async def test_a_machine_goes_on_where_another_was_saved(tmp_path: Path) -> None
     file = tmp_path / "memory.zst"
     said, packed = await _saved(folders[0], file)
     assert packed.bytes == file.stat().st_size < packed.memory_bytes
-    async with bench(folders[1], disks=[_disk(folders[1])], memory_mib=64, incoming=True) as made:
-        await load_memory(
-            made.machine, file, packed.memory_bytes, timeline=made.timeline, tasks=made.tasks
-        )
+    async with (
+        unpacking(file) as unpacked,
+        bench(
+            folders[1],
+            disks=[_disk(folders[1])],
+            memory_mib=64,
+            incoming=True,
+            ram=unpacked.ram,
+        ) as made,
+    ):
+        await unpacked.load(made.machine, timeline=made.timeline, tasks=made.tasks)
         assert not _letters(made.timeline.events)
         await made.machine.let_go()
         await _until_letters(made, 20)
@@ -82,25 +84,46 @@ async def test_a_machine_goes_on_where_another_was_saved(tmp_path: Path) -> None
     assert everything == ("ABCDEFGHIJKLMNOP" * (len(everything) // 16 + 1))[: len(everything)]
 
 
-@pytest.mark.parametrize("harm", ["damaged", "cut off", "gone"])
+@pytest.mark.parametrize("harm", ["damaged", "cut off", "gone", "of another size"])
 async def test_a_damaged_file_never_runs(tmp_path: Path, harm: str) -> None:
     folder = tmp_path / "two"
     folder.mkdir()
     file = tmp_path / "memory.zst"
-    _, packed = await _saved(tmp_path, file)
+    await _saved(tmp_path, file)
     data = bytearray(file.read_bytes())
     if harm == "damaged":
         data[len(data) // 2] ^= 0x40
     file.write_bytes(data[:-100] if harm == "cut off" else data)
     if harm == "gone":
         file.unlink()
-    async with bench(folder, disks=[_disk(folder)], memory_mib=64, incoming=True) as made:
-        with pytest.raises(MemoryRefused):
-            await load_memory(
-                made.machine, file, packed.memory_bytes, timeline=made.timeline, tasks=made.tasks
-            )
+    with pytest.raises(MemoryRefused):
+        await _try(file, folder, memory_mib=32 if harm == "of another size" else 64)
+
+
+async def _try(file: Path, folder: Path, *, memory_mib: int) -> None:
+    async with (
+        unpacking(file) as unpacked,
+        bench(
+            folder,
+            disks=[_disk(folder)],
+            memory_mib=memory_mib,
+            incoming=True,
+            ram=unpacked.ram,
+        ) as made,
+    ):
         made.machine.expect_end()
-    assert not _letters(made.timeline.events)
+        try:
+            await unpacked.load(made.machine, timeline=made.timeline, tasks=made.tasks)
+        finally:
+            assert not _letters(made.timeline.events)
+
+
+async def test_what_is_given_up_half_way_ends_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "memory.zst"
+    await _saved(tmp_path, file)
+    async with unpacking(file) as unpacked:
+        pass
+    assert unpacked.ram.fileno() == -1
 
 
 async def test_a_device_that_qemu_cannot_save_is_told(tmp_path: Path) -> None:
@@ -126,35 +149,3 @@ async def test_a_full_disk_is_told_and_the_machine_goes_on(tmp_path: Path) -> No
             )
         await made.machine.monitor.execute("cont")
         await _until_letters(made, 3)
-
-
-def _pump(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness.checkpoint.pump", *words],
-        input=stdin,
-        capture_output=True,
-        check=False,
-    )
-
-
-def test_the_pump_gives_back_what_it_took(tmp_path: Path) -> None:
-    data = os.urandom(3 << 20) + bytes(5 << 20) + b"end"
-    packed = _pump("pack", str(tmp_path / "m"), stdin=data)
-    assert packed.returncode == 0
-    said = json.loads(packed.stdout)
-    assert said["memory_bytes"] == len(data)
-    assert said["bytes"] == (tmp_path / "m").stat().st_size
-    assert _pump("unpack", str(tmp_path / "m"), str(len(data))).stdout == data
-
-
-def test_what_a_killed_pump_left_is_seen(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "harness.checkpoint.pump", "pack", str(tmp_path / "m")],
-        stdin=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        process.stdin.write(os.urandom(8 << 20))
-        process.stdin.flush()
-        process.send_signal(signal.SIGKILL)
-        process.stdin.close()
-    assert _pump("unpack", str(tmp_path / "m"), "8388608").returncode == 1

@@ -25,6 +25,7 @@ from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, FlashFiles, find_uefi, make_variables
 from harness.machine.machine import Machine, check
 from harness.machine.qemu import MachineSpec
+from harness.machine.ram import Ram
 from harness.net.capture import Capture
 from harness.net.segment import Segment, SegmentKind, probe_tun
 from harness.net.tests.namespace import in_own_network
@@ -41,7 +42,14 @@ T = TypeVar("T")
 class Bench:
     """A timeline, a task keeper and a machine that is not on any network."""
 
-    def __init__(self, folder: Path, *, private_dir: Path | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        private_dir: Path | None = None,
+        ram: Ram | None = None,
+        **changes: Any,
+    ) -> None:
         self.timeline = Timeline(None)
         self.tasks = TaskKeeper()
         values: dict[str, Any] = {
@@ -58,6 +66,7 @@ class Bench:
             private_dir=private_dir or folder,
             timeline=self.timeline,
             tasks=self.tasks,
+            ram=ram,
         )
 
     async def soon(self, awaitable: Awaitable[T], what: str = "the test") -> T:

@@ -21,12 +21,14 @@ SPEC = MachineSpec(
     disks=[Disk(path=Path("/run,dir/vda.img"), size_bytes=1 << 30, serial="s1", bootindex=2)],
     uuid="2b6c1f0e-8d7a-4a53-9d5e-0123456789ab",
 )
-CHANNELS = Channels(monitor=7, consoles={"ttyS0": 8, "ttyS1": 9}, attach=Path("/dev/shm/m1-qmp"))
+CHANNELS = Channels(
+    monitor=7, consoles={"ttyS0": 8, "ttyS1": 9}, ram=10, attach=Path("/dev/shm/m1-qmp")
+)
 
 GOLDEN = """\
 qemu-system-x86_64
 -name m1,debug-threads=on
--machine q35,usb=off,vmport=off,graphics=off,dump-guest-core=off
+-machine q35,usb=off,vmport=off,graphics=off,dump-guest-core=off,memory-backend=ram
 -accel tcg,tb-size=512
 -cpu max,-erms,-fsrm
 -smp 1
@@ -43,6 +45,7 @@ qemu-system-x86_64
 -device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,bootindex=1
 -drive if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,file=/run,,dir/vda.img
 -device virtio-blk-pci,drive=disk0,bootindex=2,serial=s1
+-object memory-backend-file,id=ram,size=2048M,align=2M,share=on,dump=off,mem-path=/proc/self/fd/10
 -chardev socket,id=ttyS0,fd=8
 -device isa-serial,chardev=ttyS0,index=0
 -chardev socket,id=ttyS1,fd=9
