@@ -391,7 +391,7 @@ class Lab:
             nics=nics,
             disks=list(self.disks.values()),
             cdrom=Cdrom(bootindex=item.iso.place) if item.iso else None,
-            cpus=item.cpus or (1 if item.accel == "tcg" else 2),
+            cpus=item.vcpus,
             memory_mib=item.memory_mib,
             uuid=str(uuid5(NAMESPACE_OID, item.mac)),
             flash=flash,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PROC: Final = Path("/proc")
+from harness.schedstat import PROC, threads_of
+
 _MACHINE: Final = b"qemu-system"
 
 
@@ -59,7 +60,8 @@ class LoadMeter:
         threads: dict[str, tuple[int, int]] = {}
         for pid in self._pids():
             is_machine = self._is_machine(pid)
-            for thread, now in self._read_threads(pid):
+            for each in threads_of(pid, self._proc):
+                thread, now = each.task.name, (each.ran_ns, each.waited_ns)
                 threads[thread] = now
                 before = self._threads.get(thread, (0, 0))
                 used, stood = max(0, now[0] - before[0]), max(0, now[1] - before[1])
@@ -96,16 +98,6 @@ class LoadMeter:
                 name = (self._proc / pid / "comm").read_bytes()
                 self._machines[pid] = name.startswith(_MACHINE)
         return self._machines.get(pid, False)
-
-    def _read_threads(self, pid: str) -> list[tuple[str, tuple[int, int]]]:
-        """Return nanoseconds of CPU time and of waiting for each thread; a process may end."""
-        found = []
-        with contextlib.suppress(OSError):
-            for task in (self._proc / pid / "task").iterdir():
-                with contextlib.suppress(OSError, ValueError, IndexError):
-                    words = (task / "schedstat").read_bytes().split()
-                    found.append((task.name, (int(words[0]), int(words[1]))))
-        return found
 
     def _read_stolen(self) -> float:
         """Return the share of this host's CPU time that its own host gave to others."""

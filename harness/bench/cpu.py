@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-_PROC = Path("/proc")
+from harness.schedstat import PROC, threads_of
 
 
 def _own_seconds(pid: int) -> float:
     """Return the CPU time that the threads of ``pid`` have used.
 
-    In steps of nanoseconds (sched-stats.txt of Linux); threads that ended no longer count.
+    In steps of nanoseconds; threads that ended no longer count.
     """
-    return sum(map(_thread_seconds, _tasks(pid)))
+    return sum(thread.ran_ns for thread in threads_of(pid)) / 1e9
 
 
 def tree_seconds(pid: int) -> float:
@@ -26,19 +25,8 @@ def _tree(pid: int) -> Iterator[int]:
     while waiting:
         parent = waiting.pop()
         yield parent
-        for task in _tasks(parent):
+        for task in (PROC / str(parent) / "task").glob("*"):
             try:
                 waiting += map(int, (task / "children").read_text(encoding="ascii").split())
             except OSError:  # gone
                 continue
-
-
-def _tasks(pid: int) -> list[Path]:
-    return list((_PROC / str(pid) / "task").glob("*"))
-
-
-def _thread_seconds(task: Path) -> float:
-    try:
-        return int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9
-    except (OSError, ValueError, IndexError):  # gone, or a kernel without the figure
-        return 0.0

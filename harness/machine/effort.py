@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_PROC: Final = Path("/proc")
+from harness.schedstat import PROC, threads_of
+
 _NS: Final = 1e9
 
 
@@ -20,19 +21,17 @@ class Effort:
     """Seconds it wanted to run while the host had no processor for it."""
 
 
-def effort_of(pid: int | None, proc: Path = _PROC) -> Effort | None:
+def effort_of(pid: int | None, proc: Path = PROC) -> Effort | None:
     """Return what a QEMU that still runs has done; None where the kernel does not tell.
 
-    QEMU calls the threads of processors "CPU 0/TCG" (``debug-threads=on``); for ``schedstat`` see
-    Documentation/scheduler/sched-stats.rst.
+    QEMU calls the threads of processors "CPU 0/TCG" (``debug-threads=on``).
     """
     found: list[tuple[float, float]] = []
     try:
-        for task in (proc / str(pid) / "task").iterdir():
-            if (task / "comm").read_text().startswith("CPU "):
-                ran, waited, _ = (task / "schedstat").read_text().split()
-                found.append((int(ran) / _NS, int(waited) / _NS))
-    except (OSError, ValueError):
+        for thread in threads_of(str(pid), proc):
+            if (thread.task / "comm").read_text().startswith("CPU "):
+                found.append((thread.ran_ns / _NS, thread.waited_ns / _NS))
+    except OSError:
         return None
     if not found:
         return None

@@ -290,6 +290,11 @@ class Item:
     python: PythonItem | None = None
 
     @property
+    def vcpus(self) -> int:
+        """How many CPUs its machine has: more than one hangs some kernels under TCG."""
+        return self.cpus or (2 if self.accel == "kvm" else 1)
+
+    @property
     def macs(self) -> frozenset[str]:
         """The MAC addresses of all its NICs."""
         return frozenset(nic.mac for nic in self.nics)

@@ -94,7 +94,7 @@ async def prepare(items: Sequence[Item], *, progress: Progress, runs: Path) -> l
             pins=_pins([*(Mount(layout=layout) for layout in layouts), *map(_mount, own)]),
             accel=chosen.accel,
             accel_because=chosen.because,
-            cpus=item.cpus or (1 if chosen.accel == "tcg" else 2),
+            cpus=replace(item, accel=chosen.accel).vcpus,
         )
         if item.profile == "fast" or item.shortcuts != ("answered routers",):
             progress.say(f"note: {item.id}: shortcuts: {', '.join(item.shortcuts) or 'none'}")

@@ -175,7 +175,7 @@ def _remember(result: RunResult) -> None:
 
 def need_of(item: Item) -> Need:
     """Return what the lab of ``item`` may take of the host."""
-    return Need.of_guest(item.id, memory_mib=item.memory_mib, cpus=item.cpus or 1, accel=item.accel)
+    return Need.of_guest(item.id, memory_mib=item.memory_mib, cpus=item.vcpus, accel=item.accel)
 
 
 async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold) -> RunResult:
