@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_RAM = re.compile(r"/ram/#\d+ \(deleted\)$|^/memfd:ram ")
+"""How Linux calls a file that ``harness.machine.ram`` made."""
 
 
 class Usage(Protocol):
@@ -71,7 +73,7 @@ class LinuxUsage:
 
     def memory_of(self, pids: Iterable[int]) -> int:
         """Return the resident octets; what processes share counts for each of them."""
-        return sum(resident for _pid, resident in _tree(pids))
+        return sum(resident + _unmapped_ram(pid) for pid, resident in _tree(pids))
 
     def proportional_memory_of(self, pids: Iterable[int]) -> int:
         """Return the octets they take, with a share only of what they share with others.
@@ -86,6 +88,7 @@ class LinuxUsage:
                 total += int(found[1]) << 10 if found else resident
             except OSError:
                 total += resident
+            total += _unmapped_ram(pid)
         return total
 
 
@@ -114,6 +117,27 @@ def _groups() -> Iterator[Path]:
             folder = _CGROUPS / group.lstrip("/")
             yield folder
             yield from (place for place in folder.parents if place.is_relative_to(_CGROUPS))
+
+
+def _unmapped_ram(pid: int) -> int:
+    """Return what a QEMU's RAM takes that it has not touched yet.
+
+    It is a file in memory (``harness.machine.ram``), which a checkpoint may have filled: taken,
+    and resident in no process.
+    """
+    process = Path(f"/proc/{pid}")
+    files = {}
+    with contextlib.suppress(OSError):
+        if not (process / "comm").read_bytes().startswith(b"qemu-system"):
+            return 0
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if _RAM.search(str(descriptor.readlink())):
+                    facts = descriptor.stat()
+                    files[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
+        touched = re.search(r"^RssShmem:\s+(\d+) kB", (process / "status").read_text(), re.M)
+        return max(0, sum(files.values()) - (int(touched[1]) << 10 if touched else 0))
+    return 0
 
 
 def _tree(pids: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -32,6 +32,7 @@ from harness.net.tests.namespace import in_own_network
 from harness.seal import PRIVATE_DIR
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
+from harness.usage import LinuxUsage
 
 pytestmark = pytest.mark.machine
 
@@ -105,6 +106,25 @@ async def test_the_cpu_is_held_until_power_on(tmp_path: Path) -> None:
     assert exited["status"] == 0
     assert not made.tasks.failure.done()
     assert (tmp_path / "qemu.cmd").read_text().startswith("qemu-system-x86_64 -name m1")
+
+
+async def test_ram_is_there_before_qemu_and_counts_before_it_is_touched(tmp_path: Path) -> None:
+    ram = Ram(256 << 20)
+    filled = 100 << 20
+    os.pwrite(ram.fileno(), os.urandom(filled), 64 << 20)
+    async with bench(tmp_path, ram=ram) as made:
+        await made.machine.start()
+        pid = made.machine.pid
+        assert pid is not None
+        usage = LinuxUsage()
+        assert filled < usage.memory_of({pid}) < filled + (100 << 20)
+        assert filled < usage.proportional_memory_of({pid}) < filled + (100 << 20)
+        await made.machine.power_on()
+        await made.soon(
+            made.timeline.wait_for(lambda event: "SeaBIOS" in event.get("text", "")), "SeaBIOS"
+        )
+        assert usage.memory_of({pid}) < filled + (140 << 20)
+    assert ram.fileno() == -1
 
 
 async def test_the_command_in_the_run_folder_can_be_run_by_hand(tmp_path: Path) -> None:
