@@ -104,9 +104,11 @@ class Unpacking:
             await machine.start()
             if started:
                 await started()
-            with _stream(await asyncio.shield(self._devices)) as stream:
-                await _migrate(machine, "migrate-incoming", stream, timeline=timeline, tasks=tasks)
+            devices = await asyncio.shield(self._devices)
+            # Not before: what virtio has to do it looks up in the guest's rings.
             await asyncio.shield(self._unpacked)
+            with _stream(devices) as stream:
+                await _migrate(machine, "migrate-incoming", stream, timeline=timeline, tasks=tasks)
         except (LabError, OSError, ValueError) as error:
             raise MemoryRefused(f"the machine's memory can't be had: {_why(error)}") from error
 

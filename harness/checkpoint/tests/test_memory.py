@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.checkpoint.frames import Unpacker
 from harness.checkpoint.memory import MemoryRefused, Packed, save_memory, unpacking
 from harness.checkpoint.tests.ticker import make_ticker
 from harness.clock import Deadline
 from harness.machine.devices import Disk
+from harness.machine.qmp import Monitor
 from harness.machine.tests.test_machine import Bench, bench
 from harness.timeline import Event
 
@@ -116,6 +121,45 @@ async def _try(file: Path, folder: Path, *, memory_mib: int) -> None:
             await unpacked.load(made.machine, timeline=made.timeline, tasks=made.tasks)
         finally:
             assert not _letters(made.timeline.events)
+
+
+async def test_devices_come_after_all_of_the_ram(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtio device that is loaded looks into its rings, which are in the RAM."""
+    folder, file = tmp_path / "two", tmp_path / "memory.zst"
+    folder.mkdir()
+    await _saved(tmp_path, file)
+    connected, order = threading.Event(), list[str]()
+    unpack, execute = Unpacker.unpack, Monitor.execute
+
+    def slowly(self: Unpacker, ram: int) -> None:
+        assert connected.wait(30)
+        unpack(self, ram)
+        order.append("ram")
+
+    async def told(self: Monitor, command: str, **arguments: Any) -> Any:
+        connected.set()
+        order.append(command)
+        return await execute(self, command, **arguments)
+
+    monkeypatch.setattr(Unpacker, "unpack", slowly)
+    monkeypatch.setattr(Monitor, "execute", told)
+    async with (
+        unpacking(file) as unpacked,
+        bench(
+            folder,
+            disks=[_disk(folder)],
+            memory_mib=64,
+            incoming=True,
+            ram=unpacked.ram,
+        ) as made,
+    ):
+        version = partial(made.machine.monitor.execute, "query-version")
+        await unpacked.load(made.machine, timeline=made.timeline, tasks=made.tasks, started=version)
+        await made.machine.let_go()
+        await _until_letters(made, 3)
+    assert order.index("query-version") < order.index("ram") < order.index("migrate-incoming")
 
 
 async def test_what_is_given_up_half_way_ends_at_once(tmp_path: Path) -> None:
