@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fake_tink_server.objects import API_VERSION, Hardware, Template, Workflow, WorkflowRuleSet
 
@@ -119,12 +121,18 @@ def workflow_for(
 
 def as_yaml(item: Hardware | Template | Workflow | WorkflowRuleSet) -> str:
     """Return an object as the YAML a user would have written; what is at its default is absent."""
-    from ruamel.yaml import YAML
-
     data = item.model_dump(by_alias=True, exclude_defaults=True, exclude_none=True)
     data["metadata"]["namespace"] = item.metadata.namespace
+    return _yaml(json.dumps(data))
+
+
+@lru_cache(maxsize=256)
+def _yaml(text: str) -> str:
+    """Return JSON as YAML in block style; many scenarios have the same machine."""
+    from ruamel.yaml import YAML
+
     out = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.dump(data, out)
+    yaml.dump(json.loads(text), out)
     return out.getvalue()

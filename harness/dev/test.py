@@ -19,8 +19,22 @@ _SERIAL = frozenset({
     "--fixtures", "--fixtures-per-test", "--markers", "--help", "--version", "--sw", "--stepwise",
     "--sw-skip", "--stepwise-skip", "-s", "-h", "-V", "no:xdist", "-pno:xdist",
 })  # fmt: skip
-_WITH_VALUE = frozenset({"-k", "-m", "-n", "-o", "-p", "-r", "-W"})
-"""Options whose value is the next word, and never a path."""
+_WITH_FILE = frozenset({
+    "--basetemp", "--config-file", "--confcutdir", "--ignore", "--junit-xml", "--junitxml",
+    "--log-file", "--rootdir", "--runs", "-c",
+})  # fmt: skip
+"""Options whose value is a file or folder, which chooses no tests."""
+_WITH_VALUE = _WITH_FILE | frozenset({
+    "--assert", "--asyncio-mode", "--capture", "--code-highlight", "--color", "--deselect",
+    "--dist", "--doctest-glob", "--durations", "--durations-min", "--hypothesis-profile",
+    "--hypothesis-seed", "--hypothesis-verbosity", "--ignore-glob", "--import-mode",
+    "--junit-prefix", "--last-failed-no-failures", "--lfnf", "--log-level", "--max-worker-restart",
+    "--maxfail", "--maxprocesses", "--maxschedchunk", "--numprocesses", "--override-ini",
+    "--pdbcls", "--python-warnings", "--pythonwarnings", "--report-chars", "--show-capture",
+    "--start", "--tb", "--timeout", "--timeout-method", "--tx", "--verbosity",
+    "-W", "-k", "-m", "-n", "-o", "-p", "-r",
+})  # fmt: skip
+"""Options whose value may be the next word, which is no path then."""
 RINGS = ("harness", "fake_tink_server", "scenarios")
 """Folders that hold tests and scenarios, linters included."""
 
@@ -44,11 +58,19 @@ def test_command(rest: Sequence[str]) -> int:
 
 def pytest_words(rest: Sequence[str], *, cpus: int) -> list[str]:
     """Return what pytest is given: ``rest`` with whole paths, and what was left to us."""
-    words = [
-        word if before in _WITH_VALUE else _rooted(word)
-        for before, word in zip(("", *rest), rest, strict=False)
-    ]
-    paths = [word for word in words if _is_path(word)]
+    words: list[str] = []
+    paths: list[str] = []
+    for before, word in zip(("", *rest), rest, strict=False):
+        option, equals, value = word.partition("=")
+        if before in _WITH_FILE:
+            words.append(_from_here(word))
+        elif before in _WITH_VALUE:
+            words.append(word)
+        elif option in _WITH_FILE and equals:
+            words.append(f"{option}={_from_here(value)}")
+        else:
+            words.append(_rooted(word))
+            paths += [words[-1]] if _is_path(words[-1]) else []
     if not paths:
         words += [str(source_root() / ring) for ring in RINGS if (source_root() / ring).is_dir()]
     if cpus > 1 and not any(map(_is_single, paths)) and not any(map(_is_by_hand, rest)):
@@ -68,6 +90,15 @@ def _is_by_hand(word: str) -> bool:
 
 def _is_path(word: str) -> bool:
     return not word.startswith("-") and Path(word.partition("::")[0]).is_absolute()
+
+
+def _from_here(word: str) -> str:
+    """Return a file or folder, which need not exist yet, as an absolute path.
+
+    What is not here and is there from the checkout's root is the latter.
+    """
+    there = source_root() / word
+    return str(there if there.exists() and not Path(word).exists() else Path.cwd() / word)
 
 
 def _rooted(word: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ Place = Callable[[int, int], Position]
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 100_000
 MAX_DEPTH: Final = 64
+_REMEMBERED: Final = 256
+"""Texts whose nodes are kept: many scenarios are based on one, and share templates."""
+_MOST_REMEMBERED: Final = 1 << 15
+"""Of longer ones nothing is kept, in characters."""
 
 _NULL: Final = re.compile(r"|~|null|Null|NULL")
 _BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -199,12 +204,28 @@ def load_all(
         )
     lines = tuple(line.removesuffix("\r") for line in text.split("\n"))
     documents = []
-    for root in _Composer(text, where).documents():
+    for root in _nodes(text, where):
         if root.kind == "scalar" and root.value is None:
             continue
         data = _plain(root)
         documents.append(Document(file=name, data=data, root=root, lines=lines, place=where))
     return documents
+
+
+def _nodes(text: str, where: Place) -> Iterable[_Node]:
+    """Return the root of each document of ``text``. Nobody changes a node once it is made."""
+    if len(text) > _MOST_REMEMBERED:
+        return _Composer(text, where).documents()
+    try:
+        return _remembered(text)
+    except ScenarioError:  # once more, for where it stands
+        return _Composer(text, where).documents()
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _remembered(text: str) -> tuple[_Node, ...]:
+    nowhere = Path()
+    return tuple(_Composer(text, lambda line, _: Position(file=nowhere, line=line)).documents())
 
 
 def _name(source: Path | str, file: Path | None) -> Path:

@@ -39,16 +39,18 @@ def trend_command(
             if not paths
             else "--scenario, --accel, --start and --since choose among what is named",
         )
-    print(render(groups, Style(colour=wants_colour(sys.stdout))))
-    print(f"\n{summary(groups)}")
+    # first what is to stay: a reader who has seen enough closes the pipe
     if html_file is not None:
         from harness.trend.page import page
 
         source = "run folders" if paths else "what this host remembers"
         html_file.write_text(page(groups, source=source), encoding="utf-8")
-        print(f"page   {relative(html_file.absolute())}")
     if json_file is not None:
         text = json.dumps([group.to_data() for group in groups], indent=2, ensure_ascii=False)
         json_file.write_text(text + "\n", encoding="utf-8")
+    print(render(groups, Style(colour=wants_colour(sys.stdout))))
+    print(f"\n{summary(groups)}")
+    if html_file is not None:
+        print(f"page   {relative(html_file.absolute())}")
     worse = any(group.regressions for group in groups)
     return 1 if fail_on_regression and worse else 0

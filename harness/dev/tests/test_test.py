@@ -66,6 +66,26 @@ def test_a_word_to_choose_by_is_no_path() -> None:
     assert pytest_words(["-k", "scenarios"], cpus=2) == ["-n", "2", "-k", "scenarios", *rings]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_where_runs_go_chooses_no_tests(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the folder is there or not, it is one from here, and the tests are all."""
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "out"
+    if there:
+        runs.mkdir()
+    rings = [str(source_root() / ring) for ring in RINGS]
+    assert pytest_words(["--runs", "out"], cpus=2) == ["-n", "2", "--runs", str(runs), *rings]
+    assert pytest_words(["--runs=out"], cpus=2) == ["-n", "2", f"--runs={runs}", *rings]
+    hello = str(source_root() / "scenarios" / "hello.yaml")
+    words = pytest_words(["--runs", str(runs), "scenarios/hello.yaml"], cpus=2)
+    assert words == ["--runs", str(runs), hello]
+    # a word that is not a folder's, where there is a folder of that name
+    (tmp_path / "cold").mkdir()
+    assert pytest_words(["--start", "cold"], cpus=2) == ["-n", "2", "--start", "cold", *rings]
+
+
 @pytest.mark.parametrize(
     "by_hand", ["-n4", "-n=0", "--numprocesses=1", "-s", "--pdb", "--co", "--collect-only"]
 )

@@ -98,6 +98,22 @@ def test_a_duplicate_key_names_the_first() -> None:
         load("a: 1\na: 2\n", file=FILE)
 
 
+def test_the_same_text_in_two_files_has_its_place_in_each() -> None:
+    """Nodes of a text that was seen before are shared; files, data and mistakes are not."""
+    here, there = (load("a: {b: [1]}", file=Path(name)) for name in ("here.yaml", "there.yaml"))
+    here.data["a"]["b"].append(2)
+    assert there.data == {"a": {"b": [1]}}
+    assert str(here.position(("a", "b"))) == "here.yaml:1:8"
+    assert str(there.position(("a", "b"))) == "there.yaml:1:8"
+    inner = load("a: {b: [1]}", file=Path("in.yaml"), place=there.place)
+    assert str(inner.position(("a", "b"))) == "there.yaml:1:8"
+    for name in ("here.yaml", "there.yaml"):
+        with pytest.raises(ScenarioError, match="given twice") as caught:
+            load("a: 1\na: 2", file=Path(name))
+        assert str(caught.value.at) == f"{name}:2:1"
+        assert caught.value.hint == f"it was given at {name}:1:1 already"
+
+
 def test_aliases_cannot_explode() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]

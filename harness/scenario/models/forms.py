@@ -6,11 +6,25 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from harness.values import parse_duration, parse_mac, parse_size
 
 _DURATION_PATTERN: Final = r"^\d+(\.\d+)?\s*(ms|s|min|m|h|d)$"
+
+
+def _above_zero(duration: timedelta) -> timedelta:
+    if not duration:
+        raise ValueError("expected a duration above 0")
+    return duration
+
 
 Size = Annotated[
     int,
@@ -29,6 +43,18 @@ Duration = Annotated[
     PlainSerializer(lambda value: f"{value.total_seconds():g} s"),
     WithJsonSchema({"type": "string", "pattern": _DURATION_PATTERN, "examples": ["30 s"]}),
 ]
+Span = Annotated[
+    Duration,
+    AfterValidator(_above_zero),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^(?=[^a-z]*[1-9])" + _DURATION_PATTERN[1:],
+            "examples": ["30 s"],
+        }
+    ),
+]
+"""A duration that is not 0."""
 Offset = Annotated[
     timedelta,
     BeforeValidator(lambda value: parse_duration(value, negative=True)),

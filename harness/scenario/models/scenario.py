@@ -17,7 +17,7 @@ from pydantic import (
 from harness.documents import Mistake
 from harness.faults.model import FaultForm
 from harness.scenario.models.expect import Expect, Verdict
-from harness.scenario.models.forms import Duration, Model, form_of
+from harness.scenario.models.forms import Model, Span, form_of
 from harness.scenario.models.kernel_args import KernelArg, KernelValue
 from harness.scenario.models.machine import Machine
 from harness.scenario.models.network import Dhcp, Http, Iso, Network, Ntp, Proxy, Tftp, Tink
@@ -102,7 +102,7 @@ class Scenario(Model):
     """Images that actions ask for and no registry has; any other unknown image is a mistake."""
     segment: Literal["auto", "bridge", "wire"] = "auto"
     """How the machine is wired: ``bridge`` is a tap on a bridge, ``wire`` a pump in user space."""
-    deadline: Duration = timedelta(minutes=10)
+    deadline: Span = timedelta(minutes=10)
     """When the run is given up, from power-on. In seconds of a quiet reference host: a slower or
     busy one takes longer."""
     nightly: bool = False

@@ -237,6 +237,11 @@ EDITS = {
         "mine.yaml:6:11: deadline: expected a duration such as '250ms', '30 s' or '5 min', "
         "found 90",
     ),
+    "no time at all": (
+        "template:",
+        "deadline: 0 s\ntemplate:",
+        "mine.yaml:6:11: deadline: expected a duration above 0",
+    ),
     "address outside": (
         "template:",
         "network: {machine: 10.0.0.1}\ntemplate:",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from harness import history as kept
 from harness.cli import main
 from harness.errors import ScenarioError
+from harness.paths import source_root
 from harness.report.tests.folders import failed_boot, make_run
 from harness.report.text import Style
 from harness.scenario.tests.samples import good_boot
@@ -113,6 +117,23 @@ def test_what_is_remembered_is_shown(cache: Path, capsys: pytest.CaptureFixture[
     names = [one["name"] for one in group["series"]]
     assert names[0] == "firmware-dhcp"
     assert names[-1] == "together"
+
+
+def test_the_page_is_there_although_nobody_reads_the_table(cache: Path) -> None:
+    remember(history(12))
+    words = ["trend", "--json", "trend.json", "--html", "trend.html"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        subprocess.run(
+            [sys.executable, "-P", "-m", "harness", *words],
+            env={**os.environ, "PYTHONPATH": str(source_root())},
+            stdout=closed,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    assert "hello[uefi]" in Path("trend.html").read_text()
+    assert json.loads(Path("trend.json").read_text())
 
 
 def test_a_regression_fails_when_that_is_asked_for(cache: Path) -> None:
