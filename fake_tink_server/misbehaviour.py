@@ -98,8 +98,11 @@ class Misbehaviour:
 
     def decide(self, peer: str) -> Conduct:
         """Return how the server behaves on a new connection."""
-        mac = self._identify(peer.rpartition(":")[0].strip("[]"))
+        mac = self._mac_at(peer)
         return conduct_of(self._strike("connection", peer=peer, tls=self._tls, mac=mac))
+
+    def _mac_at(self, peer: str) -> str | None:
+        return self._identify(peer.rpartition(":")[0].strip("[]"))
 
     # -- calls
 
@@ -130,7 +133,8 @@ class Misbehaviour:
         inner_peer = context.peer()
         peer = self._peer_of(inner_peer)
         worker = str(facts.get("worker") or "").lower()
-        mac = worker if _MAC.fullmatch(worker) else None
+        # GetWorkflowActions does not say whose it is, and yet counts among its machine's calls.
+        mac = worker if _MAC.fullmatch(worker) else self._mac_at(peer)
         known = {"rpc": rpc, "peer": peer, "tls": self._tls, "mac": mac, **facts}
         moment = _Moment(self, rpc, context, known)
         deeds = self._strike("call", **known)

@@ -68,6 +68,7 @@ class Bench:
             record=record,
             port=0,
             strike=plan.at("tink"),
+            identify={"127.0.0.1": MAC}.get,
         )
         await self.server.start()
         plan.begin()
@@ -169,6 +170,15 @@ async def test_accepted_and_lost(bench: Bench) -> None:
 async def test_empty_contexts(bench: Bench) -> None:
     client = await bench.serve("{at: tink, when: {rpc: GetWorkflowContexts, first: 2}, do: drop}")
     assert [len(await client.contexts(MAC)) for _ in range(3)] == [0, 0, 1]
+
+
+async def test_calls_of_a_machine_are_counted_together_whatever_they_tell(bench: Bench) -> None:
+    """GetWorkflowActions has no worker in it; who calls follows from the address."""
+    client = await bench.serve("{at: tink, when: {rpc: Get*, first: 3}, do: {status: ABORTED}}")
+    for call in (client.contexts(MAC), client.actions(ID), client.contexts(MAC)):
+        assert (await refused(call))[0] == "ABORTED"
+    assert len(await client.contexts(MAC)) == 1
+    assert await client.actions(ID)
 
 
 async def test_heard_twice(bench: Bench) -> None:

@@ -69,6 +69,17 @@ def test_a_server_that_is_overloaded_may_recover() -> None:
     assert play(tape, until=110) is None
 
 
+def test_work_that_is_there_and_not_given_yet_is_no_lack_of_work() -> None:
+    """The times are those of a real boot, whose server was overloaded."""
+    tape = working()
+    for t in (140.4, 146.5, 152.5, 158.6):
+        tape.add(t, "tink", "tink.rpc.received", id=t, rpc="GetWorkflowContexts")
+        tape.add(t, "tink", "tink.contexts.sent", id=t, worker_id=MAC, workflows=["default/x"])
+        tape.add(t, "tink", "tink.rpc.finished", id=t, rpc="GetWorkflowContexts", code="OK")
+        answered(tape, t, rpc="GetWorkflowActions", code="UNAVAILABLE")
+    assert play(tape, until=165) is None
+
+
 def test_a_call_that_is_never_answered() -> None:
     tape = working()
     tape.add(45, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowContexts", peer="x:1")

@@ -45,6 +45,12 @@ class NoWork(Rule):
             "tink.agent.enrolled",
         ) or (event.name == "tink.rpc.received" and event.get("rpc") == _REPORT):
             self._idle.clear()
+        elif (
+            event.name == "tink.rpc.finished"
+            and event.get("rpc") == "GetWorkflowActions"
+            and event.get("code") != "OK"
+        ):
+            self._idle.clear()  # there is work, and CallRefused sees that it is not given
         elif event.name == "tink.contexts.sent":
             # One that names a workflow is followed by GetWorkflowActions, and then by a report.
             what = "no workflow" if not event.get("workflows") else "no turn"
