@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from socket import if_nametoindex, socket
 from typing import Any, Final
@@ -60,6 +61,7 @@ from harness.wire.iso import MAGIC
 
 _PORT_READY: Final = timedelta(seconds=20)
 _MEDIUM_READ: Final = timedelta(minutes=2)
+_HTTP_SERVER: Final = "harness.services.http_server"
 _DISK_BOOTED: Final = "guest.disk.booted"
 _STOP_STEP: Final = timedelta(seconds=5)
 """How long one part of the lab may take to stop."""
@@ -185,6 +187,8 @@ class Lab:
         ]
         # When the lab can't come up, nothing may start any more behind what is stopped.
         self._stack.push_async_callback(_end, starting)
+        # They begin at once: 0.2 s of imports would hold them up if they were the loop's.
+        await asyncio.to_thread(import_module, _HTTP_SERVER)
         around = Surroundings(
             self._brief,
             run_dir=self.run_dir,
