@@ -103,7 +103,7 @@ async def _measure(parts: Sequence[str], times: int) -> dict[str, list[Row]]:
     progress = PlainProgress()
     rows: dict[str, list[Row]] = {}
     print(
-        f"{platform.node()}: {os.cpu_count()} CPUs, medians of {times}, of servers quartiles",
+        f"{platform.node()}: {os.cpu_count()} CPUs, medians of {times} or more",
         flush=True,
     )
     base = cache_root() / "bench"

@@ -2,9 +2,9 @@
 
 The peers are Debian's, unpacked in the cache and never installed. Server and client are in
 network namespaces of their own with a cable between them and the same congestion control; all
-servers of a row meet the same client in the same run, by turns, and what counts is the better
-quartile of the turns. Beside the seconds that the client waited stand the CPU seconds of the
-server, kernel included, which a busy host changes far less.
+servers of a row meet the same client in the same run, by turns, and what counts is the median of
+the turns. Beside the seconds that the client waited stand the CPU seconds of the server, kernel
+included, which a busy host changes far less.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def measure_servers(
     def row(key: str, what: str) -> Row:
         wall, cpu = zip(*found[key], strict=True)
         known = () if None in cpu else cpu
-        return Row(what=what, samples=wall, cpu=known, by="quartile")
+        return Row(what=what, samples=wall, cpu=known)
 
     rows = []
     for key, what, others, goal in ROWS:

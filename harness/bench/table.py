@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-By = Literal["median", "quartile", "best"]
+By = Literal["median", "best"]
 """Which of the samples counts. Others on the host can only slow a sample down: the best is the one
-that they slowed least, and the better quartile the same without the luck of a single one."""
+that they slowed least, and right where what is measured takes the same time each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Row:
     @property
     def best(self) -> float:
         """The best of the samples."""
-        return max(self.samples) if self.more_is_better else min(self.samples)
+        return _figure(self.samples, "best", more_is_better=self.more_is_better)
 
     @property
     def cpu_figure(self) -> float | None:
@@ -127,11 +127,7 @@ def render(title: str, rows: Sequence[Row]) -> str:
 def _figure(samples: Sequence[float], by: By, *, more_is_better: bool = False) -> float:
     if by == "median":
         return median(samples)
-    place = 0.25 * (len(samples) - 1) if by == "quartile" else 0.0
-    ranked = sorted(samples, reverse=more_is_better)
-    below = int(place)
-    above = min(below + 1, len(ranked) - 1)
-    return ranked[below] + (place - below) * (ranked[above] - ranked[below])
+    return max(samples) if more_is_better else min(samples)
 
 
 def _digits(figure: float) -> int:

@@ -28,14 +28,6 @@ def test_where_the_best_counts_it_is_judged_divided_and_shown_with_its_cpu() -> 
     ]
 
 
-def test_the_better_quartile_is_that_of_the_less_or_of_the_more() -> None:
-    samples = (5.0, 1.0, 4.0, 2.0, 3.0)
-    assert Row(what="a", samples=samples, by="quartile").figure == 2.0
-    assert Row(what="a", samples=samples, by="quartile", more_is_better=True).figure == 4.0
-    assert Row(what="a", samples=(1.0, 2.0), cpu=(3.0, 4.0), by="quartile").cpu_figure == 3.25
-    assert Row(what="a", samples=(7.0,), by="quartile").figure == 7.0
-
-
 def test_a_ratio_divides_medians() -> None:
     lab, hand = Row(what="lab", samples=(30.0, 10.0, 20.0)), Row(what="hand", samples=(40.0,))
     assert ratio("lab / hand", lab, hand, goal=1.0).median == pytest.approx(0.5)
