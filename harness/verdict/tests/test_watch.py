@@ -166,6 +166,16 @@ def test_a_machine_that_boots_its_disk_instead() -> None:
     assert play(tape, workflow=False, until=60) is None
 
 
+def test_a_cable_that_somebody_pulled() -> None:
+    tape = good_boot().until("guest.docker.started")
+    t = tape.events[-1].t + 1
+    tape.add(t, "switch", "link.lost", mac=MAC)
+    assert ended(tape, "cable-is-out", by=t + 20)
+    assert play(tape, unsettled=lambda now: ["link"] if now < t + 40 else (), until=t + 59) is None
+    tape.add(t + 15, "switch", "link.restored", mac=MAC, duration_s=15)
+    assert play(tape, until=t + 60) is None
+
+
 def test_a_machine_that_goes_in_circles() -> None:
     tape = good_boot().until("guest.kernel.started")
     for t in (25, 45, 65):

@@ -260,6 +260,41 @@ class SwitchedOff(Rule):
         """Nothing: what happened stays true."""
 
 
+class CableIsOut(Rule):
+    """Linux lost its carrier, and nobody is there to plug the cable in again."""
+
+    name: ClassVar = "cable-is-out"
+    source: ClassVar = (
+        "Linux asks for its address anew when a carrier comes back, and TCP goes on; no program"
+        " brings the carrier itself back"
+    )
+    _SECONDS: Final = 20.0
+
+    def __init__(self) -> None:
+        self._lost: dict[object, tuple[Event, float]] = {}
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "link.lost":
+            self._lost[event.get("mac")] = (event, sight.now)
+        elif event.name == "link.restored":
+            self._lost.pop(event.get("mac"), None)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if not sight.kernel or sight.ways > 1:
+            return None
+        for event, since in self._lost.values():
+            if sight.now - since >= self._SECONDS * sight.patience:
+                return Ending(
+                    rule=self.name,
+                    because=f"the link has had no carrier for {sight.now - since:.0f} s",
+                    evidence=(event,),
+                )
+        return None
+
+    def forget(self, sight: Sight) -> None:
+        self._lost = {mac: (event, sight.now) for mac, (event, _) in self._lost.items()}
+
+
 class GoesInCircles(Rule):
     """The machine resets itself again and again and never gets further than before."""
 

@@ -19,6 +19,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     firmware.NobodyKnowsIt,
     firmware.OnlyIpv6Left,
     firmware.DhcpInVain,
+    firmware.CableIsOut,
     firmware.GoesInCircles,
     downloads.TooSlow,
     hook.DockerDoesNotStart,
