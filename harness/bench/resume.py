@@ -1,5 +1,7 @@
 """Checkpoints: what saving takes, what resuming takes, and the cold way to the same point.
 
+A run from ``hook-up`` goes on to its end; one from another point is given up when its guest has
+answered, seconds later.
 The machine has a MAC address of its own, so that nothing saved before fits; what was saved for it
 is removed at the end.
 """
@@ -39,15 +41,22 @@ base: {base}
 machine: {{firmware: uefi, mac: "{mac}"}}
 start: {start}
 """
+_DEADLINE: Final = "deadline: {deadline:g} s\n"
+_GIVEN_UP_AFTER_S: Final = 5.0
+_TO_THE_END: Final = "hook-up"
+"""The point from which a whole hello is measured."""
 
 
 async def measure_resume(*, times: int, scratch: Path, progress: Progress) -> list[Row]:
     """Boot hello once cold, saving at every point, and then ``times`` times from each."""
     mac = "52:54:00:" + secrets.token_bytes(3).hex(":")
 
-    async def hello(start: str) -> Boot:
-        scenario = await asyncio.to_thread(write_scenario, scratch, start=start, mac=mac)
-        return await boot(scenario, only="uefi", scratch=scratch, start=start)
+    async def hello(start: str, deadline_s: float | None = None) -> Boot:
+        scenario = await asyncio.to_thread(
+            write_scenario, scratch, start=start, mac=mac, deadline_s=deadline_s
+        )
+        expected = (0,) if deadline_s is None else (0, 1)
+        return await boot(scenario, only="uefi", scratch=scratch, start=start, expected=expected)
 
     with progress.step("resume: a cold boot that saves at every point"):
         cold = await hello("auto")
@@ -60,19 +69,33 @@ async def measure_resume(*, times: int, scratch: Path, progress: Progress) -> li
         for turn in range(1, times + 1):
             for point in resumed:
                 with progress.step(f"resume {turn} of {times}: from {point}"):
-                    resumed[point].append(await hello(point))
+                    resumed[point].append(await hello(point, _given_up_s(cold, point)))
     finally:
         for key in saved.values():
             await run_command("cache", "clear", key, cwd=scratch)
     return rows_of(cold, resumed)
 
 
-def write_scenario(folder: Path, *, start: str, mac: str) -> Path:
-    """Write hello with a start and a MAC address of its own; return its path."""
+def write_scenario(folder: Path, *, start: str, mac: str, deadline_s: float | None = None) -> Path:
+    """Write hello with a start and a MAC address of its own; return its path.
+
+    ``deadline_s`` is another one than hello's; a checkpoint does not depend on it.
+    """
     scenario = folder / f"from-{start}.yaml"
     base = source_root() / "scenarios" / "hello.yaml"
-    scenario.write_text(_SCENARIO.format(start=start, base=base, mac=mac), encoding="utf-8")
+    text = _SCENARIO.format(start=start, base=base, mac=mac)
+    if deadline_s is not None:
+        text += _DEADLINE.format(deadline=deadline_s)
+    scenario.write_text(text, encoding="utf-8")
     return scenario
+
+
+def _given_up_s(cold: Boot, point: str) -> float | None:
+    """Return when a run from ``point`` is given up, in seconds since power-on; None: never."""
+    if point == _TO_THE_END:
+        return None
+    passed_s = cold.first(_SAVED, point=point).t - cold.first("machine.powered_on").t
+    return round(passed_s + _GIVEN_UP_AFTER_S, 1)
 
 
 def rows_of(cold: Boot, resumed: Mapping[str, Sequence[Boot]]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,9 @@ def test_what_is_measured_is_hello_with_another_mac(start: str, tmp_path: Path) 
     [item] = load_items(file, known_images=frozenset(known_images()))
     assert (item.firmware, item.start) == ("uefi", start)
     assert [nic.mac for nic in item.nics] == ["52:54:00:0a:0b:0c"]
+    file = write_scenario(tmp_path, start=start, mac="52:54:00:0a:0b:0c", deadline_s=26.5)
+    [given_up] = load_items(file, known_images=frozenset(known_images()))
+    assert given_up == replace(item, deadline_s=26.5)
 
 
 def test_a_point_at_which_nothing_was_saved_has_no_rows() -> None:
