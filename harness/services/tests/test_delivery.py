@@ -30,6 +30,7 @@ from harness.faults.deeds import (
     Trickle,
     Truncate,
 )
+from harness.services import sendfile
 from harness.services.answer import Answer, treat
 from harness.services.http import HttpService
 from harness.tasks import TaskKeeper
@@ -102,8 +103,10 @@ Start = Callable[..., AbstractAsyncContextManager[Site]]
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
     @contextlib.asynccontextmanager
-    async def started(*deeds: Deed, occasion: str = "request", first: int = 99) -> Any:
-        content = os.urandom(SIZE)
+    async def started(
+        *deeds: Deed, occasion: str = "request", first: int = 99, size: int = SIZE
+    ) -> Any:
+        content = os.urandom(size)
         kernel = tmp_path / "vmlinuz"
         kernel.write_bytes(content)
         timeline, tasks = Timeline(None), TaskKeeper()
@@ -138,6 +141,22 @@ def start(tmp_path: Path) -> Start:
             timeline.close()
 
     return started
+
+
+async def test_a_thread_that_sends_to_a_fast_client_ends_with_the_service(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sendfile, "_FAST_PER_S", 0.0)  # whoever reads is
+    async with start(size=40_000_000) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.service.port)
+        writer.write(b"GET /hook/vmlinuz-x86_64 HTTP/1.1\r\nHost: lab\r\n\r\n")
+        await reader.readexactly(8_000_000)
+        deadline = Deadline.after(timedelta(seconds=1))
+        await site.service.stop()
+        assert not deadline.expired
+        aborted = await site.event("http.response.aborted")
+        assert 8_000_000 <= aborted["bytes"] + 1000 < 40_000_000  # the head was read, too
+        writer.transport.abort()
 
 
 async def test_without_a_deed_all_is_well_and_the_facts_are_told(start: Start) -> None:
