@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
 
 from harness.schedstat import PROC, threads_of
+
+_FIRST_OF_ALL: Final = -20
+"""See setpriority(2)."""
+
+
+def go_first() -> None:
+    """Let this process, and what it starts, have the CPU before others; root alone may."""
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _FIRST_OF_ALL)
 
 
 def _own_seconds(pid: int) -> float:

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from harness.bench.cpu import go_first
 from harness.bench.frame_load import LAB
 from harness.clock import Deadline
 from harness.errors import SetupFailed
@@ -110,6 +111,7 @@ async def _line(machine: Process) -> bytes:
 def main() -> None:
     """Measure, and print what was found as JSON."""
     orders = json.loads(sys.stdin.readline())
+    go_first()
     print(json.dumps(asyncio.run(measure(**orders))))
 
 

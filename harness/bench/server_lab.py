@@ -27,7 +27,7 @@ from fake_tink_server.codec import encode_context
 from fake_tink_server.engine import Engine
 from fake_tink_server.server import SERVICE, TinkServer
 from fake_tink_server.workflow import Action, Task, Workflow
-from harness.bench.cpu import tree_seconds
+from harness.bench.cpu import go_first, tree_seconds
 from harness.errors import SetupFailed
 from harness.oci.image import Image, ImageConfig, write_layout
 from harness.oci.layer import Compression, File, Layer, layer_from_files
@@ -51,8 +51,6 @@ _MEDIUM: Final = 16 << 20
 _CALLS: Final = 1000
 _ROUNDS: Final = {"dhcp": 2, "tftp": 8, "window": 3, "http": 12, "registry": 6, "grpc": 3}
 """How often each is measured for one repetition: more often what is over sooner."""
-_FIRST_OF_ALL: Final = -20
-"""Of servers and client alike; see setpriority(2)."""
 _PEER_WITHIN_S: Final = 10.0
 _CONGESTION_CONTROL: Final = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 """Of the network namespace of whoever writes it."""
@@ -408,8 +406,7 @@ def _nobody_knows() -> None:
 def main() -> None:
     """Measure, and print what was found as JSON."""
     orders = json.loads(sys.stdin.readline())
-    with suppress(PermissionError):  # whatever else runs here should disturb it little
-        os.setpriority(os.PRIO_PROCESS, 0, _FIRST_OF_ALL)
+    go_first()  # with all servers and their client
 
     async def measure() -> dict[str, list[Sample]]:
         return await Bench(**orders).run()
