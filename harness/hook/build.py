@@ -63,7 +63,8 @@ _ALWAYS = (_KERNEL_PACKAGE, "kmod", _BUSYBOX)
 _IMAGE = re.compile(r"\bhooklab/(?P<name>[a-z0-9-]+)\b")
 _KEPT_BUILDS = 6
 _BUILDERS = (
-    "build", "deb", "debian", "elf", "golang", "initramfs", "kernel", "prelink", "rootfs", "store",
+    "build", "deb", "debian", "elf", "golang", "initramfs", "kernel", "modules", "prelink",
+    "rootfs", "store",
 )  # fmt: skip
 _HERE = Path(__file__).resolve().parent
 

@@ -10,17 +10,24 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryFile
+from typing import IO
 
 from harness.errors import BuildFailed, DecodeError
 from harness.hook.deb import open_data
+from harness.hook.modules import slim_module
 from harness.hook.store import digest_of, exclusive, new_folder, write_json
 from harness.process import run
 from harness.progress import Progress
 
+_RECIPE = 3
+"""Raise it when the same package and list give another tree."""
+_Readable = tuple[str, Callable[[], bytes]]
 _INDEXES = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 
 
@@ -117,63 +124,94 @@ async def build_kernel(
     Content-addressed below ``cache``: the same package and list are worked on once.
     """
     patterns = read_patterns(modules)
-    index = await asyncio.to_thread(_index, image, cache, progress)
-    selected = closure(patterns, index)
-    folder = cache / "kernel" / digest_of(image.name, selected)[:32]
-    if not folder.is_dir():
-        async with exclusive(cache / "kernel" / "lock"):
-            if not folder.is_dir():
-                with (
-                    progress.step(f"unpacking {len(selected)} of {len(index)} kernel modules"),
-                    new_folder(folder) as scratch,
-                ):
-                    await asyncio.to_thread(_unpack, image, set(selected), scratch)
-                    await _run_depmod(scratch, depmod)
+    kernels = cache / "kernel"
+    kernels.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=kernels) as file:
+        spool = _Spool(file)
+        index = await asyncio.to_thread(_index, image, kernels, progress, spool)
+        selected = closure(patterns, index)
+        folder = kernels / digest_of(_RECIPE, image.name, selected)[:32]
+        if not folder.is_dir():
+            async with exclusive(kernels / "lock"):
+                if not folder.is_dir():
+                    with (
+                        progress.step(f"unpacking {len(selected)} of {len(index)} kernel modules"),
+                        new_folder(folder) as scratch,
+                    ):
+                        files = spool.files() or _files(image)
+                        await asyncio.to_thread(_unpack, files, set(selected), scratch)
+                        await _run_depmod(scratch, depmod)
     release = next((folder / "tree" / "lib" / "modules").iterdir()).name
     return Kernel(image=folder / "vmlinuz", tree=folder / "tree", release=release)
 
 
-def _index(image: Path, cache: Path, progress: Progress) -> dict[str, list[str]]:
+class _Spool:
+    """The files of a package that was read, as far as they can be of use: nothing on the way from
+    a package to its modules takes as long as to decompress it, so it is done once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def add(self, name: str, content: bytes) -> None:
+        self._places[name] = (self._file.tell(), len(content))
+        self._file.write(content)
+
+    def files(self) -> list[_Readable]:
+        """Return the files that were added."""
+        return [(name, partial(self._read, *place)) for name, place in self._places.items()]
+
+    def _read(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(size)
+
+
+def _files(image: Path) -> Iterator[_Readable]:
+    """Yield what of the package ``image`` a kernel can be made of; to be read as it comes."""
+    with open_data(image) as archive:
+        for member in archive:
+            name = member.name.removeprefix("./").removeprefix("usr/")
+            wanted = name.startswith("boot/vmlinuz-") or (
+                name.startswith("lib/modules/")
+                and (name.endswith(".ko") or PurePosixPath(name).name in _INDEXES)
+            )
+            stream = archive.extractfile(member) if wanted else None
+            if stream is not None:
+                yield name, stream.read
+
+
+def _index(image: Path, kernels: Path, progress: Progress, spool: _Spool) -> dict[str, list[str]]:
     """Return what each module of the package depends on; read once, then remembered."""
-    remembered = cache / "kernel" / f"{image.stem}.json"
+    remembered = kernels / f"{image.stem}.json"
     if remembered.is_file():
         known: dict[str, list[str]] = json.loads(remembered.read_text())
         return known
     found: dict[str, list[str]] = {}
-    with progress.step("reading the kernel's modules"), open_data(image) as archive:
-        for member in archive:
-            stream = archive.extractfile(member) if member.name.endswith(".ko") else None
-            if stream is None:
-                continue
-            depends = modinfo(stream.read()).get("depends", [""])[0]
-            path = member.name.partition("/kernel/")[2]
-            found[path] = [name for name in depends.split(",") if name]
+    with progress.step("reading the kernel's modules"):
+        for name, read in _files(image):
+            content = read()
+            spool.add(name, content)
+            if name.endswith(".ko"):
+                depends = modinfo(content).get("depends", [""])[0]
+                found[name.partition("/kernel/")[2]] = [n for n in depends.split(",") if n]
     if not found:
         raise BuildFailed(f"{image} holds no kernel modules")
     write_json(remembered, found)
     return found
 
 
-def _unpack(image: Path, selected: set[str], scratch: Path) -> None:
-    with open_data(image) as archive:
-        for member in archive:
-            name = member.name.removeprefix("./").removeprefix("usr/")
-            if not member.isfile():
-                continue
-            if name.startswith("boot/vmlinuz-"):
-                target = scratch / "vmlinuz"
-            elif name.partition("/kernel/")[2] in selected or (
-                name.startswith("lib/modules/") and PurePosixPath(name).name in _INDEXES
-            ):
-                target = scratch / "tree" / name
-            else:
-                continue
-            stream = archive.extractfile(member)
-            assert stream is not None
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(stream.read())
+def _unpack(files: Iterable[_Readable], selected: set[str], scratch: Path) -> None:
+    for name, read in files:
+        if name.startswith("boot/"):
+            target = scratch / "vmlinuz"
+        elif not name.endswith(".ko") or name.partition("/kernel/")[2] in selected:
+            target = scratch / "tree" / name
+        else:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(slim_module(read()) if name.endswith(".ko") else read())
     if not (scratch / "vmlinuz").is_file():
-        raise BuildFailed(f"{image} holds no boot/vmlinuz")
+        raise BuildFailed("the kernel's package holds no boot/vmlinuz")
 
 
 async def _run_depmod(scratch: Path, depmod: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ Debian links dockerd to run at any address. The dynamic linker then writes 244,0
 24 MB of it whenever it starts, and docker starts itself three times for each container. The
 program that Hook's own image holds is linked to one address, which is what this makes of Debian's.
 What only other programs could look up in it, 170,000 names, is blanked on the way: it would be
-downloaded and unpacked at each boot. Names that its libraries look up are kept.
+downloaded and unpacked at each boot. Names that its libraries look up are kept. A program that has
+its place already is only rid of its names.
 
 A relocation of a kind that is not known here, or one that depends on the machine, is an error: the
 program is taken as it came then, and starts more slowly.
@@ -24,7 +25,7 @@ from harness.hook.store import digest_of, digest_of_file, new_folder
 from harness.oci.layer import Entry, File
 from harness.progress import Progress
 
-_RECIPE: Final = 1
+_RECIPE: Final = 2
 """Raise it when the same program gives other bytes."""
 BASE: Final = 0x400000
 """Where linkers put a program that has an address of its own."""
@@ -108,16 +109,15 @@ def _looked_up(entries: Mapping[str, Entry]) -> frozenset[bytes]:
 def prelinked(program: bytes, *, looked_up: Collection[bytes] = ()) -> bytes:
     """Return a position-independent ELF64 program as one that is loaded at ``BASE``.
 
-    A program that has a fixed address is returned as it is. Names in ``looked_up`` are kept. Raises
-    ``DecodeError`` for what is no program for x86-64, and for one that has to be relocated in ways
-    that depend on the machine.
+    One that has an address keeps it, and one that is linked to nothing is returned as it is. Names
+    in ``looked_up`` are kept. Raises ``DecodeError`` for what is no program for x86-64, and for one
+    that has to be relocated in ways that depend on the machine.
     """
     if program[:6] != b"\x7fELF\x02\x01" or len(program) < 64:
         raise DecodeError("not a little-endian ELF64 file", rfc="elf(5)")
-    if struct.unpack_from("<H", program, 16)[0] == _EXEC:
-        return program
     try:
-        return _Elf(bytearray(program)).moved(frozenset(looked_up))
+        elf = _Elf(bytearray(program))
+        return elf.moved(frozenset(looked_up)) if elf.is_linked else program
     except (struct.error, LookupError, OverflowError, StopIteration, ValueError) as error:
         raise DecodeError(f"damaged ELF file: {error}", rfc="elf(5)") from error
 
@@ -137,15 +137,20 @@ class _Elf:
     def __init__(self, data: bytearray) -> None:
         self._data = data
         kind, machine = struct.unpack_from("<HH", data, 16)
-        if kind != _DYN or machine != 62:
+        if kind not in (_EXEC, _DYN) or machine != 62:
             raise DecodeError("no program for x86-64", rfc="elf(5)")
+        self._by = BASE if kind == _DYN else 0
+        """How far it is moved."""
         table, self._sections = struct.unpack_from("<QQ", data, 32)
         size, count, self._section_size, self._section_count = struct.unpack_from("<4H", data, 54)
         self._segments = [
             _Segment(at, *struct.unpack_from("<I4xQQ8xQ", data, at))
             for at in range(table, table + size * count, size)
         ]
-        self._tags = {tag: (at, value) for at, tag, value in self._dynamic()}
+        self.is_linked = kind == _DYN or any(s.kind == _DYNAMIC for s in self._segments)
+        """Whether the dynamic linker has anything to do with it."""
+        dynamic = self._dynamic() if self.is_linked else ()
+        self._tags = {tag: (at, value) for at, tag, value in dynamic}
 
     def moved(self, looked_up: frozenset[bytes]) -> bytes:
         if _RELR in self._tags or _TEXTREL in self._tags:
@@ -155,14 +160,14 @@ class _Elf:
         self._move_tags()
         data = self._data
         struct.pack_into("<H", data, 16, _EXEC)
-        _add(data, 24, BASE)
+        _add(data, 24, self._by)
         for segment in self._segments:
             if segment.kind != _STACK:
-                _add(data, segment.at + 16, BASE)
-                _add(data, segment.at + 24, BASE)
+                _add(data, segment.at + 16, self._by)
+                _add(data, segment.at + 24, self._by)
         for at in self._section_headers():
             if struct.unpack_from("<Q", data, at + 16)[0]:
-                _add(data, at + 16, BASE)
+                _add(data, at + 16, self._by)
         return bytes(data)
 
     def _dynamic(self) -> Iterator[tuple[int, int, int]]:
@@ -201,11 +206,11 @@ class _Elf:
             if kind == _RELATIVE:
                 segment = next(s for s in targets if s.address <= where)
                 at = segment.offset + where - segment.address
-                struct.pack_into("<Q", data, at, addend + BASE)
+                struct.pack_into("<Q", data, at, addend + self._by)
             elif kind not in _OF_SYMBOLS:
                 raise DecodeError(f"relocation {kind} is not known here", rfc="elf(5)")
             else:
-                kept += struct.pack("<QQq", where + BASE, info, addend)
+                kept += struct.pack("<QQq", where + self._by, info, addend)
                 used.add(info >> 32)
         data[start : start + length] = kept.ljust(length, b"\0")
         struct.pack_into("<Q", data, self._tags[_RELASZ][0] + 8, len(kept))
@@ -219,10 +224,10 @@ class _Elf:
                     raise DecodeError(
                         f"relocation {info & 0xFFFFFFFF} is not known here", rfc="elf(5)"
                     )
-                _add(data, at, BASE)
+                _add(data, at, self._by)
                 slot = self._offset(where)
                 if struct.unpack_from("<Q", data, slot)[0]:  # lazy binding: back into the table
-                    _add(data, slot, BASE)
+                    _add(data, slot, self._by)
                 used.add(info >> 32)
         return used
 
@@ -257,7 +262,7 @@ class _Elf:
             if section != _UNDEFINED and number:
                 own.append(number)
             if section not in (_UNDEFINED, _ABSOLUTE) and info & 15 != _TLS:
-                _add(data, at + 8, BASE)
+                _add(data, at + 8, self._by)
         if not blank:
             return
         old = bytes(data[text : text + sizes[strings]])
@@ -278,7 +283,7 @@ class _Elf:
         """Put a table of the older kind, which may have gaps, in place of GNU's: one chain."""
         at, address = self._tags[_GNU_HASH]
         chain = [0] * count
-        for number, following in zip(own, [*own[1:], 0], strict=True):
+        for number, following in zip(own, [*own, 0][1:], strict=True):
             chain[number] = following
         table = struct.pack(f"<III{count}I", 1, count, own[0] if own else 0, *chain)
         start = self._offset(address)
@@ -300,7 +305,7 @@ class _Elf:
     def _move_tags(self) -> None:
         for tag, (at, _) in self._tags.items():
             if tag in _ADDRESSES:
-                _add(self._data, at + 8, BASE)
+                _add(self._data, at + 8, self._by)
         if _FLAGS_1 in self._tags:
             at, flags = self._tags[_FLAGS_1]
             struct.pack_into("<Q", self._data, at + 8, flags & ~_PIE)

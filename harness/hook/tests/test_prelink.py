@@ -148,3 +148,20 @@ def test_damage_is_an_error_and_never_a_traceback(at: int, junk: bytes) -> None:
     program[at : at + len(junk)] = junk
     with contextlib.suppress(DecodeError):
         prelinked(bytes(program))
+
+
+def test_a_program_with_an_address_is_rid_of_its_names(tmp_path: Path) -> None:
+    python = Path("/usr/bin/python3").resolve()
+    if not python.is_file() or kind_of(python.read_bytes()) != 2:
+        pytest.skip("this host has no large program that lies at a fixed address")
+    slim = prelink(python, tmp_path)
+    data = slim.read_bytes()
+    assert len(data) == python.stat().st_size
+    assert data.count(b"\0PyList_New\0") < python.read_bytes().count(b"\0PyList_New\0")
+    assert kept_entry(data) == kept_entry(python.read_bytes())
+    words = [slim, "-ISc", "print(6 * 7)"]
+    assert subprocess.run(words, capture_output=True, check=True).stdout == b"42\n"
+
+
+def kept_entry(program: bytes) -> int:
+    return int(struct.unpack_from("<Q", program, 24)[0])
