@@ -159,7 +159,7 @@ def test_a_program_with_an_address_is_rid_of_its_names(tmp_path: Path) -> None:
     assert len(data) == python.stat().st_size
     assert data.count(b"\0PyList_New\0") < python.read_bytes().count(b"\0PyList_New\0")
     assert kept_entry(data) == kept_entry(python.read_bytes())
-    words = [slim, "-ISc", "print(6 * 7)"]
+    words = [str(slim), "-ISc", "print(6 * 7)"]
     assert subprocess.run(words, capture_output=True, check=True).stdout == b"42\n"
 
 
