@@ -31,6 +31,7 @@ _HELD_TO: Final = ("hook-up", "worker-up")
 """Points that are far enough from power-on for the gain that is asked for."""
 _FROM_GUEST: Final = (
     "http.request.received",
+    "registry.tls.failed",  # docker tries TLS first, and the registry has none
     "registry.request.received",
     "tink.connection.accepted",
 )

@@ -55,6 +55,8 @@ def _resumed(*after: Told) -> Boot:
 def test_a_guest_answers_with_its_first_request_after_the_resume() -> None:
     once = _resumed((40.6, "guest.dockerd.ready", {}), (40.7, "registry.request.received", {}))
     rows = rows_of(_COLD, {point: [once] for point in POINTS})
+    tried = _resumed((40.6, "registry.tls.failed", {}), (40.7, "registry.request.received", {}))
+    assert rows_of(_COLD, {"hook-up": [tried]})[1].figure == pytest.approx(0.7)
     by_name = {row.what: row for row in rows}
     assert by_name["cold to hook-up"].figure == pytest.approx(40.0)
     answered = by_name["resumed at hook-up, to a guest that answers"]
