@@ -181,7 +181,7 @@ class Capacity:
                 used_s, used_at_s = busy_s, now_s
                 if now_s - began_s >= _PATIENCE_S or not self._busy(need, holders, rate):
                     return
-                told(f"waiting for a quieter host: {rate:.1f} CPUs are busy")
+                told(f"waiting for a quieter host, {_PATIENCE_S:.0f} s at most: its CPUs are busy")
             else:
                 told(reason)
                 await asyncio.sleep(_LOOK_S)

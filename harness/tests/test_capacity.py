@@ -146,7 +146,7 @@ async def test_other_programs_are_waited_for_but_not_for_ever(
     async with wanted(capacity, need("a")) as a:
         await a.inside.wait()
         async with wanted(capacity, need("b")) as b:
-            await b.waits_for("a quieter host: 2.5 CPUs are busy")
+            await b.waits_for("a quieter host, 10 s at most: its CPUs are busy")
             host.others = 0.1
             await b.inside.wait()
     host.others = 1.5
