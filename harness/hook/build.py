@@ -218,14 +218,10 @@ class _Build:
 
     async def _compile(self) -> tuple[Path, dict[str, Path]]:
         names = sorted({name for r in self._inputs.recipes for name in r.programs.values()})
-        linuxkit, programs = await asyncio.gather(
-            ensure_tool("linuxkit", self._cache, self._progress), self._programs(names)
-        )
-        return linuxkit, programs
-
-    async def _programs(self, names: Sequence[str]) -> dict[str, Path]:
-        # One after the other: the first compiles the packages that the others share.
-        return {
+        # One after the other: a Go knows nothing of what another is at, and the first, which is the
+        # largest, compiles the packages that the others share.
+        linuxkit = await ensure_tool("linuxkit", self._cache, self._progress)
+        return linuxkit, {
             name: await go_build(
                 self._inputs.components,
                 f"./cmd/{name}",
