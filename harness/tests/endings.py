@@ -18,6 +18,8 @@ from harness.paths import cache_root, source_root
 from harness.timeline import Event
 
 SOON = timedelta(seconds=20)
+READY = timedelta(minutes=30)
+"""What the first run on a busy host may take to build; it ends by itself when that fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,15 @@ class Run:
         self._events: list[Event] = []
 
     def wait_for(self, name: str, *, within: timedelta, **fields: Any) -> Event:
-        """Return the first event ``name`` with ``fields``, as the file on disk tells it."""
+        """Return the first event ``name`` with ``fields``, as the file on disk tells it.
+
+        ``within`` counts from when all is built and the run has its folder.
+        """
+        deadline = Deadline.after(READY)
+        while not self.run_dir.exists():
+            assert not deadline.expired, f"not ready within {READY}"
+            assert self.process.poll() is None, self.words()
+            select.select([], [], [], 0.05)
         deadline = Deadline.after(within)
         seen = 0
         while True:
@@ -226,9 +236,9 @@ class Run:
                 assert data, f"it ended with {self.process.wait()}: {seen}"
                 seen += data
 
-    def words(self) -> str:
+    def words(self, *, within: timedelta = SOON) -> str:
         """Return what it printed, once it ended."""
-        return self.process.communicate(timeout=SOON.total_seconds())[0]
+        return self.process.communicate(timeout=within.total_seconds())[0]
 
     def close(self) -> None:
         """End whatever still runs."""
