@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from typing import Any, Final, TypeVar
 
 from harness.clock import Deadline
@@ -11,6 +12,20 @@ from harness.errors import DeadlineExpired, HostTooSlow, LabError, ServiceCrashe
 
 T = TypeVar("T")
 _LOOK_AGAIN_S: Final = 0.02
+
+
+@contextlib.asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Yield a group whose tasks have all ended at the end of the block, however that comes about.
+
+    The first failure cancels the others, and is raised. ``asyncio.gather`` goes away as soon as one
+    has failed or was cancelled, and leaves the others to be cut off at the end of the loop.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 class TaskKeeper:

@@ -54,6 +54,7 @@ from harness.oci.layer import (
 from harness.paths import source_root
 from harness.process import CommandFailed, run
 from harness.progress import Progress
+from harness.tasks import together
 from harness.wire.oci import Digest, Platform
 
 ARCH = "x86_64"
@@ -194,9 +195,10 @@ class _Build:
 
     async def run(self, target: Path) -> None:
         """Make the folder ``target``: kernel, initramfs and manifest."""
-        (linuxkit, programs), (trees, kernel, applets) = await asyncio.gather(
-            self._compile(), self._prepare_debian()
-        )
+        async with together() as group:
+            compiled = group.create_task(self._compile())
+            prepared = group.create_task(self._prepare_debian())
+        (linuxkit, programs), (trees, kernel, applets) = compiled.result(), prepared.result()
         images = await asyncio.to_thread(self._images, programs, trees, kernel, applets)
         for image in images.values():
             await self._import(linuxkit, image)

@@ -23,6 +23,7 @@ from harness.progress import (
     Step,
     steps_of_bootstrap,
 )
+from harness.tasks import together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +68,20 @@ async def build_all(cache: Path, *, progress: Progress) -> Built:
     began_s = time.monotonic()
     # Hook takes longest: of two that compile, it is the one that the processors work for.
     ledger = Ledger(progress)
-    hook, ipxe, images = await asyncio.gather(
-        build_hook(cache, progress=ledger),
-        ensure_ipxe_binaries(cache, ledger),
-        build_images(cache, progress=ledger, patient=True),
-    )
+    async with together() as group:
+        hook = group.create_task(build_hook(cache, progress=ledger))
+        ipxe = group.create_task(ensure_ipxe_binaries(cache, ledger))
+        images = group.create_task(build_images(cache, progress=ledger, patient=True))
     ledger.tell(before=steps_of_bootstrap(os.environ.get(BOOTSTRAP, "")))
     steps = tuple(ledger.steps)
     duration_s = time.monotonic() - began_s
-    return Built(hook=hook, images=images, ipxe=ipxe, duration_s=duration_s, steps=steps)
+    return Built(
+        hook=hook.result(),
+        images=images.result(),
+        ipxe=ipxe.result(),
+        duration_s=duration_s,
+        steps=steps,
+    )
 
 
 def build_command(*, json_file: Path | None = None) -> int:

@@ -33,6 +33,7 @@ from harness.oci.content import Mount, load_content
 from harness.paths import cache_root
 from harness.progress import BOOTSTRAP, Ledger, Progress, steps_of_bootstrap
 from harness.scenario.item import HookItem, ImageItem, IsoItem, Item, PinItem, WorkerItem
+from harness.tasks import together
 
 _EMBEDDED: Final = "embedded"
 
@@ -137,14 +138,19 @@ async def _build(items: Sequence[Item], cache: Path, progress: Progress) -> _Bui
     async def workers() -> dict[str, Path]:
         return {build: await _worker(worker, cache, progress) for build, worker in wanted.items()}
 
-    made = await asyncio.gather(
-        hook(),
-        smee(),
-        workers(),
-        ensure_ipxe_binaries(cache, progress),
-        build_images(cache, progress=progress, patient=True),
+    async with together() as group:
+        made_hook = group.create_task(hook())
+        made_smee = group.create_task(smee())
+        made_workers = group.create_task(workers())
+        ipxe = group.create_task(ensure_ipxe_binaries(cache, progress))
+        images = group.create_task(build_images(cache, progress=progress, patient=True))
+    return _Built(
+        hook=made_hook.result(),
+        smee=made_smee.result(),
+        workers=made_workers.result(),
+        ipxe=ipxe.result(),
+        images=images.result(),
     )
-    return _Built(hook=made[0], smee=made[1], workers=made[2], ipxe=made[3], images=made[4])
 
 
 async def _iso(item: Item, hook: HookItem, cache: Path, progress: Progress) -> IsoItem | None:
