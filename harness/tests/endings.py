@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,10 +49,15 @@ class Belongings:
             files=frozenset(link for link in links if _is_temporary(link)),
         )
 
-    def left(self) -> list[str]:
-        """Return what of it still exists anywhere on this host."""
+    def left(self, ended: int) -> list[str]:
+        """Return what of it still exists anywhere on this host.
+
+        ``ended`` is when the run did, in clock ticks: the kernel gives the number of a namespace
+        that is gone to the next one, and what began later is another lab's.
+        """
         pids = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
-        spaces = {space for pid in pids for space in _namespaces(pid)}
+        old = [pid for pid in pids if int(_started(int(pid)) or 0) <= ended]
+        spaces = {space for pid in old for space in _namespaces(pid)}
         sockets = {inode for pid in pids for inode in _sockets(pid)}
         return [
             *(f"process {pid}" for pid, started in self.processes if _started(pid) == started),
@@ -66,7 +72,8 @@ class Belongings:
         there is no event to wait for from outside.
         """
         deadline = Deadline.after(SOON)
-        while left := self.left():
+        ended = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+        while left := self.left(ended):
             assert not deadline.expired, left
             os.sched_yield()
 
