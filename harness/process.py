@@ -11,12 +11,13 @@ import contextlib
 import os
 import shlex
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import LabError
+from harness.tasks import in_any_case
 
 _KEPT = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "GOPROXY", "GONOSUMDB", "GOSUMDB", "GOFLAGS")
 _KEPT_SUFFIXES = ("_proxy", "_PROXY", "_CERT_FILE", "_CERT_DIR", "_CA_BUNDLE")
@@ -118,7 +119,7 @@ async def run(
         )
         status = await process.wait()
     except BaseException:
-        await _in_any_case(_end(process))
+        await in_any_case(_end(process))
         raise
     if status not in ok:
         raise CommandFailed(words, status, (stdout + stderr).decode(errors="replace"))
@@ -145,7 +146,7 @@ async def start_program(
             with contextlib.suppress(OSError):
                 await _end(await starting)
 
-        await _in_any_case(undo())
+        await in_any_case(undo())
         raise
 
 
@@ -165,12 +166,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         if stream is not None:
             while await stream.read(1 << 16):
                 pass
-
-
-async def _in_any_case(work: Coroutine[Any, Any, None]) -> None:
-    """Await ``work`` to its end, however often the caller is told meanwhile to stop."""
-    task = asyncio.ensure_future(work)  # noqa: TID251 - waited for right here
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
-    task.result()

@@ -28,6 +28,15 @@ async def together() -> AsyncIterator[asyncio.TaskGroup]:
         raise failures.exceptions[0] from None
 
 
+async def in_any_case(work: Awaitable[T]) -> T:
+    """Return what comes of ``work``, and not before, however often the caller is cancelled."""
+    doing: asyncio.Future[T] = asyncio.ensure_future(work)  # noqa: TID251 - waited for right here
+    while not doing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({doing})
+    return doing.result()
+
+
 class TaskKeeper:
     """Owns the background tasks of a lab, and the one future that says "this lab is lost".
 

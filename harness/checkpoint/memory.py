@@ -21,7 +21,7 @@ from harness.clock import Deadline
 from harness.errors import LabError
 from harness.machine.machine import Machine
 from harness.machine.ram import Ram
-from harness.tasks import TaskKeeper
+from harness.tasks import TaskKeeper, in_any_case
 from harness.timeline import Event, Timeline
 
 NAME: Final = "memory.zst"
@@ -147,15 +147,7 @@ async def _beside(
     finally:
         stop()
         with contextlib.suppress(LabError, OSError, ValueError, GivenUp):
-            await _in_any_case(doing)
-
-
-async def _in_any_case(doing: asyncio.Future[T]) -> T:
-    """Return what comes of it, and not before, however often somebody cancels that."""
-    while not doing.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({doing})
-    return doing.result()
+            await in_any_case(doing)
 
 
 @contextlib.contextmanager

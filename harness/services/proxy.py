@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from harness.services import Identify
 from harness.services.tcp import tcp_socket
 from harness.services.udp import crash
-from harness.tasks import TaskKeeper
+from harness.tasks import TaskKeeper, together
 from harness.timeline import Timeline
 
 PROXY_PORT: Final = 3128
@@ -193,7 +193,9 @@ class ProxyService:
                 far_writer.write(wish.forward)
             else:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+            async with together() as both:
+                both.create_task(_copy(reader, far_writer))
+                both.create_task(_copy(far_reader, writer))
         finally:
             self._writers.discard(far_writer)
             far_writer.close()
