@@ -119,7 +119,7 @@ async def run(
         )
         status = await process.wait()
     except BaseException:
-        await in_any_case(_end(process))
+        await in_any_case(_end(process, leads=True))
         raise
     if status not in ok:
         raise CommandFailed(words, status, (stdout + stderr).decode(errors="replace"))
@@ -135,6 +135,7 @@ async def start_program(
     a pipe connected after the transport was closed is closed by nobody). Here it is killed and
     waited for.
     """
+    leads = options.get("process_group") == 0 or bool(options.get("start_new_session"))
     starting = asyncio.ensure_future(  # noqa: TID251 - waited for right here
         asyncio.create_subprocess_exec(*argv, **options)
     )
@@ -144,25 +145,26 @@ async def start_program(
 
         async def undo() -> None:
             with contextlib.suppress(OSError):
-                await _end(await starting)
+                await _end(await starting, leads=leads)
 
         await in_any_case(undo())
         raise
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, *, leads: bool) -> None:
     """Kill a program and what it started, and wait until nobody holds its pipes any more.
 
     A compiler or a shell leaves others behind that hold the same pipes: with the program alone
-    dead they would go on at work, and the loop could not close.
+    dead they would go on at work, and the loop could not close. The program itself may have ended
+    before them; its process group, which it ``leads``, has its number for as long as one is left.
     """
+    streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
     with contextlib.suppress(ProcessLookupError):
-        if os.getpgid(process.pid) == process.pid:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
+        if not leads:
             process.kill()
+        elif process.returncode is None or not all(stream.at_eof() for stream in streams):
+            os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            while await stream.read(1 << 16):
-                pass
+    for stream in streams:
+        while await stream.read(1 << 16):
+            pass

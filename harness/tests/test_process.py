@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def until_reaped(pid: int) -> None:
+    while Path(f"/proc/{pid}").exists():
+        threading.Event().wait(0.01)
 
 
 async def test_what_it_printed_is_kept_and_its_stderr_is_told_line_by_line() -> None:
@@ -52,6 +58,20 @@ async def test_a_cancelled_program_is_gone_with_what_it_started(times: int) -> N
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [is_alive(pid) for pid in pids] == [False, False]
+
+
+async def test_what_outlives_a_program_and_holds_its_pipes_is_ended_as_well() -> None:
+    tasks = TaskKeeper()
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    running = tasks.spawn(
+        run(["sh", "-c", "sleep 60 & echo $$ $! >&2"], on_line=told.set_result), name="sh"
+    )
+    shell, child = [int(word) for word in (await asyncio.wait_for(told, 10)).split()]
+    await asyncio.to_thread(until_reaped, shell)
+    running.cancel()
+    await asyncio.wait({running}, timeout=10)
+    assert running.cancelled()
+    assert not is_alive(child)
 
 
 @pytest.mark.parametrize("times", [1, 2])
