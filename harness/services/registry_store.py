@@ -25,7 +25,8 @@ class PushStore:
     async def take(self, intake: Intake, chunks: AsyncIterator[bytes]) -> tuple[Stored, bytes]:
         """Store a body; return what there is now, and the body if it was to stay in memory.
 
-        Raises ``OSError`` when the disk does not take it.
+        What is removed meanwhile, by another request, has no digest. Raises ``OSError`` when the
+        disk does not take it.
         """
         if intake.upload is None:
             body = bytearray()
@@ -68,9 +69,12 @@ class PushStore:
         return path
 
 
-def _hash(path: Path, algorithm: str) -> Digest:
+def _hash(path: Path, algorithm: str) -> Digest | None:
     found = hashlib.new(algorithm)
-    with path.open("rb") as file:
-        while data := file.read(_READ_BYTES):
-            found.update(data)
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_READ_BYTES):
+                found.update(data)
+    except FileNotFoundError:
+        return None
     return Digest(algorithm, found.hexdigest())

@@ -156,8 +156,11 @@ class PushDesk:
             if digest and size is not None:
                 self._add_blob(name, digest, size)
                 return self._created(request, name, digest, "blobs")
-        if id:  # monolithic: the body is there
-            return self._finish(request, id, self._uploads[id])
+        if id:  # monolithic: the body is there, unless others were begun meanwhile
+            upload = self._uploads.get(id)
+            if upload is None:
+                return error_response(request, 404, "BLOB_UPLOAD_UNKNOWN", detail=id)
+            return self._finish(request, id, upload)
         return self._accepted(request, self._begin(name), status=202)
 
     def _patch(self, request: Request, id: str, upload: _Upload) -> Response:

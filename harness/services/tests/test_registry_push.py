@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +14,13 @@ import pytest
 from harness.oci.image import Image, ImageConfig, write_layout
 from harness.oci.layer import File, layer_from_files
 from harness.process import CommandFailed, run
+from harness.services import registry_store
 from harness.services.registry import RegistryService
-from harness.tasks import TaskKeeper
+from harness.tasks import TaskKeeper, together
 from harness.tests.programs import require
 from harness.timeline import Timeline, named
 from harness.wire import registry_push
+from harness.wire.oci import Digest
 from harness.wire.registry_auth import Auth, AuthKind
 from harness.wire.registry_push import PushLimits
 
@@ -142,3 +146,59 @@ async def test_of_an_upload_that_had_to_go_no_file_is_left(
     assert kept() == [b"first", b"second"]
     await begin()
     assert kept() == [b"second"]
+
+
+def slow_hash(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Have a hash told of when it begins, and wait until it may go on."""
+    hashing, go_on = threading.Event(), threading.Event()
+    real = registry_store._hash
+
+    def slow(path: Path, algorithm: str) -> Digest | None:
+        hashing.set()
+        go_on.wait(30)
+        return real(path, algorithm)
+
+    monkeypatch.setattr(registry_store, "_hash", slow)
+    return hashing, go_on
+
+
+async def test_a_client_that_leaves_while_its_upload_is_hashed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing, go_on = slow_hash(monkeypatch)
+    _, out = await asyncio.open_connection("127.0.0.1", lab.service.port)
+    target = f"/v2/tool/blobs/uploads/?digest={Digest.of(b'x')}"
+    out.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx".encode())
+    await asyncio.to_thread(hashing.wait, 30)
+    out.transport.abort()
+    for _ in range(20):  # the server is in this loop, too: it sees the end before it may go on
+        await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(30):
+        await lab.timeline.wait_for(lambda event: event.name == "registry.request.aborted")
+
+
+@pytest.mark.parametrize("how", ["it is cancelled", "others are begun", "one at one go"])
+async def test_an_upload_that_has_to_go_while_it_is_hashed_is_unknown(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(registry_push, "UPLOADS_LIMIT", 1)
+    hashing, go_on = slow_hash(monkeypatch)
+    url = f"http://{lab.at}/v2/tool/blobs/uploads/"
+    curl = ["curl", "-sS", "--noproxy", "*", "-o", "/dev/null", "-w"]
+    place = url
+    if how != "one at one go":
+        done = await run([*curl, "%header{location}", "-X", "POST", url])
+        place = done.stdout.decode()
+    method = "POST" if place == url else "PUT"
+    finish = [*curl, "%{http_code}", "-X", method, "--data-binary", "x"]
+    async with together() as group:
+        finished = group.create_task(run([*finish, f"{place}?digest={Digest.of(b'x')}"]))
+        await asyncio.to_thread(hashing.wait, 30)
+        if how == "it is cancelled":
+            await run([*curl, "", "-X", "DELETE", place])
+        else:
+            await run([*curl, "", "-X", "POST", url])
+        go_on.set()
+    assert finished.result().stdout == b"404"
+    assert not lab.service.repositories
