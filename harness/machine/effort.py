@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,12 +28,10 @@ def effort_of(pid: int | None, proc: Path = PROC) -> Effort | None:
     QEMU calls the threads of processors "CPU 0/TCG" (``debug-threads=on``).
     """
     found: list[tuple[float, float]] = []
-    try:
-        for thread in threads_of(str(pid), proc):
+    for thread in threads_of(str(pid), proc):
+        with contextlib.suppress(OSError):  # QEMU's helpers come and go
             if (thread.task / "comm").read_text().startswith("CPU "):
                 found.append((thread.ran_ns / _NS, thread.waited_ns / _NS))
-    except OSError:
-        return None
     if not found:
         return None
     busy, delayed = max(found, key=sum)

@@ -85,11 +85,13 @@ class Monitor:
 
         Raises ``MonitorLost``.
         """
+        from qemu.qmp import QMPError
+
         if self._client is None:
             raise MonitorLost(f"{self._name}: QEMU's monitor is not connected")
         try:
             self._client.send_fd_scm(descriptor)
-        except OSError as error:
+        except (QMPError, OSError) as error:
             raise MonitorLost(f"{self._name}: QEMU's monitor went away: {error}") from error
         await self.execute("getfd", fdname=name)
 

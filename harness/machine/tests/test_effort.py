@@ -33,3 +33,10 @@ def test_a_kernel_that_does_not_tell(told: str, tmp_path: Path) -> None:
 
 def test_a_process_without_processors() -> None:
     assert effort_of(os.getpid()) is None
+
+
+def test_a_thread_that_ends_meanwhile_hides_no_other(tmp_path: Path) -> None:
+    thread(tmp_path, 7, "worker", "1 1 1")
+    thread(tmp_path, 8, "CPU 0/TCG", "2000000000 500000000 5")
+    (tmp_path / "7" / "task" / "7" / "comm").unlink()
+    assert effort_of(7, tmp_path) == Effort(busy_s=2.0, delayed_s=0.5)
