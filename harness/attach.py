@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Final
 from harness.errors import HostUnfit, LabError
 from harness.paths import runs_root
 from harness.seal import WAY_IN_NAME, started_at
+from harness.values import parse_json
 
 CONSOLES: Final = ("ttyS0", "ttyS1")
 _LEAVE: Final = b"\x1d"
@@ -67,7 +68,7 @@ def find_way_in(run_dir: Path) -> WayIn:
     if not run_dir.is_dir() and run_dir.parent == Path():
         run_dir = runs_root() / run_dir
     try:
-        data = json.loads((run_dir / WAY_IN_NAME).read_bytes())
+        data = parse_json((run_dir / WAY_IN_NAME).read_bytes())
         pid, started = int(data["pid"]), str(data["started"])
         way_in = WayIn(pid=pid, user=bool(data["user"]), room=Path(data["room"]))
     except FileNotFoundError as error:
@@ -75,7 +76,7 @@ def find_way_in(run_dir: Path) -> WayIn:
             f"{run_dir} is no run folder of a lab that runs: it has no {WAY_IN_NAME}",
             hint="hooklab up SCENARIO starts one that stays",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, OverflowError, ValueError, KeyError, TypeError) as error:
         raise LabError(f"{run_dir / WAY_IN_NAME} can't be read: {error}") from error
     if started_at(pid) != started:
         raise LabError(
@@ -179,7 +180,7 @@ def _monitor(path: Path) -> int:
 def _said(stream: Any, command: str) -> str:
     if command.startswith("{"):
         try:
-            request = json.loads(command)
+            request = parse_json(command)
         except ValueError as error:
             return f"no JSON: {error}"
         return json.dumps(_execute(stream, request), indent=2)
@@ -202,7 +203,10 @@ def _answer(stream: Any) -> dict[str, Any]:
     line = stream.readline()
     if not line:
         raise LabError("QEMU has ended")
-    answer = json.loads(line)
+    try:
+        answer = parse_json(line)
+    except ValueError as error:
+        raise LabError(f"QEMU's monitor does not speak QMP: {error}") from error
     return answer if isinstance(answer, dict) else {}
 
 

@@ -27,6 +27,7 @@ from typing import Final
 
 from harness.errors import HostUnfit
 from harness.locks import exclusive, try_lock
+from harness.paths import expanded
 from harness.usage import LinuxUsage, Usage
 
 OVERHEAD_BYTES: Final = 256 << 20
@@ -84,11 +85,7 @@ def runtime_folder() -> Path:
     else's, or can't be made.
     """
     override = os.environ.get("HOOKLAB_RUNTIME")
-    folder = (
-        Path(override).expanduser().absolute()
-        if override
-        else Path("/tmp") / f"hooklab-{os.geteuid()}"
-    )
+    folder = expanded(override).absolute() if override else Path("/tmp") / f"hooklab-{os.geteuid()}"
     try:
         if override:
             folder.mkdir(parents=True, exist_ok=True)

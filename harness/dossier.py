@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.values import parse_json
+
 FILE: Final = "dossier.json"
 FOLDER: Final = "dossier"
 KINDS: Final = ("text", "png", "json")
@@ -51,7 +53,7 @@ def read_dossier(run_dir: Path) -> Dossier | None:
     Items without a file, and files outside ``run_dir``, are left out.
     """
     try:
-        data: Any = json.loads((run_dir / FILE).read_text("utf-8"))
+        data: Any = parse_json((run_dir / FILE).read_text("utf-8"))
         items = [
             DossierItem(**{key: str(one[key]) for key in ("name", "title", "path", "kind")})
             for one in data["items"]

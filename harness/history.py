@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.paths import history_root
+from harness.values import parse_json
 
 MOST_BYTES: Final = 8 << 20
 """Above this the older half of a file is dropped: some ten thousand runs are kept."""
@@ -53,7 +54,7 @@ def read(kind: str, *, folder: Path | None = None) -> Iterator[dict[str, Any]]:
     with stream:
         for line in stream:
             with contextlib.suppress(ValueError):  # torn
-                record = json.loads(line)
+                record = parse_json(line)
                 if isinstance(record, dict):
                     yield record
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from harness.errors import HostUnfit
+
 CHECKPOINTS: Final = "checkpoints"
 """The folder of checkpoints below the cache."""
 STARTS: Final = ("auto", "cold", "ipxe", "hook-up", "worker-up")
@@ -13,6 +15,19 @@ STARTS: Final = ("auto", "cold", "ipxe", "hook-up", "worker-up")
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent
+
+
+def expanded(text: str) -> Path:
+    """Return the path that ``text`` names, where ``~`` is a home.
+
+    Raises ``HostUnfit`` when nobody knows whose: a container's user may be one without a name.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise HostUnfit(
+            f"{text}: nobody knows where that home is", hint="set HOME, or name a whole path"
+        ) from error
 
 
 def source_root() -> Path:
@@ -28,21 +43,21 @@ def cache_root() -> Path:
     ``.cache``.
     """
     if override := os.environ.get("HOOKLAB_CACHE"):
-        return Path(override).expanduser().absolute()
+        return expanded(override).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME")
     checkout = (_CHECKOUT / "linuxkit").is_dir()
     if checkout and not (base and os.access(base, os.W_OK)):
         return _CHECKOUT / ".cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hooklab"
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hooklab"
 
 
 def history_root() -> Path:
     """Return the folder of what this host remembers of runs; ``HOOKLAB_HISTORY`` overrides it."""
     if override := os.environ.get("HOOKLAB_HISTORY"):
-        return Path(override).expanduser().absolute()
+        return expanded(override).absolute()
     return cache_root() / "history"
 
 
 def runs_root() -> Path:
     """Return the folder that run folders are made in; ``HOOKLAB_RUNS`` overrides ``./runs``."""
-    return Path(os.environ.get("HOOKLAB_RUNS") or "runs").expanduser().absolute()
+    return expanded(os.environ.get("HOOKLAB_RUNS") or "runs").absolute()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Final, TextIO
 from harness.clock import Clock
 from harness.errors import SetupFailed
 from harness.events import EVENTS
+from harness.values import parse_json
 
 Listener = Callable[["Event"], None]
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
@@ -48,13 +50,14 @@ class Event:
     @classmethod
     def from_json(cls, line: str | bytes) -> Event:
         """Return the event that ``line`` holds. Raises ``ValueError`` when it holds none."""
-        data = json.loads(line)
+        data = parse_json(line)
         if not isinstance(data, dict) or not {"seq", "t", "source", "name"} <= data.keys():
             raise ValueError("not an event")
         fields = data.get("fields", {})
         if not (
             isinstance(data["seq"], int)
             and isinstance(data["t"], int | float)
+            and math.isfinite(data["t"])
             and isinstance(data["source"], str)
             and isinstance(data["name"], str)
             and isinstance(fields, dict)

@@ -1,4 +1,4 @@
-"""How a scenario writes sizes, durations and MAC addresses.
+"""How a scenario writes sizes, durations and MAC addresses; and JSON from anywhere.
 
 Everything here raises ``ValueError`` with a whole sentence; pydantic and the loader put the
 position in front.
@@ -6,9 +6,10 @@ position in front.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 _SIZES: Final = {
     "": 1,
@@ -90,3 +91,11 @@ def parse_mac(text: object) -> str:
     if mac == "00:00:00:00:00:00":
         raise ValueError("00:00:00:00:00:00 is no address of a machine")
     return mac
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON text says, whoever wrote it; too deep for Python is no JSON, too."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

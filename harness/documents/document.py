@@ -235,6 +235,9 @@ def _name(source: Path | str, file: Path | None) -> Path:
 def _read(path: Path) -> str:
     at = Position(file=path)
     try:
+        # One that a shell made is open already; of any other the wait may have no end.
+        if path.is_fifo() and not path.absolute().is_relative_to("/dev/fd"):
+            raise ScenarioError("a pipe, and no file", at=at, hint="write it to a file first")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES * 4 + 1)
     except FileNotFoundError:

@@ -15,7 +15,8 @@ def report_command(paths: Sequence[Path], *, output: Path | None = None) -> int:
     """Write a page, say where, and return the status.
 
     One run folder is judged anew, and its verdict and page written. Several, or a folder of run
-    folders, give an index: in ``output``, or beside them. Raises ``LabError`` and ``OSError``.
+    folders, give an index: in ``output``, or beside them. Raises ``ScenarioError`` and
+    ``OSError``.
     """
     if len(paths) == 1 and output is None and not _holds_runs(paths[0]):
         read_run(paths[0]).verdict.write(paths[0] / "verdict.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final
 from harness.errors import ScenarioError
 from harness.report.index import find_runs
 from harness.report.record import read_run
+from harness.values import parse_json
 
 _SECONDS: Final = re.compile(r"\b\d+(?:\.\d+)?(?= (?:ms|s|seconds?|min|minutes?)\b)")
 
@@ -72,14 +72,14 @@ def endings(source: Path) -> dict[str, set[Ending]]:
     if not source.exists():
         raise ScenarioError(f"there is no {source}")
     found: dict[str, set[Ending]] = {}
-    for name, ending in _from_file(source) if source.is_file() else _from_runs(source):
+    for name, ending in _from_runs(source) if source.is_dir() else _from_file(source):
         found.setdefault(name, set()).add(ending)
     return found
 
 
 def _from_file(file: Path) -> Iterable[tuple[str, Ending]]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_text(encoding="utf-8"))
         if not isinstance(data, list):
             raise TypeError("no list")
         return [(str(r["scenario"]), Ending.of(str(r["outcome"]), r["verdict"])) for r in data]

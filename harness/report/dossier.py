@@ -10,6 +10,7 @@ from typing import Final
 
 from harness.dossier import DossierItem, read_dossier
 from harness.report.record import readable
+from harness.values import parse_json
 
 _TEXT_BYTES: Final = 40_000
 """Of one text; what is longer is shown from its end."""
@@ -71,7 +72,7 @@ def _exhibit(run_dir: Path, item: DossierItem, left: int) -> Exhibit:
 def _text(content: bytes, most: int, *, json_wanted: bool) -> str:
     if json_wanted:
         try:
-            return json.dumps(json.loads(content), indent=2, ensure_ascii=False)
+            return json.dumps(parse_json(content), indent=2, ensure_ascii=False)
         except ValueError:
             pass
     return readable(content[-most:].decode("utf-8", "replace"))

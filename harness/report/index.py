@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from harness.errors import LabError
+from harness.errors import LabError, ScenarioError
 from harness.facts import MachineTime, machine_time
 from harness.phases import Phase
 from harness.report.differences import Differences, compare
@@ -27,6 +26,7 @@ from harness.report.html import (
 )
 from harness.report.record import RunRecord, read_run
 from harness.report.text import tally
+from harness.values import parse_json
 
 INDEX_NAME: Final = "index.html"
 
@@ -78,7 +78,7 @@ def _unreadable(run_dir: Path, error: Exception) -> Row:
     """Return the row of a run that can't be judged anew: what was said of it when it was new."""
     told: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
-        data = json.loads((run_dir / "verdict.json").read_bytes())
+        data = parse_json((run_dir / "verdict.json").read_bytes())
         told = data if isinstance(data, dict) else {}
     reason = str(error).partition("\n")[0].replace(f"{run_dir}/", "")
     sentence = f"{told['because']} ({reason})" if told.get("because") else reason
@@ -106,7 +106,7 @@ def session_file(runs: Path) -> Path:
 def find_runs(paths: Iterable[Path]) -> list[Path]:
     """Return the run folders among ``paths`` and right below those that are none.
 
-    Raises ``LabError`` for a path without any.
+    Raises ``ScenarioError`` for a path without any.
     """
     found: list[Path] = []
     for path in paths:
@@ -115,7 +115,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
             continue
         below = sorted(file.parent for file in path.glob("*/timeline.jsonl"))
         if not below:
-            raise LabError(
+            raise ScenarioError(
                 f"{path} is no run folder, and has none",
                 hint="hooklab run makes run folders below runs/",
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from harness.errors import LabError
+from harness.errors import ScenarioError
 from harness.facts import before_pause
 from harness.scenario.expectations import Outcome, check_expectations, check_verdict, hosts_failure
 from harness.scenario.item import LOCK_NAME, Item
@@ -82,19 +82,29 @@ class RunRecord:
 def read_run(run_dir: Path) -> RunRecord:
     """Return the record of a run folder.
 
-    Raises ``LabError`` when it is none, and ``ScenarioError`` when its lock can't be read.
+    Raises ``ScenarioError`` when it is none, and when its lock or its timeline can't be read.
     """
     timeline = run_dir / "timeline.jsonl"
     if not timeline.is_file():
-        raise LabError(
+        raise ScenarioError(
             f"{run_dir} is no run folder: it has no timeline.jsonl",
             hint="hooklab run makes run folders below runs/",
         )
     try:
         events = told_to_the_end(before_pause(read_timeline(timeline)))
     except ValueError as error:
-        raise LabError(str(error)) from error
+        raise ScenarioError(str(error)) from error
     item = read_lock(run_dir / LOCK_NAME)
+    try:
+        return _judged(run_dir, item, events)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ScenarioError(
+            f"{timeline} can't be judged: {type(error).__name__}: {error}",
+            hint="is it another hooklab's?",
+        ) from error
+
+
+def _judged(run_dir: Path, item: Item, events: list[Event]) -> RunRecord:
     tracker = track(events)
     verdict = judge(events, tracker)
     run = RunRecord(
@@ -110,7 +120,9 @@ def read_run(run_dir: Path) -> RunRecord:
             blame=verdict.blame.value if verdict.blame else None,
             because=verdict.because,
         ),
-        consoles=[_console(file) for file in sorted(run_dir.glob("serial-*.log"))],
+        consoles=[
+            _console(file) for file in sorted(run_dir.glob("serial-*.log")) if file.is_file()
+        ],
     )
     if run.outcome != "failed":
         return run

@@ -31,11 +31,17 @@ class LoadedScenario:
     """The same machine with the fix, which must pass."""
 
     def path(self, path: KeyPath) -> Path:
-        """Return the file that the value at ``path`` names, relative to the file it is in."""
+        """Return the file that the value at ``path`` names, relative to the file it is in.
+
+        Raises ``ScenarioError`` for a home that is nobody's.
+        """
         value: Any = self.document.data
         for step in path:
             value = value[step]
-        return self.document.position(path).file.parent / Path(str(value)).expanduser()
+        try:
+            return self.document.position(path).file.parent / Path(str(value)).expanduser()
+        except RuntimeError:
+            raise self.error(f"{value}: nobody knows where that home is", path) from None
 
     def error(
         self, message: str, path: KeyPath = (), *, key: bool = False, hint: str | None = None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from harness.attach import find_way_in, ways_in
+from harness.attach import attach_command, find_way_in, ways_in
 from harness.errors import LabError
 from harness.facts import before_pause
 from harness.paths import source_root
@@ -74,8 +76,12 @@ def test_a_lab_that_runs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_lab_that_is_over_is_told(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="is over"):
         find_way_in(way_in_file(tmp_path, started="1"))
+    for pid in ("me", float("inf"), None):
+        with pytest.raises(LabError, match="can't be read"):
+            find_way_in(way_in_file(tmp_path, pid=pid))
+    (tmp_path / "attach.json").write_text("[" * 200_000)
     with pytest.raises(LabError, match="can't be read"):
-        find_way_in(way_in_file(tmp_path, pid="me"))
+        find_way_in(tmp_path)
     (tmp_path / "attach.json").unlink()
     with pytest.raises(LabError, match="is no run folder of a lab that runs"):
         find_way_in(tmp_path)
@@ -176,3 +182,21 @@ def test_a_boot_that_failed_is_kept_and_can_be_looked_into(tmp_path: Path) -> No
     assert record.events[-1].name == "run.finished"
     assert record.tracker.last_s < 60
     assert attach(run, "shell", "--", "true").returncode == 1
+
+
+def test_what_is_no_monitor_is_told(tmp_path: Path) -> None:
+    way_in_file(tmp_path, room=str(tmp_path))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "machine-qmp"))
+        listener.listen()
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"220 mail.example ESMTP\n")
+
+        server = threading.Thread(target=greet)
+        server.start()
+        with pytest.raises(LabError, match="does not speak QMP"):
+            attach_command(tmp_path, "monitor", [], console="ttyS0")
+        server.join()

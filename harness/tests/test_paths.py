@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.capacity import runtime_folder
+from harness.errors import HostUnfit
 from harness.paths import cache_root, source_root
 
 
@@ -32,3 +34,12 @@ def test_without_a_home_a_checkout_has_its_own(monkeypatch: pytest.MonkeyPatch) 
     assert cache_root() == source_root() / ".cache"
     monkeypatch.setenv("HOME", "/nonexistent")
     assert cache_root() == source_root() / ".cache"
+
+
+def test_a_home_that_is_nobodys_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOKLAB_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(HostUnfit, match="nobody knows where that home is"):
+        cache_root()
+    monkeypatch.setenv("HOOKLAB_RUNTIME", "~nobody-of-this-name/x")
+    with pytest.raises(HostUnfit, match="nobody knows where that home is"):
+        runtime_folder()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.values import format_size, parse_duration, parse_mac, parse_size
+from harness.values import format_size, parse_duration, parse_json, parse_mac, parse_size
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,9 @@ def test_any_unicast_mac_is_taken_in_either_form(raw: bytes, mark: str) -> None:
 def test_no_mac(text: object) -> None:
     with pytest.raises(ValueError, match="six octets"):
         parse_mac(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", b"\xff", "9" * 5000, "[" * 200_000, '{"a":' * 200_000])
+def test_no_json(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_json(text)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.errors import LabError, ScenarioError
 from harness.report.text import Style, relative, wants_colour
 from harness.trend.records import Wanted, benchmarks, records_of
 from harness.trend.series import group_benchmarks, group_runs
@@ -25,7 +25,8 @@ def trend_command(
     """Show the trends of ``paths``, or of all runs that this host remembers; return the status.
 
     That is 1 when something became slower and ``fail_on_regression`` is asked for, else 0. Raises
-    ``LabError`` when there are no runs to look at, and ``OSError``.
+    ``LabError`` when there are no runs to look at, as ``ScenarioError`` if they were named, and
+    ``OSError``.
     """
     groups = group_runs(
         records_of(paths, wanted, say=lambda line: print(f"hooklab: {line}", file=sys.stderr))
@@ -33,11 +34,12 @@ def trend_command(
     if not paths:
         groups += group_benchmarks(benchmarks(wanted))
     if not groups:
+        if paths:
+            hint = "--scenario, --accel, --start and --since choose among what is named"
+            raise ScenarioError("there is no run to look at", hint=hint)
         raise LabError(
             "there is no run to look at",
-            hint="every hooklab run is remembered; name run folders to look at those"
-            if not paths
-            else "--scenario, --accel, --start and --since choose among what is named",
+            hint="every hooklab run is remembered; name run folders to look at those",
         )
     # first what is to stay: a reader who has seen enough closes the pipe
     if html_file is not None:

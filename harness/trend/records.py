@@ -57,7 +57,7 @@ def records_of(
 ) -> list[dict[str, Any]]:
     """Return the runs in ``paths``, or all that this host remembers when there are none.
 
-    ``say`` is told of each that can't be read. Raises ``LabError`` for a path that has no run.
+    ``say`` is told of each that can't be read. Raises ``ScenarioError`` for a path that has no run.
     """
     found: Iterable[dict[str, Any]] = _read_folders(paths, say) if paths else history.read("run")
     return [record for record in found if wanted.fits(record)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,9 @@ def test_run_folders_and_a_file_of_the_same_runs_are_the_same(
     assert "blame action" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[1]", '[{"scenario": "x"}]', "\x80"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[1]", '[{"scenario": "x"}]', "\x80", "[" * 200_000]
+)
 def test_another_file_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
@@ -117,3 +120,47 @@ def test_another_file_is_refused(
     assert "does not hold the outcomes of runs" in capsys.readouterr().err
     assert main(["diff", str(tmp_path / "nothing"), str(tmp_path / "a")]) == 2
     assert "there is no " in capsys.readouterr().err
+
+
+def test_what_another_program_writes_into_a_pipe_is_read(tmp_path: Path) -> None:
+    told = Path(outcomes(tmp_path / "told", ("x", "passed", {})))
+    read_end, write_end = os.pipe()
+    os.write(write_end, told.read_bytes())
+    os.close(write_end)
+    try:
+        assert main(["diff", str(told), f"/dev/fd/{read_end}"]) == 0
+    finally:
+        os.close(read_end)
+
+
+@pytest.mark.parametrize("verb", ["report", "trend", "diff"])
+@pytest.mark.parametrize("what", ["nothing", "no JSON", "too deep", "no time", "another kind"])
+def test_a_folder_that_holds_no_run_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, what: str
+) -> None:
+    """Not 1, which says that something differs, or became slower."""
+    run = make_run(tmp_path / "a-0001", good_boot())
+    timeline = run / "timeline.jsonl"
+    lines = timeline.read_text().splitlines()
+    match what:
+        case "nothing":
+            timeline.unlink()
+        case "no JSON":
+            timeline.write_text("nonsense\n{}\n")
+        case "too deep":
+            timeline.write_text("[" * 200_000 + "\n{}\n")
+        case "no time":
+            timeline.write_text(lines[0] + '\n{"seq":2,"t":NaN,"source":"x","name":"y"}\n{}\n')
+        case _:
+            events = [json.loads(line) for line in lines]
+            told = [{**each, "fields": {key: [] for key in each["fields"]}} for each in events]
+            timeline.write_text("".join(json.dumps(each) + "\n" for each in told))
+    assert main([verb, str(run), *([str(run)] if verb == "diff" else [])]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_console_that_is_no_file_is_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a-0001", good_boot())
+    (run / "serial-ttyS1.log").mkdir()
+    os.mkfifo(run / "serial-ttyS2.log")
+    assert [console.name for console in read_run(run).consoles] == ["ttyS0"]

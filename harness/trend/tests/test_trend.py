@@ -146,7 +146,7 @@ def test_a_regression_fails_when_that_is_asked_for(cache: Path) -> None:
 def test_nothing_to_look_at(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trend"]) == 1
     assert "there is no run to look at" in capsys.readouterr().err
-    assert main(["trend", "nowhere"]) == 1
+    assert main(["trend", "nowhere"]) == 2
     assert "is no run folder" in capsys.readouterr().err
     remember(history(2))
     assert main(["trend", "--scenario", "other"]) == 1
