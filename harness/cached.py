@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -158,10 +159,10 @@ def _clear(
 
 
 def _keys(store: CheckpointStore, start: str) -> list[str]:
-    found = [each.key for each in store.kept() if each.key.startswith(start)]
+    found = [each.key for each in store.kept() if start and each.key.startswith(start)]
     if not found:
         raise ScenarioError(
-            f"nothing in the cache is called {start}",
+            f"nothing in the cache is called '{start}'",
             hint=f"kinds: {', '.join(KINDS)}; or the start of a checkpoint's key",
         )
     return found
@@ -200,7 +201,7 @@ def _remove_entries(entries: Iterable[Entry]) -> tuple[int, list[str]]:
             busy.append(entry.path.name)
             continue
         if entry.path.is_dir() and not entry.path.is_symlink():
-            shutil.rmtree(entry.path, onerror=_by_force)
+            _remove_tree(entry.path)
         else:
             entry.path.unlink(missing_ok=True)
         freed += entry.size_bytes
@@ -221,6 +222,13 @@ def _is_held(lock: Path) -> bool:
             return True
         os.close(descriptor)
     return False
+
+
+def _remove_tree(folder: Path) -> None:
+    if sys.version_info >= (3, 12):  # where onerror is deprecated
+        shutil.rmtree(folder, onexc=_by_force)
+    else:
+        shutil.rmtree(folder, onerror=_by_force)
 
 
 def _by_force(function: Callable[..., Any], path: str, _: Any) -> None:

@@ -24,6 +24,7 @@ from harness.bench.suite import measure_suite
 from harness.bench.table import Row, ratio, render
 from harness.errors import LabError, ScenarioError
 from harness.history import append
+from harness.output import check_writable
 from harness.paths import cache_root
 from harness.progress import PlainProgress
 from harness.report.remembered import code_version
@@ -71,6 +72,7 @@ def bench_command(parts: Sequence[str], *, times: int, json_file: Path | None) -
         )
     if times < 1:
         raise ScenarioError(f"-n takes a number from 1 on, found {times}")
+    check_writable("--json", json_file)
     rows = asyncio.run(_measure(parts or list(PARTS), times))
     remember(rows)
     if json_file:

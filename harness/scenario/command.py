@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import stat
 import sys
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from harness.brief import Hold
 from harness.errors import Position, ScenarioError, ScenarioErrors
 from harness.facts import before_pause, machine_time
 from harness.hook.images import known_images
+from harness.output import check_writable
 from harness.paths import runs_root
 from harness.progress import PlainProgress
 from harness.report.text import LiveProgress, Style, relative, tally, wants_colour
@@ -59,9 +61,8 @@ def run_command(
     ``repeat`` times, with other seeds, and compared. Raises ``ScenarioError`` before anything
     starts, ``HostUnfit`` and ``BuildFailed``.
     """
-    for option, file in (("--json", json_file), ("--junit", junit_file)):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise ScenarioError(f"{option}: there is no folder {file.parent}")
+    check_writable("--json", json_file)
+    check_writable("--junit", junit_file)
     if pause_on_failure and jobs != 1:
         raise ScenarioError(
             "--pause-on-failure is for one lab at a time", hint="leave -j out, or choose with -k"
@@ -179,12 +180,8 @@ def load_all(
 def _files(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            found = [
-                file
-                for file in sorted(path.rglob("*.y*ml"))
-                if "scenario:" in file.read_text(errors="replace")
-            ]
+        if _is_folder(path):
+            found = [file for file in sorted(path.rglob("*.y*ml")) if _may_be_scenario(file)]
             if not found:
                 raise ScenarioError(f"{path}: no scenario in this folder")
             files += found
@@ -197,6 +194,23 @@ def _files(paths: Iterable[Path]) -> list[Path]:
         else:
             files.append(path)
     return files
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise ScenarioError(f"can't be read: {error.strerror}", at=Position(file=path)) from error
+
+
+def _may_be_scenario(file: Path) -> bool:
+    """Whether ``file`` looks like a scenario; or can't be read, which its loader tells."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return False
+        return "scenario:" in file.read_text(errors="replace")
+    except OSError:
+        return True
 
 
 async def _run_all(

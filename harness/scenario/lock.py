@@ -52,6 +52,8 @@ def read_lock(file: Path) -> Item:
 def is_lock(file: Path) -> bool:
     """Whether ``file`` is a locked scenario rather than one that a person wrote."""
     try:
+        if file.is_fifo():  # what is read of a pipe here nobody can read again
+            return False
         with file.open("rb") as stream:
             return bool(_LOCKED.search(stream.read(4096)))
     except OSError:

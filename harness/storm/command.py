@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from harness.errors import ScenarioError
+from harness.output import check_writable
 from harness.process import run
 from harness.seal import own_namespaces
 from harness.storm.plan import MOST_MACHINES, STEPS, StormPlan, StormResult
@@ -27,6 +28,7 @@ def storm_command(*, machines: int, over_s: float | None, json_file: Path | None
         raise ScenarioError(f"--machines takes 1 to {MOST_MACHINES}, found {machines}")
     if over_s is not None and not 0 <= over_s <= 3600:
         raise ScenarioError(f"--over takes 0 to 3600 seconds, found {over_s:g}")
+    check_writable("--json", json_file)
     plan = StormPlan(machines=machines, over_s=machines / 50 if over_s is None else over_s)
     print(f"{machines} machines, powered on over {plan.over_s:g} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="hooklab-storm-") as folder:

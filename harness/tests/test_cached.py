@@ -154,8 +154,10 @@ def test_an_empty_cache_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_names_that_there_are_not(cache: Path) -> None:
-    with pytest.raises(ScenarioError, match="nothing in the cache is called nope"):
+    with pytest.raises(ScenarioError, match="nothing in the cache is called 'nope'"):
         cache_command(clear=["nope"])
+    with pytest.raises(ScenarioError, match="nothing in the cache is called ''"):
+        cache_command(clear=[""])  # of a shell's variable that is not set: not all checkpoints
     assert main(["cache", "--older-than", "7d"]) == 2
     assert main(["cache", "clear", "--verify"]) == 2
     with pytest.raises(SystemExit):

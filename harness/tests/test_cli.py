@@ -16,12 +16,12 @@ from harness.paths import source_root
 from harness.verbs import VERBS
 
 
-def hooklab(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def hooklab(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder that is not the checkout."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "harness", *words],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(source_root())},
+        env={**os.environ, "PYTHONPATH": str(source_root()), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -107,3 +107,25 @@ def test_an_error_is_told_with_its_place_and_what_to_do() -> None:
     error = ScenarioError("unknown key", at=Position(file=Path("a.yaml"), line=7), hint="try b")
     assert explain(error) == "a.yaml:7:1: unknown key\n    try b"
     assert explain(HostUnfit("no QEMU", hint="install it")) == "hooklab: no QEMU\n    install it"
+
+
+def test_characters_that_a_terminal_lacks_are_escaped(tmp_path: Path) -> None:
+    """The C locale, and a Python that was told to leave it as it is."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = hooklab("faults", "dhcp", cwd=tmp_path, **ascii_only)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2192" in done.stdout
+
+
+@pytest.mark.parametrize("verb", [("run", "x.yaml"), ("storm",), ("bench",)])
+def test_a_result_that_nobody_could_write_is_refused_before_the_work(
+    verb: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = hooklab(*verb, "--json", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"--json: {tmp_path} is a folder\n    name a file\n"
+
+
+def test_what_is_asked_for_in_vain_is_named(tmp_path: Path) -> None:
+    done = hooklab("attach", cwd=tmp_path)
+    assert done.stderr.endswith("the following arguments are required: RUN\n")

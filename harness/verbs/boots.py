@@ -109,7 +109,9 @@ def _configure_attach(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--console", choices=("ttyS0", "ttyS1"), default="ttyS0", help="which serial line"
     )
-    parser.add_argument("command", nargs="*", metavar="COMMAND", help="shell: run this instead")
+    parser.add_argument(
+        "command", nargs="*", default=[], metavar="COMMAND", help="shell: run this instead"
+    )
 
 
 def _attach(arguments: argparse.Namespace) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ScenarioError, ScenarioErrors
+from harness.scenario.command import load_all
 from harness.scenario.resolve import load_items
 from harness.scenario.tests.samples import IMAGES, ROOT
 
@@ -236,6 +238,11 @@ EDITS = {
         "deadline: 90\ntemplate:",
         "mine.yaml:6:11: deadline: expected a duration such as '250ms', '30 s' or '5 min', "
         "found 90",
+    ),
+    "a home that is nobody's": (
+        "template:",
+        "hook: ~nobody-of-this-name/hook\ntemplate:",
+        "mine.yaml:6:7: ~nobody-of-this-name/hook: nobody knows where that home is",
     ),
     "no time at all": (
         "template:",
@@ -508,3 +515,22 @@ def test_no_bytes_at_all_end_in_a_traceback() -> None:
         Path("mine.yaml").write_bytes(raw)
         with pytest.raises(ScenarioError):
             load_items(Path("mine.yaml"), known_images=IMAGES)
+
+
+def test_what_is_no_file_is_told_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.yaml")
+    with pytest.raises(ScenarioError, match=r"^pipe\.yaml:1:1: a pipe, and no file\n"):
+        load_all([Path("pipe.yaml")])
+    words = refused(GOOD.replace("template.yaml", "pipe.yaml"))
+    assert words.startswith("mine.yaml:6:11: template: there is no file pipe.yaml")
+
+
+def test_a_folder_with_what_can_not_be_read(folder: Path) -> None:
+    below = folder / "below"
+    (below / "folder.yaml").mkdir(parents=True)
+    os.mkfifo(below / "pipe.yaml")
+    with pytest.raises(ScenarioError, match="no scenario in this folder"):
+        load_all([below])
+    (below / "link.yaml").symlink_to("nowhere")
+    with pytest.raises(ScenarioError, match=r"link\.yaml:1:1: there is no such file"):
+        load_all([below])
