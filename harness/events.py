@@ -30,6 +30,7 @@ def _kind(meaning: str, fields: str = "") -> EventKind:
 
 
 _DHCP = "mac xid stage"  # stage: firmware | ipxe | tinkerbell | guest
+_DHCP_REPLY = f"{_DHCP} address file next_server server netmask routers name_servers destination"
 
 EVENTS: Final[Mapping[str, EventKind]] = {
     # -- the run and the lab
@@ -130,10 +131,12 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     # -- DHCP
     "dhcp.discover.received": _kind("DISCOVER", f"{_DHCP} vendor_class user_class arch giaddr"),
     "dhcp.request.received": _kind(
-        "REQUEST", f"{_DHCP} vendor_class user_class arch requested giaddr"
+        "REQUEST; server: whose OFFER it takes",
+        f"{_DHCP} vendor_class user_class arch requested server giaddr",
     ),
-    "dhcp.offer.sent": _kind("OFFER", f"{_DHCP} address file next_server destination server"),
-    "dhcp.ack.sent": _kind("ACK", f"{_DHCP} address file next_server destination server"),
+    "dhcp.offer.sent": _kind("OFFER", _DHCP_REPLY),
+    "dhcp.ack.sent": _kind("ACK", _DHCP_REPLY),
+    "dhcp.nak.sent": _kind("NAK", _DHCP_REPLY),
     "dhcp.release.received": _kind("RELEASE", f"{_DHCP} address"),
     "dhcp.decline.received": _kind("DECLINE", f"{_DHCP} address message"),
     "dhcp.inform.received": _kind("INFORM", f"{_DHCP} address"),
@@ -153,7 +156,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     # -- HTTP
     "http.request.received": _kind("A request's head", "id mac peer method path range agent"),
     "http.response.started": _kind("A response's head", "id path status length file_bytes"),
-    "http.transfer.progressed": _kind("Some bytes later", "id path bytes length"),
+    "http.transfer.progressed": _kind(
+        "Some bytes later; waiting: not yet acknowledged", "id path bytes length waiting"
+    ),
     "http.response.finished": _kind(
         "The whole body was sent", "id mac path status bytes duration_s"
     ),
@@ -161,6 +166,11 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "http.response.cut": _kind(
         "The server ended the connection in mid-answer", "id mac path bytes length how"
     ),
+    "http.answer.unheard": _kind(
+        "Octets of an answer were sent so many times, and nothing of them was acknowledged",
+        "peer bytes times",
+    ),
+    "http.answer.heard": _kind("It was acknowledged after all", "peer"),
     "http.malformed": _kind("Bytes on the HTTP port that are no HTTP", "peer reason"),
     "http.tls.failed": _kind("No TLS connection came about", "peer reason"),
     "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
@@ -194,7 +204,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "registry.manifest.served": _kind(
         "A manifest or index", "id mac method repository reference digest media_type bytes"
     ),
-    "registry.blob.progressed": _kind("Some bytes later", "id digest bytes length"),
+    "registry.blob.progressed": _kind(
+        "Some bytes later; waiting: not yet acknowledged", "id digest bytes length waiting"
+    ),
     "registry.blob.served": _kind(
         "A blob, whole or a range", "id mac method repository digest bytes length range"
     ),
@@ -216,6 +228,11 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "registry.request.redirected": _kind(
         "The client was sent elsewhere", "id mac method path status location"
     ),
+    "registry.answer.unheard": _kind(
+        "Octets of an answer were sent so many times, and nothing of them was acknowledged",
+        "peer bytes times",
+    ),
+    "registry.answer.heard": _kind("It was acknowledged after all", "peer"),
     "registry.malformed": _kind("Bytes on the registry's port that are no HTTP", "peer reason"),
     "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),
     # -- Tinkerbell's gRPC server

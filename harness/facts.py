@@ -72,6 +72,14 @@ def is_boot_program(path: str) -> bool:
     return name.endswith((".efi", ".kpxe", ".pxe", ".0", ".iso", ".img"))
 
 
+def named_file(told: str) -> str:
+    """Return the path by which a firmware asks TFTP for the boot file that DHCP told it."""
+    scheme, url, rest = told.partition("://")
+    if not url or scheme.lower() != "tftp":
+        return told
+    return rest.partition("/")[2]
+
+
 _BIOS, _UEFI_X86, _UEFI_ARM = {0}, {6, 7, 9, 15, 16}, {10, 11, 18, 19}
 _ARM = ("arm", "aarch64")
 

@@ -7,10 +7,6 @@ Python on a plain connection. With one, each octet does, at the pace and up to t
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import socket
-import struct
-import termios
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import IO, Final
@@ -22,6 +18,7 @@ from harness.admission import reset_on_close
 from harness.clock import Clock, Deadline
 from harness.services.answer import Answer, Ending, FilePart, Treatment
 from harness.services.sendfile import FileSender
+from harness.services.unheard import unacknowledged
 
 _READ_BYTES: Final = 1 << 18
 _PIECE_BYTES: Final = 1 << 16
@@ -54,9 +51,13 @@ class Delivery:
         *,
         clock: Clock,
         lost: Callable[[], asyncio.Future[None]],
-        on_progress: Callable[[int, int], None] = lambda _sent, _length: None,
+        on_progress: Callable[[int, int, int], None] = lambda _sent, _length, _waiting: None,
     ) -> None:
-        """``lost`` gives a future that is done when the connection is gone."""
+        """``lost`` gives a future that is done when the connection is gone.
+
+        ``on_progress`` gets the octets that were sent, how many there are, and how many of those
+        sent wait for the client's side to acknowledge them.
+        """
         self._request = request
         self._clock = clock
         self._lost = lost
@@ -122,7 +123,9 @@ class Delivery:
         now = self._clock.now()
         if now - self._told_at >= _PROGRESS_EVERY_S and self.sent < self.length:
             self._told_at = now
-            self._on_progress(self.sent, self.length)
+            transport = self._request.transport
+            sock = transport.get_extra_info("socket") if transport else None
+            self._on_progress(self.sent, self.length, unacknowledged(sock) if sock else 0)
 
     # -- as a fault wants it
 
@@ -198,7 +201,7 @@ class Delivery:
         """
         sock = transport.get_extra_info("socket")
         deadline = Deadline.after(_FLUSHED_WITHIN)
-        while not deadline.expired and (transport.get_write_buffer_size() or _unsent(sock)):
+        while not deadline.expired and (transport.get_write_buffer_size() or unacknowledged(sock)):
             await self._hold(_LOOK_EVERY_S)
 
     async def _hold(self, seconds: float | None) -> None:
@@ -223,9 +226,3 @@ def _read(stream: IO[bytes], size: int) -> bytes:
     if not data:
         raise ConnectionAbortedError("the file became shorter while it was sent")
     return data
-
-
-def _unsent(sock: socket.socket) -> int:
-    """Return how many octets the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7))."""
-    answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)
-    return int(struct.unpack("i", answer)[0])

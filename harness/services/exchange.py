@@ -91,8 +91,8 @@ class Exchange(ABC):
         """Record the request's head."""
 
     @abstractmethod
-    def progressed(self, sent: int, length: int) -> None:
-        """Record that ``sent`` of ``length`` octets of the body are out."""
+    def progressed(self, sent: int, length: int, waiting: int) -> None:
+        """Record that ``sent`` of ``length`` octets are out, ``waiting`` not yet acknowledged."""
 
     @abstractmethod
     def cut(self, how: str, delivery: Delivery) -> None:

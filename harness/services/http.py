@@ -146,6 +146,7 @@ class HttpService:
             on_refused=self._refused,
             on_malformed=self._malformed,
             on_bug=self._crashed,
+            on_unheard=self._unheard,
             strike=self._strike,
             identify=self._mac,
         )
@@ -212,6 +213,14 @@ class HttpService:
             self._timeline.record(self.name, "http.tls.failed", peer=peer, reason=reason)
         else:
             self._malformed(peer.rpartition(":")[0], reason)
+
+    def _unheard(self, peer: str, octets: int, times: int) -> None:
+        if times:
+            self._timeline.record(
+                self.name, "http.answer.unheard", peer=peer, bytes=octets, times=times
+            )
+        else:
+            self._timeline.record(self.name, "http.answer.heard", peer=peer)
 
     def _malformed(self, address: str, reason: str) -> None:
         self._timeline.record(self.name, "http.malformed", peer=address, reason=reason)
@@ -374,8 +383,10 @@ class _Exchange(Exchange):
             file_bytes=self.file_bytes,
         )
 
-    def progressed(self, sent: int, length: int) -> None:
-        self.record("http.transfer.progressed", path=self.path, bytes=sent, length=length)
+    def progressed(self, sent: int, length: int, waiting: int) -> None:
+        self.record(
+            "http.transfer.progressed", path=self.path, bytes=sent, length=length, waiting=waiting
+        )
 
     def finished(self, status: int, sent: int) -> None:
         self.record(

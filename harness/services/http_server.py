@@ -14,6 +14,7 @@ from harness.faults.plan import Strike
 from harness.services import Identify
 from harness.services.door import Contexts, Door, OnFailure
 from harness.services.http_log import OnBug, OnMalformed, aiohttp_logger
+from harness.services.unheard import OnUnheard, Unheard
 from harness.tasks import TaskKeeper
 
 _STOP_WITHIN_S: Final = 0.5
@@ -36,11 +37,13 @@ class HttpServer:
         on_refused: OnFailure,
         on_malformed: OnMalformed,
         on_bug: OnBug,
+        on_unheard: OnUnheard,
         strike: Strike | None = None,
         identify: Identify | None = None,
     ) -> None:
         self._server = _Server(
             handle,
+            unheard=Unheard(on_unheard),
             logger=aiohttp_logger(on_malformed, on_bug),
             access_log=None,
             handler_cancellation=False,
@@ -82,8 +85,9 @@ class HttpServer:
 class _Server(web.Server):
     """aiohttp's server, which also tells a waiting handler that its client has left."""
 
-    def __init__(self, handler: Handle, **options: Any) -> None:
+    def __init__(self, handler: Handle, *, unheard: Unheard, **options: Any) -> None:
         super().__init__(handler, **options)
+        self._unheard = unheard
         self._lost: dict[Any, asyncio.Future[None]] = {}
 
     def lost(self, request: web.BaseRequest) -> asyncio.Future[None]:
@@ -98,13 +102,19 @@ class _Server(web.Server):
 
     def release(self) -> None:
         """End every wait for a client."""
+        self._unheard.close()
         while self._lost:
             protocol, future = self._lost.popitem()
             protocol.force_close()  # else its handler's end would be answered 500
             if not future.done():
                 future.set_result(None)
 
+    def connection_made(self, handler: Any, transport: Any) -> None:
+        super().connection_made(handler, transport)
+        self._unheard.add(transport)
+
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        self._unheard.discard(handler.transport)
         future = self._lost.pop(handler, None)
         if future and not future.done():
             future.set_result(None)

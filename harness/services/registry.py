@@ -140,6 +140,7 @@ class RegistryService:
             on_refused=self._refused,
             on_malformed=self._malformed,
             on_bug=self._crashed,
+            on_unheard=self._unheard,
             strike=self._strike,
             identify=self._identify,
         )
@@ -162,6 +163,14 @@ class RegistryService:
 
     def _refused(self, peer: str, reason: str) -> None:
         self._timeline.record(self.name, "registry.tls.failed", peer=peer, reason=reason)
+
+    def _unheard(self, peer: str, octets: int, times: int) -> None:
+        if times:
+            self._timeline.record(
+                self.name, "registry.answer.unheard", peer=peer, bytes=octets, times=times
+            )
+        else:
+            self._timeline.record(self.name, "registry.answer.heard", peer=peer)
 
     def _malformed(self, peer: str, reason: str) -> None:
         self._timeline.record(self.name, "registry.malformed", peer=peer, reason=reason)
@@ -270,9 +279,10 @@ class _Exchange(Exchange):
             to = answer.header("Location")
             self.record("registry.request.redirected", **about, location=to)
 
-    def progressed(self, sent: int, length: int) -> None:
+    def progressed(self, sent: int, length: int, waiting: int) -> None:
         if self._digest:
-            self.record("registry.blob.progressed", digest=self._digest, bytes=sent, length=length)
+            about = {"bytes": sent, "length": length, "waiting": waiting}
+            self.record("registry.blob.progressed", digest=self._digest, **about)
 
     def served(self, response: Response, answer: Answer, sent: int) -> None:
         """Record that the answer is out."""

@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.facts import is_artifact, is_boot_program, is_initramfs, is_script, state_of
+from harness.facts import (
+    is_artifact,
+    is_boot_program,
+    is_initramfs,
+    is_script,
+    named_file,
+    state_of,
+)
 from harness.phases import Phase
 from harness.timeline import Event
 
@@ -61,6 +68,8 @@ class PhaseTracker:
     _resolved: dict[str, int] = field(default_factory=dict)
     _digest: str = ""
     _address: str | None = None
+    _named: set[str] = field(default_factory=set)
+    """Boot files that DHCP named to the firmware, whatever they are called."""
     _file: str = ""
     _medium: str = ""
 
@@ -88,6 +97,8 @@ class PhaseTracker:
         self.last_s = max(self.last_s, event.t - self.power_on_s)
         begins = _BEGINS.get(event.name)
         wanted = begins(event) if begins else None
+        if event.get("file") in self._named:
+            wanted = _NAMED_FILE.get(event.name, wanted)
         if wanted is Phase.DONE and self.awaits_disk:
             wanted = Phase.DISK_BOOT
         if event.name == "guest.disk.booted" and self.phase is Phase.DISK_BOOT:
@@ -144,6 +155,7 @@ class PhaseTracker:
             # A proxy tells the file and another server the address, in any order.
             self._address = event.get("address") or self._address
             if file := event.get("file"):
+                self._named.add(named_file(str(file)))
                 server = event.get("next_server")
                 self._file = posixpath.basename(str(file)) + (f" from {server}" if server else "")
             parts = [str(self._address or "no address"), *([self._file] if self._file else [])]
@@ -290,6 +302,11 @@ _BEGINS: Final[dict[str, Callable[[Event], Phase | None]]] = {
     "tink.workflow.changed": lambda event: (
         Phase.DONE if state_of(event) in ("SUCCESS", "POST") else None
     ),
+}
+
+_NAMED_FILE: Final = {
+    "tftp.request.received": Phase.NBP_DOWNLOAD,
+    "tftp.transfer.finished": Phase.IPXE,
 }
 
 _OBSERVE: Final[dict[str, Callable[[PhaseTracker, Event], None]]] = {

@@ -1,10 +1,11 @@
-"""The frame of every reply of smee's: what it returns of the request, and in which order."""
+"""The frame of every reply of smee's, in which order its options stand, and what replies tell."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from harness.wire.dhcp4 import Code, Message, Option
+from harness.errors import DecodeError
+from harness.wire.dhcp4 import Code, Message, Option, unpack_addresses
 
 _FILE_BYTES: Final = 127
 """smee's library keeps the last octet of ``file`` for a NUL."""
@@ -40,3 +41,23 @@ def reply_to(
         file=file.encode()[:_FILE_BYTES],
         options=tuple(Option(code, options[code]) for code in relay_agent_last),
     )
+
+
+def told(reply: Message) -> dict[str, Any]:
+    """Return what a reply tells its client, by the names that the timeline has for it."""
+    return {
+        "address": reply.yiaddr if reply.yiaddr != "0.0.0.0" else None,
+        "file": reply.boot_file or None,
+        "next_server": reply.siaddr,
+        "server": reply.address(Code.SERVER_IDENTIFIER),
+        "netmask": reply.address(Code.SUBNET_MASK),
+        "routers": _addresses(reply, Code.ROUTER),
+        "name_servers": _addresses(reply, Code.NAME_SERVER),
+    }
+
+
+def _addresses(reply: Message, code: int) -> list[str] | None:
+    try:
+        return unpack_addresses(reply.option(code) or b"") or None
+    except DecodeError:
+        return None

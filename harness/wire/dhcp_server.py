@@ -13,7 +13,7 @@ from typing import Any, Final
 from harness.wire import dhcp4
 from harness.wire.commands import Address, Command, Note, Send
 from harness.wire.dhcp4 import Code, Message, MessageType, Option
-from harness.wire.dhcp_reply import reply_to
+from harness.wire.dhcp_reply import reply_to, told
 from harness.wire.netboot import (
     Client,
     NetbootConfig,
@@ -63,7 +63,7 @@ class DhcpServer:
                 "arch": client.reported_arch,
                 "giaddr": message.giaddr if message.giaddr != "0.0.0.0" else None,
             }
-            | ({"requested": _requested(message)} if kind == MessageType.REQUEST else {}),
+            | (_of_a_request(message) if kind == MessageType.REQUEST else {}),
         )
         reply = self.answer(message, client, _ANSWERS[kind])
         if isinstance(reply, str):
@@ -74,11 +74,8 @@ class DhcpServer:
             name=f"dhcp.{_ANSWERS[kind].name.lower()}.sent",
             fields={
                 **who,
-                "address": reply.yiaddr if self.mode is Mode.RESERVATION else None,
-                "file": reply.boot_file or None,
-                "next_server": reply.siaddr,
+                **told(reply),
                 "destination": f"{destination[0]}:{destination[1]}",
-                "server": reply.address(Code.SERVER_IDENTIFIER),
             },
         )
         return [received, Send(data=dhcp4.encode(reply), destination=destination), sent]
@@ -180,6 +177,11 @@ def _requested(message: Message) -> str | None:
     if asked := message.address(Code.REQUESTED_ADDRESS):
         return asked
     return message.ciaddr if message.ciaddr != "0.0.0.0" else None
+
+
+def _of_a_request(message: Message) -> dict[str, Any]:
+    """Return what a REQUEST says beside what a DISCOVER does: which server's OFFER it takes."""
+    return {"requested": _requested(message), "server": message.address(Code.SERVER_IDENTIFIER)}
 
 
 def _unanswered(message: Message, client: Client, who: Mapping[str, Any]) -> Note:

@@ -14,6 +14,7 @@ from harness.errors import DecodeError
 from harness.wire import dhcp4, frames, tftp
 from harness.wire.commands import Address, Note
 from harness.wire.dhcp4 import Code, MessageType
+from harness.wire.dhcp_reply import told
 from harness.wire.netboot import classify
 from harness.wire.syslog import SyslogServer
 from harness.wire.watched_http import WatchedConnection
@@ -21,7 +22,7 @@ from harness.wire.watched_http import WatchedConnection
 _PROGRESS_EVERY_S: Final = 0.5
 _WRAP: Final = 0x10000
 _ASKED: Final = {MessageType.DISCOVER: "discover", MessageType.REQUEST: "request"}
-_TOLD: Final = {MessageType.OFFER: "offer", MessageType.ACK: "ack"}
+_TOLD: Final = {MessageType.OFFER: "offer", MessageType.ACK: "ack", MessageType.NAK: "nak"}
 _SAID: Final = {MessageType.RELEASE: "release", MessageType.DECLINE: "decline"}
 
 Seen = tuple[str, Note]
@@ -97,12 +98,12 @@ class Observer:
                 fields["requested"] = message.address(Code.REQUESTED_ADDRESS) or _set(
                     message.ciaddr
                 )
+                fields["server"] = message.address(Code.SERVER_IDENTIFIER)
             return [Note(name=f"dhcp.{_ASKED[kind]}.received", fields=fields)]
         if kind in _TOLD:
             fields = {
                 **self._clients.get(message.transaction, who),
-                "address": _set(message.yiaddr), "file": message.boot_file or None,
-                "next_server": message.siaddr,
+                **told(message),
                 "destination": f"{packet.destination[0]}:{packet.destination[1]}",
             }  # fmt: skip
             return [Note(name=f"dhcp.{_TOLD[kind]}.sent", fields=fields)]

@@ -12,6 +12,7 @@ from harness.faults.places.dhcp import PLACE
 from harness.wire import dhcp4
 from harness.wire.commands import Address, Note
 from harness.wire.dhcp4 import Code, Message, MessageType, Option
+from harness.wire.dhcp_reply import told
 from harness.wire.netboot import NetbootConfig, classify
 
 _HEADER: Final = frozenset(field.name for field in fields(Message)) - {"options"}
@@ -21,6 +22,7 @@ _OPTIONS: Final[Mapping[str, int]] = {
     if field.name not in _HEADER
 }
 _EMPTY: Final = Message()
+_ANSWERS: Final = ("OFFER", "ACK", "NAK")
 
 
 class DhcpDialect:
@@ -78,14 +80,10 @@ class DhcpDialect:
         return dhcp4.encode(message)
 
     def retell(self, note: Note, datagram: bytes) -> Note:
-        """Return ``dhcp.….sent`` with the address, file and next server that are on the wire."""
+        """Return ``dhcp.….sent`` as it is on the wire: what it is, and what it tells."""
         message = dhcp4.decode(datagram)
-        told = {
-            "address": message.yiaddr,
-            "file": message.boot_file or None,
-            "next_server": message.siaddr,
-        }
-        return replace(note, fields={**note.fields, **told})
+        name = f"dhcp.{kind.lower()}.sent" if (kind := _type(message)) in _ANSWERS else note.name
+        return replace(note, name=name, fields={**note.fields, **told(message)})
 
 
 def _type(message: Message) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from harness.phases import Party
-from harness.verdict.rules.case import Case, Finding, Rule, quoted
+from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import no_room_for_initramfs
 from harness.verdict.rules.http import file_not_whole
 from harness.verdict.rules.link import link_came_too_late, link_is_down
@@ -71,6 +71,27 @@ def _power_lost(case: Case) -> Finding | None:
             evidence=[event],
         )
     return None
+
+
+def _reset_again(case: Case) -> Finding | None:
+    """A watchdog, a BMC or somebody resets the machine again and again: it did not do so itself."""
+    resets = [event for event in case.seen("machine.reset") if not event.get("guest")]
+    if len(resets) < _RESETS:
+        return None
+    if any(event.seq > resets[-1].seq for event in case.seen("tink.action.reported")):
+        return None
+    return Finding(
+        blame=Party.MACHINE,
+        because=(
+            f"the machine was reset from outside, {times(len(resets))}, and did not get beyond"
+            f" {case.phase.words}"
+        ),
+        evidence=resets[-5:],
+        hint="does a watchdog, or a BMC that waits for something else, press its reset button?",
+    )
+
+
+_RESETS: Final = 3
 
 
 def _never_netbooted(case: Case) -> Finding | None:
@@ -148,6 +169,7 @@ FIRST: Final[tuple[Rule, ...]] = (
     _shut_down,
     link_is_down,
     link_came_too_late,
+    _reset_again,
     _never_netbooted,
 )
 """Asked before the phase's own rules."""

@@ -51,6 +51,17 @@ class Case:
 Rule = Callable[[Case], Finding | None]
 
 
+def argument(case: Case, key: str) -> str | None:
+    """Return a kernel argument's last value; None when no command line was seen, or without it."""
+    lines = case.seen("guest.cmdline.seen")
+    found = None
+    for word in str(lines[-1].get("cmdline")).split() if lines else ():
+        name, equals, value = word.partition("=")
+        if name == key and equals:
+            found = value
+    return found
+
+
 def times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
 from harness.phases import Party
 from harness.timeline import Event
-from harness.verdict.rules.case import Case, Finding, times
+from harness.verdict.rules.case import Case, Finding, argument, times
 
 
 def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -> Finding | None:
@@ -13,8 +15,23 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
     def of(*names: str) -> list[Event]:
         return [event for event in case.seen(*names) if event.get("stage") in stages]
 
-    if of("dhcp.ack.sent"):
-        return None
+    another = _another_server(case, stages, who)
+    if another or of("dhcp.ack.sent"):
+        return another
+    naks = of("dhcp.nak.sent")
+    if naks:
+        requests = of("dhcp.request.received")
+        wanted = requests[-1].get("requested") if requests else None
+        return Finding(
+            blame=Party.DHCP,
+            because=(
+                f"DHCP refused {who} the address {wanted or 'it asked for'}: NAK,"
+                f" {times(len(naks))}"
+            ),
+            evidence=[*requests[-2:], *naks[-3:]],
+            hint="do two DHCP servers hand out addresses here, or did its lease move elsewhere?",
+            conclusive=True,
+        )
     ignored = of("dhcp.ignored")
     asked = of("dhcp.discover.received", "dhcp.request.received")
     offers = of("dhcp.offer.sent")
@@ -39,6 +56,59 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
             evidence=asked[-5:],
         )
     return Finding(blame=party, because=f"{who} never asked for an address", evidence=case.here[:1])
+
+
+def _another_server(case: Case, stages: tuple[str, ...], who: str) -> Finding | None:
+    """Judge a REQUEST that takes the OFFER of a server which is none of those known here.
+
+    A client says by option 54 whose OFFER it takes, and minds no other's ACK (RFC 2131, 4.3.2).
+    """
+    offers = [e for e in case.seen("dhcp.offer.sent") if e.get("stage") in stages]
+    known = {event.get("server") for event in offers if event.get("server")}
+    requests = [e for e in case.seen("dhcp.request.received") if e.get("stage") in stages]
+    if not known or not requests or requests[-1].get("server") in (None, *known):
+        return None
+    strange = [event for event in requests if event.get("server") not in (None, *known)]
+    return Finding(
+        blame=Party.DHCP,
+        because=(
+            f"{who} took the OFFER of another DHCP server, {strange[-1].get('server')}, instead of"
+            f" that of {' or '.join(sorted(map(str, known)))}, {times(len(strange))}"
+        ),
+        evidence=[*offers[-2:], *strange[-3:]],
+        hint="whose is that server? it must not answer this machine, or else know its boot file",
+    )
+
+
+def lease_elsewhere(case: Case) -> Finding | None:
+    """Judge Hook's lease: an address or a netmask that is not this network's."""
+    leases = case.seen("dhcp.ack.sent", stage="guest")
+    network = _network(case)
+    if not leases or network is None or argument(case, "ipam"):
+        return None
+    last = leases[-1]
+    address, mask = str(last.get("address") or "0.0.0.0"), last.get("netmask")
+    if IPv4Address(address) not in network:
+        wrong = f"{address}, which is not in this network"
+    elif mask and mask != str(network.netmask):
+        wrong = f"{address} with the netmask {mask}, which is not this network's"
+    else:
+        return None
+    return Finding(
+        blame=Party.DHCP,
+        because=f"DHCP gave Hook the address {wrong} ({network})",
+        evidence=[*case.seen("segment.created")[:1], *leases[-2:]],
+        hint="is the address in its Hardware one of the network it is plugged into?",
+    )
+
+
+def _network(case: Case) -> IPv4Network | None:
+    for event in case.seen("segment.created"):
+        try:
+            return IPv4Interface(str(event.get("address"))).network
+        except ValueError:
+            return None
+    return None
 
 
 def _ignored(who: str, asked: list[Event], ignored: list[Event]) -> Finding:

@@ -32,10 +32,29 @@ def name_unresolved(case: Case) -> Finding | None:
     name, why = found["name"], found["why"]
     asked = [e for e in case.seen("dns.query.received") if _same(e, name)]
     answers = [e for e in case.seen("dns.answer.sent") if _same(e, name)]
-    later = [e for e in answers if e.seq > event.seq and e.get("rcode") == "NOERROR"]
-    if later:
+    good = next((e.seq for e in reversed(answers) if e.get("answers")), 0)
+    if good > event.seq:
         return None  # it works by now
+    had = [e for e in answers if e.get("answers")]
+    asked, answers = ([e for e in those if e.seq > good] for those in (asked, answers))
+    if had and not asked and "timeout" in why:
+        return Finding(
+            blame=Party.LINK,
+            because=(
+                f"the name server answered for {name}, {times(len(had))}, and Hook says that"
+                f" nothing came: {why}"
+            ),
+            evidence=[*had[-3:], event],
+            hint="is the answer in the capture? then: a firewall, or a route on the way back",
+        )
     evidence = [*asked[-3:], *answers[-2:], event]
+    if answers and all(e.get("rcode") == "NOERROR" for e in answers):
+        return Finding(
+            blame=Party.DNS,
+            because=f"the name server knows {name} and no address of it, {times(len(answers))}",
+            evidence=evidence,
+            hint="is there an A record beside the others, and no CNAME that leads nowhere?",
+        )
     if answers:
         codes = sorted({str(e.get("rcode")) for e in answers})
         return Finding(
@@ -66,6 +85,39 @@ def name_unresolved(case: Case) -> Finding | None:
         evidence=evidence,
         hint="did the machine get a name server: DHCP option 6, or the seventh field of ipam=?",
     )
+
+
+def led_astray(case: Case, said: Event) -> Finding | None:
+    """Judge an address that nothing here has, and that came from the name server.
+
+    ``said`` is what docker or the worker said of a connection that did not come about.
+    """
+    dialled = _DIALLED.search(str(said.get("line") or said.get("message")))
+    if not dialled:
+        return None
+    address = dialled[1]
+    told = [
+        event
+        for event in case.seen("dns.answer.sent")
+        if address in (event.get("answers") or ()) and event.seq < said.seq
+    ]
+    there = {str(event.get("address")) for event in case.seen("service.started")}
+    here = {str(e.get("address")).partition("/")[0] for e in case.seen("segment.created")}
+    if not told or not here or address in there | here:
+        return None
+    name = str(told[-1].get("name")).rstrip(".")
+    return Finding(
+        blame=Party.DNS,
+        because=(
+            f"the name server says that {name} is {address}, {times(len(told))}, and nobody"
+            f" answers there: the lab's servers are at {', '.join(sorted(here))}"
+        ),
+        evidence=[*told[-3:], said],
+        hint="is that record of a server that moved?",
+    )
+
+
+_DIALLED: Final = re.compile(r"dial tcp ([\d.]+):\d+: ")
 
 
 def _nobody_there(case: Case, name: str, server: str, evidence: list[Event]) -> Finding | None:

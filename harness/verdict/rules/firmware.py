@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from harness.facts import is_boot_program
+from harness.facts import is_boot_program, named_file
 from harness.phases import Party, Phase
+from harness.timeline import Event
 from harness.verdict.phases import megabytes
 from harness.verdict.rules.case import Case, Finding, Rule, times
 from harness.verdict.rules.dhcp import dhcp_exchange
@@ -48,13 +49,28 @@ def _nothing_to_boot(case: Case) -> Finding | None:
 
 def _boot_program(case: Case) -> Finding | None:
     """Judge the download of the network boot program."""
-    errors = [e for e in case.seen("tftp.error.sent") if is_boot_program(str(e.get("file")))]
+    errors = [e for e in case.seen("tftp.error.sent") if _boots(case, e)]
     if errors:
         last = errors[-1]
+        named = [
+            event
+            for event in case.seen("dhcp.ack.sent")
+            if named_file(str(event.get("file"))) == last.get("file")
+        ]
+        part = _sent_before(case, last)
         return Finding(
             blame=Party.TFTP,
-            because=f"TFTP refused {last.get('file')}: {last.get('text')}",
-            evidence=errors[-5:],
+            because=(
+                f"TFTP broke off {last.get('file')} after {megabytes(part)}: {last.get('text')}"
+                if part
+                else f"TFTP refused {last.get('file')}: {last.get('text')}"
+            ),
+            evidence=[*named[-1:], *errors[-5:]],
+            hint=(
+                "is it where DHCP says, by that very name?"
+                if last.get("code") == _NOT_FOUND
+                else None
+            ),
             conclusive=True,
         )
     bad = http_errors(case, lambda path: path.startswith("/ipxe/binary/"))
@@ -86,6 +102,31 @@ def _boot_program(case: Case) -> Finding | None:
     return None
 
 
+def _boots(case: Case, event: Event) -> bool:
+    """Whether a transfer is of a boot program: by its name, or because DHCP named it."""
+    file = str(event.get("file"))
+    return is_boot_program(file) or any(
+        named_file(str(ack.get("file"))) == file
+        for ack in case.seen("dhcp.ack.sent")
+        if ack.get("stage") in ("firmware", "ipxe")
+    )
+
+
+def _sent_before(case: Case, error: Event) -> int:
+    """Return how many octets of a transfer were sent before it was broken off."""
+    return max(
+        (
+            int(event.get("bytes", 0))
+            for event in case.seen("tftp.transfer.progressed")
+            if event.get("id") == error.get("id") and event.seq < error.seq
+        ),
+        default=0,
+    )
+
+
+_NOT_FOUND: Final = 1  # RFC 1350, appendix
+
+
 def _sent_away(case: Case) -> Finding | None:
     """F6: UEFI was told that its boot program is elsewhere, and asked nowhere else."""
     told = [
@@ -111,11 +152,7 @@ def _sent_away(case: Case) -> Finding | None:
 
 def _no_tftp_answer(case: Case) -> Finding | None:
     """F2, F16: requests that were heard, and not an octet of a file that was acknowledged."""
-    asked = [
-        event
-        for event in case.seen("tftp.request.received")
-        if is_boot_program(str(event.get("file")))
-    ]
+    asked = [event for event in case.seen("tftp.request.received") if _boots(case, event)]
     begun = {
         event.get("id")
         for event in case.seen(

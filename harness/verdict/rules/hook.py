@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
-from harness.verdict.rules.case import Case, Finding, Rule, quoted
+from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted
 from harness.verdict.rules.dhcp import dhcp_exchange
 
 _KEYS: Final = ("interface", "vlan_id", "ipam")
@@ -17,17 +17,6 @@ _KEYS: Final = ("interface", "vlan_id", "ipam")
 def said(case: Case, *patterns: str) -> list[Event]:
     """Return the console's known failures of these kinds since the phase began."""
     return [e for e in case.in_phase("guest.error.seen") if e.get("pattern") in patterns]
-
-
-def argument(case: Case, key: str) -> str | None:
-    """Return a kernel argument's last value; None when no command line was seen, or without it."""
-    lines = case.seen("guest.cmdline.seen")
-    found = None
-    for word in str(lines[-1].get("cmdline")).split() if lines else ():
-        name, equals, value = word.partition("=")
-        if name == key and equals:
-            found = value
-    return found
 
 
 def _no_kernel(case: Case) -> Finding | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from harness.facts import is_artifact, is_boot_program, is_script, unfit_program
 from harness.phases import Party, Phase
@@ -11,7 +12,7 @@ from harness.timeline import Event
 from harness.verdict.phases import megabytes
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.dhcp import dhcp_exchange
-from harness.verdict.rules.http import http_errors
+from harness.verdict.rules.http import http_errors, sent_in_circles, unheard, who_is_slow
 
 _STILL_S: Final = 25.0
 """A transfer that moved no octet for so long stands still; TCP asks again far sooner."""
@@ -143,6 +144,61 @@ def _script_unreached(case: Case) -> Finding | None:
     )
 
 
+def _wrong_url(case: Case) -> Finding | None:
+    """Judge a script's URL with a port where nobody listens, or of the other of HTTP and HTTPS."""
+    acks = case.seen("dhcp.ack.sent", stage="tinkerbell")
+    url = next((str(event.get("file")) for event in reversed(acks) if event.get("file")), "")
+    if case.seen("http.script.served") or not url.startswith("http"):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    there = {
+        int(event.get("port", 0)): event
+        for event in case.seen("service.started")
+        if event.get("transport") != "udp"
+    }
+    here = {str(e.get("address")).partition("/")[0] for e in case.seen("segment.created")}
+    web = sorted(number for number, e in there.items() if str(e.get("service")).startswith("http"))
+    if not web or parts.hostname not in here:
+        return None
+    evidence = [*acks[-1:], *_said(case)[-2:]]
+    mixed = [
+        event
+        for event in case.seen("http.tls.failed", "http.malformed")
+        if event.get("reason") in _MIXED
+    ]
+    if mixed and port in web:
+        speaks = _MIXED[str(mixed[-1].get("reason"))]
+        return Finding(
+            blame=Party.DHCP,
+            because=f"DHCP names {url} as iPXE's script, and that port speaks {speaks}",
+            evidence=[*evidence[:1], *mixed[-3:], *evidence[1:]],
+            hint="is the script's URL of the scheme that the server has?",
+            conclusive=True,
+        )
+    if port in there:
+        return None
+    return Finding(
+        blame=Party.DHCP,
+        because=(
+            f"DHCP names {url} as iPXE's script, and nobody listens at port {port}: HTTP is at port"
+            f" {' and '.join(map(str, web))}"
+        ),
+        evidence=[*(there[number] for number in web), *evidence],
+        hint="do the script's URL and the port of the web server fit together?",
+    )
+
+
+_MIXED: Final = {
+    "TLS on the plain HTTP port": "plain HTTP",
+    "plain HTTP on the TLS port": "TLS",
+}
+"""What a server says that was asked in the other way → what it speaks itself."""
+
+
 def _script_without_effect(case: Case) -> Finding | None:
     """The script was served, and nothing that it names was asked for here."""
     scripts = case.seen("http.script.served")
@@ -239,13 +295,15 @@ def _artifacts(case: Case) -> Finding | None:
         )
     under_way = case.tracker.transfer
     if under_way and under_way.length_bytes:
+        progress = case.in_phase("http.transfer.progressed")
+        party, why = who_is_slow(progress, Party.HTTP)
         return Finding(
-            blame=Party.LINK,
+            blame=party,
             because=(
                 f"{under_way.name} was not through in time:"
-                f" {megabytes(under_way.done_bytes)} of {megabytes(under_way.length_bytes)}"
+                f" {megabytes(under_way.done_bytes)} of {megabytes(under_way.length_bytes)}; {why}"
             ),
-            evidence=case.in_phase("http.transfer.progressed")[-3:],
+            evidence=progress[-3:],
         )
     done = [
         event
@@ -295,12 +353,22 @@ def _https(case: Case) -> Finding | None:
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.IPXE: (
+        _wrong_url,
         _https,
         _unfit_program,
+        sent_in_circles,
         _script_refused,
         _no_script,
         _script_unreached,
+        unheard,
         _script_without_effect,
     ),
-    Phase.KERNEL_INITRAMFS: (_https, _broken_off, _stands_still, _artifacts),
+    Phase.KERNEL_INITRAMFS: (
+        _https,
+        sent_in_circles,
+        _broken_off,
+        unheard,
+        _stands_still,
+        _artifacts,
+    ),
 }

@@ -8,9 +8,10 @@ from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
-from harness.verdict.rules import clock, dns
-from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
-from harness.verdict.rules.hook import argument, no_address, said
+from harness.verdict.rules import clock, dns, layers
+from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
+from harness.verdict.rules.dhcp import lease_elsewhere
+from harness.verdict.rules.hook import no_address, said
 from harness.verdict.rules.http import is_final
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
@@ -78,15 +79,14 @@ _REALM: Final = re.compile(
 def _registry_answers(case: Case) -> Finding | None:
     """F54, F55: what the registry refuses."""
     refused = case.seen("registry.auth.refused")
-    if refused:
+    served = case.seen("registry.manifest.served")
+    if refused and not (served and served[-1].seq > refused[-1].seq):
         return Finding(
             blame=Party.REGISTRY,
             because=f"the registry refused the credentials for {refused[-1].get('path')}",
             evidence=refused[-5:],
             hint="compare registry_username and registry_password with the registry's",
-            conclusive=not any(
-                event.seq > refused[-1].seq for event in case.seen("registry.manifest.served")
-            ),
+            conclusive=True,
         )
     failed = refusals(case, 0, case.events[-1].seq)
     if failed:
@@ -195,6 +195,11 @@ def _registry_unreached(case: Case) -> Finding | None:
             evidence=[*case.seen("guest.cmdline.seen")[-1:], *(event for event, _ in said[-3:])],
             hint="HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in capitals, on the kernel command line",
         )
+    elsewhere = lease_elsewhere(case) or dns.led_astray(case, said[-1][0])
+    if elsewhere:
+        return replace(
+            elsewhere, evidence=[*elsewhere.evidence, *(event for event, _ in said[-2:])]
+        )
     blame, hint = Party.LINK, "look for the SYN in the capture"
     static = argument(case, "ipam")
     mute = no_address(case) if static is None else None
@@ -207,6 +212,9 @@ def _registry_unreached(case: Case) -> Finding | None:
         blame = Party.GUEST_NETWORK
         hint = "did Hook take its address and route? see dhcpcd on the console"
     elif "connection refused" in text:
+        wrong = _wrong_port(case, said[-1][0])
+        if wrong:
+            return wrong
         blame, hint = Party.REGISTRY, "does the registry listen where the kernel arguments say?"
     elif text.startswith("lookup"):
         blame, hint = Party.DNS, "is the name in the lab's DNS, and did Hook take its name server?"
@@ -216,6 +224,37 @@ def _registry_unreached(case: Case) -> Finding | None:
         evidence=[event for event, _ in said[-5:]],
         hint=hint,
     )
+
+
+_DIALLED: Final = re.compile(r"dial tcp (?P<host>[\d.]+|\[[^\]]+\]):(?P<port>\d+): ")
+
+
+def _wrong_port(case: Case, said: Event) -> Finding | None:
+    """Hook is told of a port where nobody listens, on the host that has the registry."""
+    dialled = _DIALLED.search(str(said.get("line")))
+    ports = sorted(
+        int(event.get("port", 0))
+        for event in case.seen("service.started")
+        if str(event.get("service")).startswith("registry")
+    )
+    if not dialled or not ports or int(dialled["port"]) in ports:
+        return None
+    told = f"{dialled['host']}:{dialled['port']}"
+    keys = [key for key in _REGISTRY_KEYS if f":{dialled['port']}" in (argument(case, key) or "")]
+    if not keys:
+        return None
+    return Finding(
+        blame=Party.BOOT_SCRIPT,
+        because=(
+            f"Hook is told to pull from port {dialled['port']} ({', '.join(keys)}), where nobody"
+            f" listens: the registry is at port {' and '.join(map(str, ports))}"
+        ),
+        evidence=[*case.seen("guest.cmdline.seen")[-1:], said],
+        hint=f"compare {told} with where the registry is",
+    )
+
+
+_REGISTRY_KEYS: Final = ("docker_registry", "tink_worker_image")
 
 
 def _sent_elsewhere(case: Case) -> Finding | None:
@@ -252,49 +291,11 @@ def broken_off(case: Case, *, after: int) -> list[tuple[Event, str]]:
 _BROKEN_OFF: Final = re.compile(r"Not continuing with pull after error: (?P<why>[^\"\\]+)")
 
 
-def _registry_breaks_off(case: Case) -> Finding | None:
-    """F57: answers that the registry itself did not finish, and never did later."""
-    cuts = case.in_phase("registry.response.cut")
-    if not cuts:
-        return None
-    last = cuts[-1]
-    digest = str(last.get("path", "")).rpartition("/")[2]
-    whole = [
-        event
-        for event in case.seen("registry.blob.served", "registry.manifest.served")
-        if event.seq > last.seq and digest in (event.get("digest"), event.get("reference"))
-    ]
-    if whole:
-        return None
-    return Finding(
-        blame=Party.REGISTRY,
-        because=(
-            f"the registry broke off {last.get('path')} after {last.get('bytes')} of"
-            f" {last.get('length')} octets, {times(len(cuts))}"
-        ),
-        evidence=cuts[-5:],
-        hint="is what stands before the registry, or its storage, in order?",
-    )
-
-
-def _layer_refused(case: Case) -> Finding | None:
-    """F57: a layer came, and docker can't take it; bootkit only logs that."""
-    errors = said(case, "layer refused")
-    if not errors or case.seen("guest.worker.started"):
-        return None
-    return Finding(
-        blame=Party.REGISTRY,
-        because=(
-            f"docker got a layer of the worker's image that is not what it should be:"
-            f" {quoted(errors[-1].get('line'))}"
-        ),
-        evidence=[*case.seen("registry.blob.served")[-2:], *errors[-3:]],
-        hint="does the digest of what the registry stores fit its name?",
-        conclusive="digest" in str(errors[-1].get("line")),
-    )
-
-
 _NO_IMAGE: Final = "No such image"
+_NOT_RUN: Final = re.compile(
+    r"exec format error|exec: [^:\\]*: (?:no such file or directory|permission denied"
+    r"|executable file not found in \$PATH)"
+)
 
 
 def _worker_ends(case: Case) -> Finding | None:
@@ -319,7 +320,21 @@ def _worker_ends(case: Case) -> Finding | None:
             ],
             hint="Hook hides errors in mid-pull: see “image pull logs” on the console",
         )
-    return None
+    why = _NOT_RUN.search(line)
+    return Finding(
+        blame=Party.WORKER,
+        because=(
+            f"docker has the worker's image and can't run it, {times(len(errors))}:"
+            f" {why[0] if why else quoted(line)}"
+        ),
+        evidence=[*case.seen("registry.manifest.served")[-1:], *errors[-3:]],
+        hint=(
+            "is the image for this machine's processor, and its entrypoint a program?"
+            if why
+            else "what does docker say of it on the console?"
+        ),
+        conclusive=bool(why),
+    )
 
 
 def _worker_silent(case: Case) -> Finding | None:
@@ -371,8 +386,11 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _proxy_refuses,
         _registry_unreached,
         _sent_elsewhere,
-        _registry_breaks_off,
-        _layer_refused,
+        layers.breaks_off,
+        layers.not_heard,
+        layers.stands_still,
+        layers.layer_refused,
+        layers.unreadable,
         _worker_silent,
     ),
 }

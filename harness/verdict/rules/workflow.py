@@ -8,8 +8,7 @@ from harness.facts import state_of
 from harness.phases import Party, Phase
 from harness.verdict.phases import WORKER_ENDED
 from harness.verdict.rules import action, clock, dns, tink
-from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
-from harness.verdict.rules.hook import argument
+from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.words import ReportsTold, errors
 
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
@@ -232,6 +231,13 @@ def _never_called(case: Case) -> Finding | None:
             because="the kernel command line has no grpc_authority: the worker knows no server",
             evidence=[*command, *started],
             hint="was a script, or an ISO, served as it is instead of being filled in?",
+        )
+    if command and not argument(case, "worker_id"):
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because="the kernel command line has no worker_id: the worker does not know who it is",
+            evidence=[*command, *started],
+            hint="the script writes it from the Hardware: does a word before it swallow the rest?",
         )
     told = errors(case, after=started[0].seq if started else 0)
     words = f": {told[-1][1]}" if told else ""

@@ -113,7 +113,7 @@ def test_f25_a_script_that_is_looked_up_by_address(caller: str, blame: str) -> N
 
 def test_f43_a_proxy_that_is_not_there() -> None:
     tape = good_boot().until("guest.worker.started")
-    line = "HTTPS_PROXY=http://192.168.77.1:3128 grpc_authority=192.168.77.1:42113"
+    line = "HTTPS_PROXY=http://192.168.77.1:3128 grpc_authority=192.168.77.1:42113 worker_id=x"
     tape.add(43, "machine", "guest.cmdline.seen", cmdline=line)
     words = "dial tcp 192.168.77.1:3128: connect: connection refused"
     says(tape, 44, WORKER, f'{{"level":"error","error":"rpc error: code = Unavailable: {words}"}}')

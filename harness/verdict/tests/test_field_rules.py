@@ -401,7 +401,7 @@ def f57_layer_corrupt() -> Tape:
 
 
 def worker(cmdline: str = "grpc_authority=192.168.77.1:42113") -> Tape:
-    tape = docker(cmdline)
+    tape = docker(f"{cmdline} worker_id={MAC}")
     tape.add(0.2, "tink", "service.started", service="tink", address="192.168.77.1", port=42113)
     tape.add(42, "machine", "guest.worker.started", console="ttyS0")
     return tape

@@ -221,9 +221,48 @@ def left_early() -> Tape:
     return tape
 
 
-@case("kernel-initramfs", "link", "initramfs-x86_64 was not through in time: 26 MB of 53 MB")
+@case(
+    "kernel-initramfs",
+    "unknown",
+    "initramfs-x86_64 was not through in time: 26 MB of 53 MB; not enough evidence whether the"
+    " server is slow or the way to it",
+)
 def too_slow() -> Tape:
     return good_boot().until("http.transfer.progressed", path="/initramfs-x86_64")
+
+
+def slowly(waiting: int) -> Tape:
+    """Return a download at 1 MB/s, with so many octets that wait to be acknowledged."""
+    tape = good_boot().until("http.transfer.progressed", path="/initramfs-x86_64")
+    for second in range(10):
+        tape.add(
+            *(17 + second, "http", "http.transfer.progressed"),
+            id=3,
+            path="/initramfs-x86_64",
+            bytes=27_000_000 + second * 1_000_000,
+            length=53_000_000,
+            waiting=waiting,
+        )
+    return tape
+
+
+@case(
+    "kernel-initramfs",
+    "link",
+    "initramfs-x86_64 was not through in time: 36 MB of 53 MB; what was sent waits on its way",
+)
+def slow_link() -> Tape:
+    return slowly(60_000)
+
+
+@case(
+    "kernel-initramfs",
+    "http",
+    "initramfs-x86_64 was not through in time: 36 MB of 53 MB; nothing that was sent waits on its"
+    " way, so that it is the server which is slow",
+)
+def slow_server() -> Tape:
+    return slowly(0)
 
 
 @case("kernel-initramfs", "ipxe", "iPXE got /vmlinuz-x86_64 and asked for nothing after it")

@@ -6,6 +6,7 @@ program goes on from there: what it retries, how often, after how long.
 * ``ending`` — what a rule says, and what it looks at.
 * ``firmware`` — firmware that gave up, prompts nobody answers, machines that go in circles.
 * ``downloads`` — files that can't be through in time.
+* ``answers`` — servers that answer so that nothing comes of it.
 * ``hook`` — an engine that does not start, an image that can't be pulled.
 * ``calls`` — the worker and Tinkerbell's server.
 * ``silence`` — nothing at all, for longer than anything that is still to come takes.

@@ -10,6 +10,8 @@ from harness.timeline import Event
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
 _CIRCLES: Final = 3
+_PRESSED: Final = 4
+"""A person who presses reset looks first; a watchdog does not."""
 _BEFORE_LINUX: Final = ("firmware", "ipxe", "tinkerbell")
 
 
@@ -261,7 +263,7 @@ class SwitchedOff(Rule):
 
 
 class CableIsOut(Rule):
-    """Linux lost its carrier, and nobody is there to plug the cable in again."""
+    """Linux lost its carrier, or the switch's port forwards nothing; nobody will mend that."""
 
     name: ClassVar = "cable-is-out"
     source: ClassVar = (
@@ -269,24 +271,33 @@ class CableIsOut(Rule):
         " brings the carrier itself back"
     )
     _SECONDS: Final = 20.0
+    _BLOCKED_S: Final = 60.0
+    """A spanning tree takes twice 15 s to begin to forward, after up to 20 s (IEEE 802.1D)."""
 
     def __init__(self) -> None:
         self._lost: dict[object, tuple[Event, float]] = {}
 
     def feed(self, event: Event, sight: Sight) -> None:
-        if event.name == "link.lost":
+        if event.name in ("link.lost", "link.blocked"):
             self._lost[event.get("mac")] = (event, sight.now)
-        elif event.name == "link.restored":
+        elif event.name in ("link.restored", "link.forwarding"):
             self._lost.pop(event.get("mac"), None)
 
     def ending(self, sight: Sight) -> Ending | None:
         if not sight.kernel or sight.ways > 1:
             return None
         for event, since in self._lost.values():
-            if sight.now - since >= self._SECONDS * sight.patience:
+            blocked = event.name == "link.blocked"
+            limit = self._BLOCKED_S if blocked else self._SECONDS
+            if sight.now - since >= limit * sight.patience:
+                what = (
+                    "the switch's port has forwarded nothing"
+                    if blocked
+                    else ("the link has had no carrier")
+                )
                 return Ending(
                     rule=self.name,
-                    because=f"the link has had no carrier for {sight.now - since:.0f} s",
+                    because=f"{what} for {sight.now - since:.0f} s",
                     evidence=(event,),
                 )
         return None
@@ -296,33 +307,39 @@ class CableIsOut(Rule):
 
 
 class GoesInCircles(Rule):
-    """The machine resets itself again and again and never gets further than before."""
+    """The machine is reset again and again, and never gets further than before."""
 
     name: ClassVar = "goes-in-circles"
     source: ClassVar = "a firmware or kernel that is reset begins with the same files and answers"
 
     def __init__(self) -> None:
         self._resets = Streak()
-        self._furthest: Phase | None = None
+        self._pressed = Streak()
 
     def feed(self, event: Event, sight: Sight) -> None:
         if event.name in ("tink.action.reported", "tink.workflow.changed"):
-            self._resets.clear()
-        elif event.name == "machine.reset" and event.get("guest"):
+            self.forget(sight)
+        elif event.name == "machine.reset":
             # A phase that was never reached before is progress: the count begins anew.
-            self._resets.add(event, sight.now, sight.tracker.phase)
+            streak = self._resets if event.get("guest") else self._pressed
+            streak.add(event, sight.now, sight.tracker.phase)
 
     def ending(self, sight: Sight) -> Ending | None:
-        if self._resets.count < _CIRCLES:
-            return None
-        return Ending(
-            rule=self.name,
-            because=(
-                f"the machine reset itself {self._resets.count} times and never got beyond"
-                f" {sight.tracker.phase.words}"
-            ),
-            evidence=tuple(self._resets.events),
-        )
+        for streak, most, how in (
+            (self._resets, _CIRCLES, "reset itself"),
+            (self._pressed, _PRESSED, "was reset from outside"),
+        ):
+            if streak.count >= most:
+                return Ending(
+                    rule=self.name,
+                    because=(
+                        f"the machine {how} {streak.count} times and never got beyond"
+                        f" {sight.tracker.phase.words}"
+                    ),
+                    evidence=tuple(streak.events),
+                )
+        return None
 
     def forget(self, sight: Sight) -> None:
         self._resets.clear()
+        self._pressed.clear()

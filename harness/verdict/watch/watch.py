@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.facts import state_of
 from harness.timeline import Event
-from harness.verdict.watch import calls, downloads, firmware, hook
+from harness.verdict.watch import answers, calls, downloads, firmware, hook
 from harness.verdict.watch.ending import Ending, Rule, Sight
 from harness.verdict.watch.silence import Silence
 
@@ -19,6 +19,8 @@ RULES: Final[tuple[type[Rule], ...]] = (
     firmware.NobodyKnowsIt,
     firmware.OnlyIpv6Left,
     firmware.DhcpInVain,
+    answers.AddressRefused,
+    answers.SentInCircles,
     firmware.CableIsOut,
     firmware.GoesInCircles,
     downloads.TooSlow,
@@ -26,6 +28,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     hook.NobodyPulls,
     hook.PullRefused,
     hook.PullFails,
+    answers.LayerStandsStill,
     calls.NoWork,
     calls.CallUnanswered,
     calls.ReportUnheard,

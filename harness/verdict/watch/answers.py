@@ -1,0 +1,135 @@
+"""Servers that answer, and always so that nothing comes of it: NAKs, redirects, half a layer."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from harness.phases import Phase
+from harness.timeline import Event
+from harness.verdict.phases import megabytes
+from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
+
+
+class AddressRefused(Rule):
+    """Each REQUEST is answered with a NAK, and none with an ACK."""
+
+    name: ClassVar = "address-refused"
+    source: ClassVar = (
+        "RFC 2131, 3.1: a client that gets a NAK begins anew with a DISCOVER, and is offered and"
+        " refused the same; a server that was restarted has its leases back within seconds"
+    )
+    _TIMES: Final = 4
+    _SECONDS: Final = 12.0
+
+    def __init__(self) -> None:
+        self._refused = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("dhcp.ack.sent", "machine.reset"):
+            self._refused.clear()
+        elif event.name == "dhcp.nak.sent":
+            self._refused.add(event, sight.now, event.get("stage"))
+
+    def ending(self, sight: Sight) -> Ending | None:
+        refused = self._refused
+        if sight.ways > 1 or refused.count < self._TIMES:
+            return None
+        if refused.lasted(sight) < self._SECONDS * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=f"DHCP answered {refused.count} REQUESTs with NAK and none with ACK",
+            evidence=tuple(refused.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._refused.clear()
+
+
+class SentInCircles(Rule):
+    """The same file is asked for again and again, and its client sent elsewhere each time."""
+
+    name: ClassVar = "sent-in-circles"
+    source: ClassVar = (
+        "iPXE (http_redirect, net/tcp/httpcore.c) goes where it is sent as often as it is sent"
+    )
+    _TIMES: Final = 20
+
+    def __init__(self) -> None:
+        self._away = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "machine.reset":
+            self._away.clear()
+        elif event.name == "http.response.finished":
+            if 300 <= event.get("status", 200) < 400:
+                self._away.add(event, sight.now, event.get("path"))
+            else:
+                self._away.clear()
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if sight.kernel or self._away.count < self._TIMES:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"HTTP sent the machine elsewhere {self._away.count} times in a row for"
+                f" {self._away.what}"
+            ),
+            evidence=tuple(self._away.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._away.clear()
+
+
+class LayerStandsStill(Rule):
+    """A layer of the worker has stopped in its middle, and docker waits for the rest."""
+
+    name: ClassVar = "layer-stands-still"
+    source: ClassVar = (
+        "docker (distribution/pull_v2.go) has no time limit on a layer, and begins anew only when"
+        " the connection breaks"
+    )
+    _SECONDS: Final = 90.0
+    _MOVES: Final = ("registry.", "guest.worker.", "tink.", "machine.reset")
+
+    def __init__(self) -> None:
+        self._open: dict[object, Event] = {}
+        self._since = 0.0
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if not event.name.startswith(self._MOVES):
+            return
+        self._since = sight.now
+        key = (event.source, event.get("id"))
+        if event.name == "registry.request.received":
+            if "/blobs/" in str(event.get("path")) and event.get("method") == "GET":
+                self._open[key] = event
+        elif event.name == "registry.blob.progressed":
+            if key in self._open:
+                self._open[key] = event
+        elif event.name.startswith("registry."):
+            self._open.pop(key, None)
+        else:
+            self._open.clear()
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if sight.tracker.phase is not Phase.WORKER_PULL or not self._open:
+            return None
+        silent = sight.now - self._since
+        if silent < self._SECONDS * sight.patience:
+            return None
+        event = next(reversed(self._open.values()))
+        return Ending(
+            rule=self.name,
+            because=(
+                f"a layer of the worker's image stands still for {silent:.0f} s, at"
+                f" {megabytes(event.get('bytes', 0))}"
+            ),
+            evidence=(event,),
+            hang=True,
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._since = sight.now
