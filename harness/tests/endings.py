@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,8 +29,9 @@ class Belongings:
 
     processes: frozenset[tuple[int, str]]
     """Id and start time."""
-    namespaces: frozenset[str]
-    """Those that are not our own, as ``net:[4026532345]``."""
+    namespaces: Mapping[str, int]
+    """Those that are not our own, as ``net:[4026532345]``, and a descriptor that holds each: the
+    kernel gives the number of one that is gone to the next, which is another lab's."""
     sockets: frozenset[str]
     """Inodes."""
     files: frozenset[str]
@@ -39,43 +40,40 @@ class Belongings:
     @classmethod
     def of(cls, root: int) -> Belongings:
         """Return what ``root`` and its descendants have now."""
-        own = set(_namespaces("self"))
         pids = [root, *_descendants(root)]
         links = [link for pid in pids for link in _open_files(pid)]
         return cls(
             processes=frozenset((pid, started) for pid in pids if (started := _started(pid))),
-            namespaces=frozenset(space for pid in pids for space in _namespaces(pid)) - own,
+            namespaces=_held_namespaces(pids),
             sockets=frozenset(link[8:-1] for link in links if link.startswith("socket:[")),
             files=frozenset(link for link in links if _is_temporary(link)),
         )
 
-    def left(self, ended: int) -> list[str]:
-        """Return what of it still exists anywhere on this host.
-
-        ``ended`` is when the run did, in clock ticks: the kernel gives the number of a namespace
-        that is gone to the next one, and what began later is another lab's.
-        """
+    def left(self) -> list[str]:
+        """Return what of it still exists anywhere on this host."""
         pids = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
-        old = [pid for pid in pids if int(_started(int(pid)) or 0) <= ended]
-        spaces = {space for pid in old for space in _namespaces(pid)}
+        spaces = {space for pid in pids for space in _namespaces(pid)}
         sockets = {inode for pid in pids for inode in _sockets(pid)}
         return [
             *(f"process {pid}" for pid, started in self.processes if _started(pid) == started),
-            *sorted(self.namespaces & spaces),
+            *sorted(self.namespaces.keys() & spaces),
             *sorted(f"socket {inode}" for inode in self.sockets & sockets),
         ]
 
     def wait_until_gone(self) -> None:
-        """Wait for the kernel to have taken all of it back.
+        """Wait for nobody to have anything of it any more; what was held here is let go.
 
         The death signals travel through three generations, so this is a bounded poll of /proc:
         there is no event to wait for from outside.
         """
         deadline = Deadline.after(SOON)
-        ended = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
-        while left := self.left(ended):
-            assert not deadline.expired, left
-            os.sched_yield()
+        try:
+            while left := self.left():
+                assert not deadline.expired, left
+                os.sched_yield()
+        finally:
+            for descriptor in self.namespaces.values():
+                os.close(descriptor)
 
 
 def _is_temporary(file: str) -> bool:
@@ -116,6 +114,20 @@ def _namespaces(pid: int | str) -> list[str]:
         return [str(path.readlink()) for path in Path(f"/proc/{pid}/ns").iterdir()]
     except OSError:
         return []
+
+
+def _held_namespaces(pids: Sequence[int]) -> dict[str, int]:
+    """Return the namespaces of ``pids`` that are not our own, each held by a descriptor."""
+    held: dict[str, int] = {}
+    own = set(_namespaces("self"))
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            for path in Path(f"/proc/{pid}/ns").iterdir():
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+                if name in own or held.setdefault(name, descriptor) != descriptor:
+                    os.close(descriptor)
+    return held
 
 
 def _open_files(pid: int) -> Iterator[str]:
