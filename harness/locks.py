@@ -76,3 +76,36 @@ async def exclusive(
             return
         finally:
             os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def exclusive_or_not(
+    lock: Path, *, on_wait: Callable[[], None] | None = None
+) -> AsyncIterator[bool]:
+    """Hold ``lock`` as ``exclusive`` does, but wait for one holder only; give whether it is held.
+
+    All who waited for that one are let go at once: then at least one of them has the lock, and the
+    others have not. So nobody waits for a long row of holders, one after the other.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    waited = False
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waited:
+                    yield False
+                    return
+                if on_wait is not None:
+                    on_wait()
+                await run(["flock", "--shared", str(descriptor)], pass_fds=(descriptor,))
+                waited = True
+                continue  # who closes it last, of those who waited, can have it
+            if not is_at(descriptor, lock):
+                continue
+            yield True
+            return
+        finally:
+            os.close(descriptor)

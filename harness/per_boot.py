@@ -1,10 +1,11 @@
-"""What is found out once for each boot of the host, and kept in the cache until the next."""
+"""What is found out once, for each boot of the host say, and kept in the cache until then."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,8 @@ def keep(file: Path, key: str, data: Mapping[str, Any]) -> None:
 
     What can't be written is let go: it is found out anew each time then.
     """
-    fresh = file.with_suffix(f".{os.getpid()}")
+    # In a namespace of its own a process has the number that others have in theirs.
+    fresh = file.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:

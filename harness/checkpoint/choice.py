@@ -2,7 +2,8 @@
 
 ``auto``: the latest point that there is a checkpoint of; and those that come later are made, since
 each costs a second of the run that makes it. A ``hook-up`` saves most of a boot, and whoever needs
-one that another run is making waits for it: two boots at once are not done sooner. The others are
+one that another run is making waits for it: two boots at once are not done sooner. When that came
+to nothing no other is waited for: boots that hang would hang one after the other. The others are
 made when nobody else does just now.
 """
 
@@ -103,7 +104,7 @@ class Choice:
                 self._record("checkpoint.refused", point=str(point), reason=reason)
         if not possible:
             return
-        host = await asyncio.to_thread(host_facts, self._item)
+        host = await asyncio.to_thread(host_facts, self._item, cache=store.folder)
         for point in possible:
             self._keys[point] = await asyncio.to_thread(key_of, self._item, point, host=host)
         for point in reversed(possible):

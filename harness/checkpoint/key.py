@@ -19,6 +19,7 @@ from harness.hook.store import digest_of, digest_of_file, digest_of_tree
 from harness.machine.firmware import Firmware, find_uefi
 from harness.machine.qemu import QEMU
 from harness.net.segment import SegmentKind, choose
+from harness.per_boot import keep, kept
 from harness.scenario.item import Item
 
 FORMAT: Final = 2
@@ -105,9 +106,12 @@ def _without(data: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in names}
 
 
-def host_facts(item: Item) -> dict[str, Any]:
-    """Return what a checkpoint depends on that is not in the item: programs, firmware, CPU."""
-    facts: dict[str, Any] = {"sources": _sources_digest(), "qemu": _program(QEMU)}
+def host_facts(item: Item, *, cache: Path | None = None) -> dict[str, Any]:
+    """Return what a checkpoint depends on that is not in the item: programs, firmware, CPU.
+
+    QEMU's digest is kept in the folder ``cache``, and believed as long as its file is the same.
+    """
+    facts: dict[str, Any] = {"sources": _sources_digest(), "qemu": _program(QEMU, cache)}
     # A tap offers what a socket does not, and the guest's driver has taken it.
     wanted = None if item.segment == "auto" else SegmentKind(item.segment)
     with contextlib.suppress(HostUnfit):  # the lab will say so
@@ -136,12 +140,24 @@ def _roms() -> Iterator[Path]:
         yield from (each for each in folder.glob("bios*.bin") if each.is_file())
 
 
-def _program(name: str) -> list[Any]:
+def _program(name: str, cache: Path | None) -> str | None:
+    """Return the digest of a program's file; None when it is not installed."""
     found = shutil.which(name)
     if found is None:
-        return []
-    facts = Path(found).resolve().stat()
-    return [facts.st_size, facts.st_mtime_ns]
+        return None
+    file = Path(found).resolve()
+    facts = file.stat()
+    # ctime: what is written anew has another one, whatever its size and mtime are made to be
+    same = f"{file} {facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
+    same += f" {facts.st_ctime_ns}"
+    remembered = cache / f".{name}.json" if cache is not None else None
+    known = kept(remembered, same) if remembered else None
+    if known is not None and isinstance(known.get("sha256"), str):
+        return str(known["sha256"])
+    digest = digest_of_file(file)
+    if remembered:
+        keep(remembered, same, {"sha256": digest})
+    return digest
 
 
 def _digest(file: Path | None) -> str | None:

@@ -35,7 +35,7 @@ from typing import Any, Final
 
 from harness.errors import HostUnfit, LabError
 from harness.hook.store import digest_of, digest_of_file, write_json
-from harness.locks import exclusive, try_lock
+from harness.locks import exclusive_or_not, try_lock
 from harness.per_boot import boot_id
 from harness.values import parse_size
 
@@ -198,19 +198,23 @@ class CheckpointStore:
         """Give the draft of ``key`` to build, to one process at a time.
 
         When another builds it, wait (this can be cancelled; ``on_wait`` is called) and give what
-        that one saved, or a draft when it did not come to that. Others wait until the block ends,
-        so leave it soon after ``commit``. A draft that is not committed by then is removed. A full
-        disk, in here or in the block, raises ``NotSaved``. Whoever gets a ``Saved``, here or from
-        ``commit``, closes it.
+        that one saved, or a draft when it did not come to that. A second builder is not waited
+        for: of several who waited one gets the draft, the others ``NotSaved``. Others wait until
+        the block ends, so leave it soon after ``commit``. A draft that is not committed by then is
+        removed. A full disk, in here or in the block, raises ``NotSaved``. Whoever gets a
+        ``Saved``, here or from ``commit``, closes it.
         """
         self._folder(key)
         try:
             async with contextlib.AsyncExitStack() as stack:
-                await stack.enter_async_context(exclusive(self._locks / key, on_wait=on_wait))
+                lock = exclusive_or_not(self._locks / key, on_wait=on_wait)
+                ours = await stack.enter_async_context(lock)
                 if (saved := self.open(key)) is not None:
                     await stack.aclose()  # what is there can be used by all at once
                     yield saved
                     return
+                if not ours:
+                    raise NotSaved("who built it gave up, and another tries now")
                 self.sweep()
                 self.evict()  # the limit may be another one now: a disk that is full has no room
                 draft = self._new_draft(key)

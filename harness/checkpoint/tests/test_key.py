@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,7 +23,9 @@ from harness.checkpoint.key import (
     key_of,
 )
 from harness.checkpoint.points import Point, comes_later, refusal
+from harness.checkpoint.store import store_in
 from harness.faults.fault import Fault
+from harness.machine.qemu import QEMU
 from harness.net.segment import Choice, SegmentKind
 from harness.scenario.item import (
     DiskItem,
@@ -228,6 +231,29 @@ def test_the_host_is_what_is_installed(item: Item) -> None:
     assert facts["roms"]
     assert "cpu" not in facts
     assert host_facts(replace(item, accel="kvm"))["cpu"]["flags"]
+
+
+def test_a_qemu_is_known_by_what_is_in_it(
+    item: Item, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package updated in place, of the same size and with the same time."""
+    program = tmp_path / "bin" / QEMU
+    program.parent.mkdir()
+    program.write_bytes(b"QEMU 7.2.1")
+    program.chmod(0o755)
+    times = program.stat()
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    cache = tmp_path / "checkpoints"
+    before = host_facts(item, cache=cache)["qemu"]
+    read: list[Path] = []
+    real = keys.digest_of_file
+    monkeypatch.setattr(keys, "digest_of_file", lambda path: read.append(path) or real(path))
+    assert host_facts(item, cache=cache)["qemu"] == before == real(program)
+    assert program not in read
+    program.write_bytes(b"QEMU 7.2.2")
+    os.utime(program, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert host_facts(item, cache=cache)["qemu"] == real(program) != before
+    assert store_in(cache).kept() == []
 
 
 def test_how_the_machine_is_plugged_in_counts(item: Item, monkeypatch: pytest.MonkeyPatch) -> None:

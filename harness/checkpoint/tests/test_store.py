@@ -265,6 +265,43 @@ async def test_a_builder_that_is_killed_is_followed_by_the_one_that_waits(tmp_pa
         assert (saved.folder / "ram").read_bytes() == b"ours"
 
 
+async def test_of_those_who_waited_for_a_builder_in_vain_one_builds_and_nobody_waits(
+    tmp_path: Path,
+) -> None:
+    """Runs of one scenario, say, whose boots hang: each would wait for the one before."""
+    store = a_store(tmp_path)
+    drafts_made: list[Draft] = []
+    refused: list[str] = []
+    all_over, done = asyncio.Event(), asyncio.Event()
+
+    async def ours() -> None:
+        try:
+            async with store.building("a") as draft:
+                assert isinstance(draft, Draft)
+                drafts_made.append(draft)
+                await all_over.wait()
+        except NotSaved as error:
+            refused.append(error.message)
+        if len(refused) == 3:
+            done.set()
+
+    def waiting() -> int:
+        inode = (store.folder / ".locks" / "a").stat().st_ino
+        lines = Path("/proc/locks").read_text().splitlines()
+        return sum("->" in line and f":{inode} " in line for line in lines)
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with store.building("a"):
+            for _ in range(4):
+                tasks.create_task(ours())
+            while waiting() < 4:
+                await asyncio.to_thread(os.sched_yield)
+        await done.wait()
+        assert len(drafts_made) == 1
+        all_over.set()
+    assert refused == ["who built it gave up, and another tries now"] * 3
+
+
 async def test_a_builder_that_is_killed_between_files_and_name_leaves_nothing(
     tmp_path: Path,
 ) -> None:
