@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import stat
 import sys
@@ -75,7 +76,10 @@ def run_command(
     began_s = time.monotonic()
     try:
         hold: Hold = "failure" if pause_on_failure else "never"
-        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results, hold, jobs)))
+        asked = _Asked()
+        asyncio.run(
+            _until_a_signal(_run_all(items, runs_root(), results, hold, jobs, asked=asked), asked)
+        )
     except (asyncio.CancelledError, KeyboardInterrupt):
         cut_off = [
             relative(result.run_dir) for result in results if result.outcome is Outcome.INTERRUPTED
@@ -108,7 +112,19 @@ def exit_status(results: Iterable[RunResult]) -> int:
     return EXIT_UNFIT if outcomes <= {Outcome.PASSED, Outcome.HOST_TOO_SLOW} else EXIT_FAILED
 
 
-async def _until_a_signal(work: Coroutine[Any, Any, None]) -> None:
+class _Asked:
+    """What signals have asked for."""
+
+    def __init__(self) -> None:
+        self.got: list[int] = []
+
+    @property
+    def all_over(self) -> bool:
+        """Whether nothing more may begin: Ctrl-C ends a lab that is kept, and no more than that."""
+        return any(number != signal.SIGINT for number in self.got)
+
+
+async def _until_a_signal(work: Coroutine[Any, Any, None], asked: _Asked) -> None:
     """Await ``work``; Ctrl-C, SIGTERM and SIGHUP cancel it, a second one less patiently.
 
     The third has its usual effect: everything of a lab ends with this process, however it ends.
@@ -121,7 +137,7 @@ async def _until_a_signal(work: Coroutine[Any, Any, None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) is not signal.SIG_IGN  # nohup, a shell's background job
     ]
-    got: list[int] = []
+    got = asked.got
 
     def stop(number: int) -> None:
         got.append(number)
@@ -219,6 +235,8 @@ async def _run_all(
     results: list[RunResult],
     hold: Hold,
     jobs: int | None = 1,
+    *,
+    asked: _Asked,
 ) -> None:
     ready = await prepare(items, progress=PlainProgress(), runs=runs)
     if jobs is None:
@@ -227,6 +245,8 @@ async def _run_all(
         await run_several(ready, runs=runs, jobs=jobs, results=results)
         return
     for item in ready:
+        if asked.all_over:
+            raise asyncio.CancelledError
         try:
             results.append(await _run_shown(item, runs, hold))
         except RunInterrupted as interrupted:
@@ -245,7 +265,9 @@ def up_command(path: Path, *, only: str | None = None, changes: Sequence[str] = 
         raise ScenarioError(f"one machine at a time, and there are {known}", hint="choose with -k")
     results: list[RunResult] = []
     try:
-        asyncio.run(_until_a_signal(_run_all(items, runs_root(), results, "always")))
+        asked = _Asked()
+        work = _run_all(items, runs_root(), results, "always", asked=asked)
+        asyncio.run(_until_a_signal(work, asked))
     except (asyncio.CancelledError, KeyboardInterrupt):
         if not results:
             return EXIT_INTERRUPTED
@@ -279,9 +301,15 @@ class _PauseTeller:
             print(
                 f"{self._style.bold(state)}  {failed}{verdict.because}\n"
                 f"{ways_in(self._run_dir)}\n"
-                "Ctrl-C ends this lab",
+                f"{_how_to_end()} ends this lab",
                 flush=True,
             )
+
+
+def _how_to_end() -> str:
+    """Return what ends a lab that stays; a background job of a shell hears no Ctrl-C."""
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return f"kill {os.getpid()}" if deaf else "Ctrl-C"
 
 
 async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
