@@ -48,6 +48,7 @@ RAM_DIR: Final = PRIVATE_DIR / "ram"
 faster with, and whoever may start a machine may fill it.
 """
 
+_CONGESTION_CONTROL: Final = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 _SOURCES: Final = str(Path(__file__).resolve().parent.parent)
 _STDIN: Final = 0
 _MS_NOSUID_NODEV: Final = 2 | 4
@@ -317,7 +318,7 @@ async def seal(
 
 
 def settle_in() -> None:
-    """Make the namespaces a home: private tmpfs, an init that reaps orphans, signals in order.
+    """Make the namespaces a home: private tmpfs, usual TCP, an init that reaps orphans, signals.
 
     Called by the sealed program before it imports anything heavy or starts a thread. Returns in
     a child process (the lab's main process); the caller stays behind as PID 1. Raises
@@ -329,6 +330,7 @@ def settle_in() -> None:
     RAM_DIR.mkdir()
     with_size = "mode=0700,size=100%"
     _mount_tmpfs(RAM_DIR, f"{with_size},huge=always", with_size)
+    _speak_tcp_as_usual()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # SIGCHLD wakes poll() through this pipe; it exists before the child that may end at once.
@@ -351,6 +353,16 @@ def _mount_tmpfs(folder: Path, *options: str) -> None:
             return
     reason = os.strerror(ctypes.get_errno())
     raise SetupFailed(f"a private tmpfs can't be mounted on {folder}: {reason}")
+
+
+def _speak_tcp_as_usual() -> None:
+    """Have congestion controlled by cubic, Linux's default, whatever this host prefers.
+
+    What a lossy cable comes to would be another thing with each host's otherwise. A host may
+    forbid it (tcp_allowed_congestion_control): then the lab's is the host's.
+    """
+    with contextlib.suppress(OSError):
+        _CONGESTION_CONTROL.write_text("cubic\n")
 
 
 def _be_init(main: int, woken: int, wakes: int) -> None:

@@ -38,7 +38,8 @@ Machine, link and Hook are no servers: there `after` or `phase` alone mean the m
 reached, `event` is anything that the timeline tells of, and what is built in (a card, a file of
 the initramfs) is so from power-on, with no `when` but `mac`. Faults of frames (`wire`, and `block`
 at `link`) need `segment: wire` and take it by themselves; what they lose on its way to the machine
-is in the capture, what they lose on its way from it is not.
+is in the capture, what they lose on its way from it is not. The lab's TCP has
+cubic, Linux's default, where the host allows it (`tcp_allowed_congestion_control`).
 """
 
 

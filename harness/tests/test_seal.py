@@ -293,3 +293,28 @@ async def test_a_life_line_tells_a_request_from_a_death(last_words: bytes, asked
     os.close(theirs)
     with os.fdopen(ours, "rb", buffering=0) as stream:
         assert await seals.life_line_ended(stream) is asked
+
+
+def test_tcp_is_as_on_any_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = tmp_path / "tcp_congestion_control"
+    setting.write_text("bbr\n")
+    monkeypatch.setattr(seals, "_CONGESTION_CONTROL", setting)
+    seals._speak_tcp_as_usual()
+    assert setting.read_text() == "cubic\n"
+    monkeypatch.setattr(seals, "_CONGESTION_CONTROL", tmp_path / "no" / "such")
+    seals._speak_tcp_as_usual()
+
+
+async def test_a_labs_tcp_is_its_own(tmp_path: Path) -> None:
+    """Only where the host allows cubic; what is set inside is never the host's setting."""
+    folder = Path("/proc/sys/net/ipv4")
+    before = (folder / "tcp_congestion_control").read_text()
+    inner = (
+        "from harness import seal; seal.settle_in(); print(seal._CONGESTION_CONTROL.read_text())"
+    )
+    said: list[str] = []
+    sealed = await seals.seal([sys.executable, "-c", inner], run_dir=tmp_path, on_line=said.append)
+    assert await sealed.wait() == 0
+    allowed = (folder / "tcp_allowed_congestion_control").read_text().split()
+    assert said[0] == ("cubic" if "cubic" in allowed else before.strip())
+    assert (folder / "tcp_congestion_control").read_text() == before
