@@ -136,9 +136,12 @@ class Capacity:
             if holders := self.holders():
                 told(f"waiting for {_names(holders)} and whoever came first")
 
-        async with exclusive(self._folder / "turn", on_wait=in_line):
-            await self._wait_for_room(need, told)
-            file, descriptor = self._enter(need)
+        try:
+            async with exclusive(self._folder / "turn", on_wait=in_line):
+                await self._wait_for_room(need, told)
+                file, descriptor = self._enter(need)
+        except OSError as error:
+            raise _unwritable(self._folder, error) from error
         try:
             yield
         finally:
@@ -211,6 +214,7 @@ class Capacity:
             what=need.what, pid=os.getpid(), memory_bytes=need.memory_bytes, cpus=need.cpus
         )
         fresh: Path | None = None
+        locked: int | None = None
         try:
             descriptor, name = tempfile.mkstemp(suffix=".new", dir=self._folder)
             os.close(descriptor)
@@ -221,6 +225,8 @@ class Capacity:
             file = fresh.with_suffix(_SUFFIX)
             fresh.rename(file)
         except OSError as error:
+            if locked is not None:
+                os.close(locked)
             if fresh is not None:
                 fresh.unlink(missing_ok=True)
             raise _unwritable(self._folder, error) from error

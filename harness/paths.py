@@ -59,5 +59,16 @@ def history_root() -> Path:
 
 
 def runs_root() -> Path:
-    """Return the folder that run folders are made in; ``HOOKLAB_RUNS`` overrides ``./runs``."""
-    return expanded(os.environ.get("HOOKLAB_RUNS") or "runs").absolute()
+    """Return the folder that run folders are made in; ``HOOKLAB_RUNS`` overrides ``./runs``.
+
+    Raises ``HostUnfit`` for a name that is no text: timelines, locks and pages tell it.
+    """
+    folder = expanded(os.environ.get("HOOKLAB_RUNS") or "runs").absolute()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise HostUnfit(
+            f"the run folders would be in {str(folder)!a}, which is not UTF-8",
+            hint="HOOKLAB_RUNS may name another folder",
+        ) from error
+    return folder

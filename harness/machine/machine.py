@@ -116,10 +116,12 @@ class Machine:
                     pass_fds=[ram.fileno(), *(theirs.fileno() for _, theirs in pairs.values())],
                     start_new_session=True,
                 )
-        except OSError as error:
+        except BaseException as error:
             for ours, _ in pairs.values():
                 ours.close()
-            raise SetupFailed(f"QEMU can't be started: {error.strerror}") from error
+            if isinstance(error, OSError):
+                raise SetupFailed(f"QEMU can't be started: {error.strerror}") from error
+            raise
         finally:
             for _, theirs in pairs.values():
                 theirs.close()

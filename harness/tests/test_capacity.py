@@ -311,3 +311,11 @@ def test_what_a_control_group_read_from_disk_is_free(tmp_path: Path) -> None:
     assert LinuxUsage(groups=[tmp_path]).free_memory() == (1 << 29) + 4096
     (tmp_path / "memory.stat").unlink()
     assert LinuxUsage(groups=[tmp_path]).free_memory() == 4096
+
+
+async def test_a_line_that_nobody_can_join_is_told_with_a_way_out(tmp_path: Path) -> None:
+    """The folder of another user, say, who began with sudo."""
+    (tmp_path / "labs" / "turn").mkdir(parents=True)
+    with pytest.raises(HostUnfit, match="can't be written: Is a directory"):
+        async with Capacity(tmp_path).admitted(Need(what="a", memory_bytes=1, cpus=1)):
+            pytest.fail("let in")

@@ -8,7 +8,7 @@ import pytest
 
 from harness.capacity import runtime_folder
 from harness.errors import HostUnfit
-from harness.paths import cache_root, source_root
+from harness.paths import cache_root, runs_root, source_root
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +43,11 @@ def test_a_home_that_is_nobodys_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HOOKLAB_RUNTIME", "~nobody-of-this-name/x")
     with pytest.raises(HostUnfit, match="nobody knows where that home is"):
         runtime_folder()
+
+
+def test_run_folders_have_names_that_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOKLAB_RUNS", "/tmp/\udcff")
+    with pytest.raises(HostUnfit, match="which is not UTF-8"):
+        runs_root()
+    monkeypatch.setenv("HOOKLAB_RUNS", "/tmp/a b/läufe, all")
+    assert runs_root() == Path("/tmp/a b/läufe, all")

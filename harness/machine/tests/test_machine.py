@@ -20,6 +20,7 @@ import pytest
 
 from harness.clock import Deadline
 from harness.errors import GuestPanic, MonitorLost, QemuExited, SetupFailed
+from harness.machine import machine as machines
 from harness.machine.devices import Nic
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, FlashFiles, find_uefi, make_variables
@@ -106,6 +107,20 @@ async def test_the_cpu_is_held_until_power_on(tmp_path: Path) -> None:
     assert exited["status"] == 0
     assert not made.tasks.failure.done()
     assert (tmp_path / "qemu.cmd").read_text().startswith("qemu-system-x86_64 -name m1")
+
+
+async def test_a_start_that_is_given_up_leaves_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def given_up(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(machines, "start_program", given_up)
+    before = set(Path("/proc/self/fd").iterdir())
+    async with bench(tmp_path) as made:
+        with pytest.raises(asyncio.CancelledError):
+            await made.machine.start()
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 async def test_ram_is_there_before_qemu_and_counts_before_it_is_touched(tmp_path: Path) -> None:
