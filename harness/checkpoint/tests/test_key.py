@@ -25,6 +25,7 @@ from harness.checkpoint.key import (
 from harness.checkpoint.points import Point, comes_later, refusal
 from harness.checkpoint.store import store_in
 from harness.faults.fault import Fault
+from harness.hook.store import digest_of_file
 from harness.machine.qemu import QEMU
 from harness.net.segment import Choice, SegmentKind
 from harness.scenario.item import (
@@ -246,13 +247,17 @@ def test_a_qemu_is_known_by_what_is_in_it(
     cache = tmp_path / "checkpoints"
     before = host_facts(item, cache=cache)["qemu"]
     read: list[Path] = []
-    real = keys.digest_of_file
-    monkeypatch.setattr(keys, "digest_of_file", lambda path: read.append(path) or real(path))
-    assert host_facts(item, cache=cache)["qemu"] == before == real(program)
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return digest_of_file(path)
+
+    monkeypatch.setattr(keys, "digest_of_file", counted)
+    assert host_facts(item, cache=cache)["qemu"] == before == digest_of_file(program)
     assert program not in read
     program.write_bytes(b"QEMU 7.2.2")
     os.utime(program, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert host_facts(item, cache=cache)["qemu"] == real(program) != before
+    assert host_facts(item, cache=cache)["qemu"] == digest_of_file(program) != before
     assert store_in(cache).kept() == []
 
 
