@@ -290,3 +290,33 @@ def test_a_boot_that_was_reset_once_is_judged_by_what_came_then() -> None:
     tape = good_boot().until("guest.docker.started")
     tape.add(36, "machine", "machine.reset", machine="m", reason="host", guest=False)
     assert "reset from outside" not in judge(tape.events).because
+
+
+def test_an_answer_that_nobody_acknowledges() -> None:
+    tape = in_ipxe(URL)
+    where = "192.168.77.10:4000"
+    tape.add(12, "http", "http.script.served", id="h1", mac=MAC, path=SCRIPT, script="#!ipxe\n")
+    answer(tape, 12, "h1", 200, 7)
+    tape.add(19, "http", "http.answer.unheard", peer=where, bytes=207, times=6)
+    for second in range(20, 100):  # iPXE's dots
+        tape.add(second, "machine", "console.line.seen", console="ttyS0", text="." * second)
+    over = play(tape)
+    assert over is not None
+    assert over[1].rule == "answer-unheard"
+    assert over[0] <= 60
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("ipxe", "link")
+    assert f"what HTTP sends of {SCRIPT} does not arrive: 207 octets" in found.because
+
+
+def test_an_answer_that_was_acknowledged_late() -> None:
+    tape = in_ipxe(URL)
+    where = "192.168.77.10:4000"
+    tape.add(12, "http", "http.script.served", id="h1", mac=MAC, path=SCRIPT, script="#!ipxe\n")
+    answer(tape, 12, "h1", 200, 7)
+    tape.add(19, "http", "http.answer.unheard", peer=where, bytes=207, times=6)
+    tape.add(24, "http", "http.answer.heard", peer=where)
+    assert judge(tape.events).blame == "ipxe"
+    over = play(tape)
+    assert over is not None
+    assert over[1].rule == "silence"

@@ -83,6 +83,53 @@ class SentInCircles(Rule):
         self._away.clear()
 
 
+class AnswerUnheard(Rule):
+    """What a server sends is sent again and again, and the machine acknowledges nothing of it."""
+
+    name: ClassVar = "answer-unheard"
+    source: ClassVar = (
+        "iPXE (net/tcp.c) and docker wait for ever on a connection; Linux sends again after 0.2 s,"
+        " 0.4 s … up to 2 min, 15 times (tcp_retries2): eight times in the first minute"
+    )
+    _SECONDS: Final = 40.0
+
+    def __init__(self) -> None:
+        self._lost: dict[str, tuple[Event, float]] = {}
+        """Service → what nobody acknowledged, and since when nothing else was heard there."""
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        service, _, what = event.name.partition(".")
+        if event.name in ("machine.reset", "link.lost", "link.blocked"):
+            self._lost.clear()
+        elif what == "answer.unheard":
+            self._lost[service] = (event, sight.now)
+        elif service in ("http", "registry"):
+            self._lost.pop(service, None)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        for service, (event, since) in self._lost.items():
+            phases = _PULL if service == "registry" else _BOOT
+            silent = sight.now - since
+            if sight.tracker.phase in phases and silent >= self._SECONDS * sight.patience:
+                return Ending(
+                    rule=self.name,
+                    because=(
+                        f"{event.get('bytes')} octets of an answer were sent again and again, and"
+                        f" for {silent:.0f} s the machine has acknowledged nothing of them"
+                    ),
+                    evidence=(event,),
+                    hang=True,
+                )
+        return None
+
+    def forget(self, sight: Sight) -> None:
+        self._lost = {service: (event, sight.now) for service, (event, _) in self._lost.items()}
+
+
+_BOOT: Final = (Phase.NBP_DOWNLOAD, Phase.IPXE, Phase.KERNEL_INITRAMFS)
+_PULL: Final = (Phase.WORKER_PULL,)
+
+
 class LayerStandsStill(Rule):
     """A layer of the worker has stopped in its middle, and docker waits for the rest."""
 

@@ -21,6 +21,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     firmware.DhcpInVain,
     answers.AddressRefused,
     answers.SentInCircles,
+    answers.AnswerUnheard,
     firmware.CableIsOut,
     firmware.GoesInCircles,
     downloads.TooSlow,
