@@ -84,8 +84,10 @@ async def exclusive_or_not(
 ) -> AsyncIterator[bool]:
     """Hold ``lock`` as ``exclusive`` does, but wait for one holder only; give whether it is held.
 
-    All who waited for that one are let go at once: then at least one of them has the lock, and the
-    others have not. So nobody waits for a long row of holders, one after the other.
+    Who holds it removes its file in the end, so that all who waited for that one are let go at
+    once, and whoever comes next is another's business: one of them gets the new lock, the others
+    have none. So nobody waits for a long row of holders, one after the other. (A holder that is
+    killed leaves the file, and may be followed by one more that is waited for.)
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     waited = False
@@ -102,10 +104,14 @@ async def exclusive_or_not(
                     on_wait()
                 await run(["flock", "--shared", str(descriptor)], pass_fds=(descriptor,))
                 waited = True
-                continue  # who closes it last, of those who waited, can have it
+                continue
             if not is_at(descriptor, lock):
                 continue
-            yield True
+            try:
+                yield True
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(lock)  # noqa: PTH108 - it does not block: a name goes
             return
         finally:
             os.close(descriptor)
