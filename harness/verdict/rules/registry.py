@@ -291,6 +291,23 @@ def broken_off(case: Case, *, after: int) -> list[tuple[Event, str]]:
 _BROKEN_OFF: Final = re.compile(r"Not continuing with pull after error: (?P<why>[^\"\\]+)")
 
 
+def _reason(line: str) -> str:
+    """Return what is left of a line of bootkit's when all is gone that it says of each failure."""
+    told = _ERROR.search(line)
+    parts = (told[1].replace(r"\"", '"') if told else line).split(": ")
+    while len(parts) > 1 and _LAYERS.search(parts[0]):
+        parts.pop(0)
+    return ": ".join(parts)
+
+
+_ERROR: Final = re.compile(r'"error":"((?:[^"\\]|\\.)*)"')
+_LAYERS: Final = re.compile(
+    r"tink-worker container failed$|tink-worker failed$|from daemon$|^failed to create|^OCI runtime"
+    r"|^runc create failed$|^unable to start container process$|^error during container init$"
+)
+"""Docker, its shim, runc and its init each put words of their own before what went wrong."""
+
+
 _NO_IMAGE: Final = "No such image"
 _NOT_RUN: Final = re.compile(
     r"exec format error|exec: [^:\\]*: (?:no such file or directory|permission denied"
@@ -325,7 +342,7 @@ def _worker_ends(case: Case) -> Finding | None:
         blame=Party.WORKER,
         because=(
             f"docker has the worker's image and can't run it, {times(len(errors))}:"
-            f" {why[0] if why else quoted(line)}"
+            f" {why[0] if why else quoted(_reason(line))}"
         ),
         evidence=[*case.seen("registry.manifest.served")[-1:], *errors[-3:]],
         hint=(

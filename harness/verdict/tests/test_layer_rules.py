@@ -118,3 +118,22 @@ def test_a_manifest_that_is_a_page() -> None:
     found = judge(tape.events)
     assert (found.failed_in, found.blame) == ("worker-pull", "registry")
     assert "manifest, once: invalid character '<'" in found.because
+
+
+def test_a_worker_that_cannot_be_started_for_another_reason() -> None:
+    tape = pulling()
+    served(tape)
+    line = (
+        '[   60.6] hook-bootkit: {"level":"error","error":"starting tink-worker container failed:'
+        " Error response from daemon: failed to create shim task: OCI runtime create failed: runc"
+        " create failed: unable to start container process: error during container init: error"
+        ' mounting \\"/host_root/run\\" to rootfs at \\"/run\\": not a directory",'
+        '"time":"2026-11-22T03:18:49Z","message":"bootstrapping tink-worker failed"}'
+    )
+    complains(tape, 45, "worker did not start", line)
+    found = judge(tape.events)
+    assert found.blame == "worker"
+    assert found.because == (
+        "docker has the worker's image and can't run it, once: “error mounting"
+        ' "/host_root/run" to rootfs at "/run": not a directory”'
+    )
