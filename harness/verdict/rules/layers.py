@@ -11,6 +11,7 @@ from harness.verdict.phases import megabytes
 from harness.verdict.rules.case import Case, Finding, quoted, times
 from harness.verdict.rules.hook import said
 from harness.verdict.rules.http import unheard, who_is_slow
+from harness.verdict.rules.words import error_in
 
 
 def breaks_off(case: Case) -> Finding | None:
@@ -108,7 +109,8 @@ def unreadable(case: Case) -> Finding | None:
     failed = said(case, "image pull failure")
     if not failed or case.seen("guest.worker.started"):
         return None
-    text = str(failed[-1].get("line"))
+    line = str(failed[-1].get("line"))
+    text = error_in(line) or line
     why = _NO_MANIFEST.search(text)
     if why is None:
         return None
@@ -132,7 +134,7 @@ _NO_MANIFEST: Final = re.compile(
     r"(?:no matching manifest for|missing signature key|unsupported manifest|mediaType|"
     r"invalid character|(?:error|failed) (?:un)?marshal|unexpected end of JSON"
     r"|manifest verification"
-    r"|content type|Content-Type)[^\"\\]*"
+    r"|content type|Content-Type).*"
 )
 
 

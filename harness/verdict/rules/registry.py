@@ -13,6 +13,7 @@ from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, ti
 from harness.verdict.rules.dhcp import lease_elsewhere
 from harness.verdict.rules.hook import no_address, said
 from harness.verdict.rules.http import is_final
+from harness.verdict.rules.words import error_in
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
 _X509: Final = re.compile(r"x509: [^\"\\]+")
@@ -293,14 +294,12 @@ _BROKEN_OFF: Final = re.compile(r"Not continuing with pull after error: (?P<why>
 
 def _reason(line: str) -> str:
     """Return what is left of a line of bootkit's when all is gone that it says of each failure."""
-    told = _ERROR.search(line)
-    parts = (told[1].replace(r"\"", '"') if told else line).split(": ")
+    parts = (error_in(line) or line).split(": ")
     while len(parts) > 1 and _LAYERS.search(parts[0]):
         parts.pop(0)
     return ": ".join(parts)
 
 
-_ERROR: Final = re.compile(r'"error":"((?:[^"\\]|\\.)*)"')
 _LAYERS: Final = re.compile(
     r"tink-worker container failed$|tink-worker failed$|from daemon$|^failed to create|^OCI runtime"
     r"|^runc create failed$|^unable to start container process$|^error during container init$"

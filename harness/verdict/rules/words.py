@@ -23,7 +23,12 @@ def error_of(event: Event) -> str | None:
         return message.removeprefix("Error: ")  # of its command line
     if '"level":"error"' not in message and '"error":' not in message:
         return None
-    found = _ERROR.search(message)
+    return error_in(message)
+
+
+def error_in(text: str) -> str | None:
+    """Return the error that a line of JSON tells, also where it is cut off or has a time before."""
+    found = _ERROR.search(text)
     if not found:
         return None
     try:
