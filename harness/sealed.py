@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Become the lab's process tree, then run the item of the run folder in ``argv``."""
     from harness.errors import LabError
+    from harness.output import escape_unknown_characters
 
+    escape_unknown_characters()  # events go out as lines of text
     try:
         settle_in()
         # Heavy imports come after the fork, so that PID 1 stays small.

@@ -103,8 +103,8 @@ class TaskKeeper:
                 await asyncio.gather(work, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until it ended."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what still runs, and what that begins in its end, and wait until it ended."""
+        while tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -90,7 +90,9 @@ class Timeline:
         self.last_seq = 0
         """Of the latest event; 0 before there is one."""
         self._keep = keep
-        self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
+        self._file: TextIO | None = (
+            path.open("w", encoding="utf-8", errors="backslashreplace") if path else None
+        )
         self.written = 0
         """How many events are in the file."""
         self.held = False
@@ -102,10 +104,16 @@ class Timeline:
     def record(self, source: str, name: str, /, **fields: Any) -> Event:
         """Append an event that happened now. Fields that are None are left out.
 
+        Text that was no UTF-8 (Python's lone surrogates) is told with escapes, as ``a\\xff``.
+
         Raises ``KeyError`` for a name, and ``ValueError`` for a field, that the vocabulary lacks.
         """
         kind = EVENTS[name]
-        carried = {key: value for key, value in fields.items() if value is not None}
+        carried = {
+            key: _tellable(value) if isinstance(value, str) and not value.isascii() else value
+            for key, value in fields.items()
+            if value is not None
+        }
         if not carried.keys() <= kind.names:
             unknown = sorted(carried.keys() - kind.names)
             raise ValueError(f"{name} has no field {', '.join(unknown)}")
@@ -208,6 +216,18 @@ class Timeline:
 
     def __len__(self) -> int:
         return len(self.events)
+
+
+def _tellable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:
+            octets = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            octets = text.encode("utf-8", "surrogatepass")
+        return octets.decode("utf-8", "backslashreplace")
+    return text
 
 
 def read_timeline(path: Path) -> list[Event]:

@@ -1,7 +1,7 @@
 """A serial console: octets in, clean lines out, any number of readers.
 
-QEMU itself keeps the octets (``logfile=``); here they are split into lines that people and
-patterns can read. Firmware and iPXE draw with escape sequences, carriage returns and backspaces:
+Whoever reads its octets may keep them; here they are split into lines that people and patterns
+can read. Firmware and iPXE draw with escape sequences, carriage returns and backspaces:
 a line is what a terminal would show when it is left.
 """
 

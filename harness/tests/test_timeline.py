@@ -93,3 +93,16 @@ def test_a_clock_that_is_held_stands_still_and_goes_on_from_there() -> None:
     clock.go_on()
     assert 1000.0 <= clock.now() < 1005.0
     assert clock.wall(1000.0) == datetime(2030, 1, 2, 0, 16, 40, tzinfo=UTC)
+
+
+def test_text_that_is_no_utf_8_is_told_with_escapes(tmp_path: Path) -> None:
+    """A file name by TFTP, say, that a bad cable has changed."""
+    timeline = Timeline(tmp_path / "t")
+    name = b"pxe\xff.efi".decode("utf-8", "surrogateescape")
+    event = timeline.record("tftp", "tftp.error.sent", file=name, text="läufe \ud800")
+    timeline.record("machine", "qmp.event.seen", event="X", data={"path": name})
+    timeline.close()
+    assert event["file"] == "pxe\\xff.efi"
+    first, second = read_timeline(tmp_path / "t")
+    assert (first["file"], first["text"]) == ("pxe\\xff.efi", "läufe \\xed\\xa0\\x80")
+    assert second["data"] == {"path": name}

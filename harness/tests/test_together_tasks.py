@@ -52,3 +52,29 @@ async def test_results_are_there_after_the_block() -> None:
     async with together() as group:
         halves = [group.create_task(half(number)) for number in (2, 4)]
     assert [each.result() for each in halves] == [1, 2]
+
+
+async def test_what_a_task_begins_in_its_end_is_ended_as_well() -> None:
+    keeper = TaskKeeper()
+    begun = asyncio.Event()
+    ended: list[str] = []
+
+    async def last() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("last")
+
+    async def first() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.append("first")
+            keeper.spawn(last(), name="last")
+            await asyncio.sleep(0)
+
+    keeper.spawn(first(), name="first")
+    await begun.wait()
+    await keeper.close()
+    assert ended == ["first", "last"]

@@ -15,7 +15,7 @@ from harness.process import CommandFailed, run
 from harness.services.tftp import TftpFiles, TftpService
 from harness.tasks import TaskKeeper
 from harness.tests.programs import needs
-from harness.timeline import Timeline, named
+from harness.timeline import Event, Timeline, named
 from harness.wire import tftp
 from harness.wire.netboot import Reservation, Reservations
 from harness.wire.tftp import Error, Oack, Opcode, Request
@@ -159,6 +159,17 @@ async def test_what_is_no_tftp_is_noted(service: TftpService, timeline: Timeline
             timeline.wait_for(lambda event: event.name == "tftp.malformed"), 5
         )
     assert event["bytes"] == 10
+
+
+async def test_a_name_that_is_no_text_is_refused_and_told(
+    service: TftpService, timeline: Timeline
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"\0\1ipxe\xff.efi\0octet\0", ("127.0.0.1", service.port))
+        async with asyncio.timeout(10):
+            told = await timeline.wait_for(lambda event: event.name == "tftp.error.sent")
+    assert told["file"] == "ipxe\\xff.efi"
+    assert Event.from_json(told.to_json().encode()).fields == told.fields
 
 
 # -- which file -----------------------------------------------------------------------------------
