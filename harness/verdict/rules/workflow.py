@@ -232,16 +232,19 @@ def _never_called(case: Case) -> Finding | None:
             evidence=[*command, *started],
             hint="was a script, or an ISO, served as it is instead of being filled in?",
         )
-    if command and not argument(case, "worker_id"):
-        return Finding(
-            blame=Party.BOOT_SCRIPT,
-            because="the kernel command line has no worker_id: the worker does not know who it is",
-            evidence=[*command, *started],
-            hint="the script writes it from the Hardware: does a word before it swallow the rest?",
-        )
     told = errors(case, after=started[0].seq if started else 0)
     words = f": {told[-1][1]}" if told else ""
     ended = [one for one in case.seen("guest.error.seen") if WORKER_ENDED in str(one.get("line"))]
+    if command and not argument(case, "worker_id"):
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because=(
+                "the kernel command line has no worker_id: the worker does not know who it is"
+                + words
+            ),
+            evidence=[*command, *started, *ended[-2:], *(one for one, _ in told[-2:])],
+            hint="the script writes it from the Hardware: does a word before it swallow the rest?",
+        )
     if ended:
         return Finding(
             blame=Party.WORKER,
