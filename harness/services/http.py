@@ -193,7 +193,8 @@ class HttpService:
             exchange.finished(answer.status, delivery.sent)
             return sent
 
-        assert self._server is not None
+        if self._server is None:  # it stops, and this connection has not ended yet
+            raise ConnectionResetError("the service stops")
         return await exchange.answered(self._server, answer_it)
 
     def _struck(self, exchange: _Exchange, answer: Answer) -> tuple[Deed, ...]:

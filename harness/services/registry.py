@@ -212,7 +212,8 @@ class RegistryService:
             exchange.served(response, answer, delivery.sent)
             return sent
 
-        assert self._server is not None
+        if self._server is None:  # it stops, and this connection has not ended yet
+            raise ConnectionResetError("the service stops")
         return await exchange.answered(self._server, answer_it)
 
     async def _stored(self, request: web.BaseRequest, asked: Request) -> Request:

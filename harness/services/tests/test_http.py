@@ -343,3 +343,14 @@ async def test_stopping_is_quick_with_a_client_in_the_middle(
     await http.stop()
     assert not deadline.expired
     writer.close()
+
+
+async def test_requests_that_come_while_it_stops_are_no_bug_of_its(
+    http: HttpService, timeline: Timeline
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+    writer.write(b"GET /healthcheck HTTP/1.1\r\nHost: lab\r\n\r\n" * 2000)
+    await reader.readexactly(1000)
+    await http.stop()
+    writer.close()
+    assert not named(timeline, "service.crashed")

@@ -233,11 +233,7 @@ _DIALLED: Final = re.compile(r"dial tcp (?P<host>[\d.]+|\[[^\]]+\]):(?P<port>\d+
 def _wrong_port(case: Case, said: Event) -> Finding | None:
     """Hook is told of a port where nobody listens, on the host that has the registry."""
     dialled = _DIALLED.search(str(said.get("line")))
-    ports = sorted(
-        int(event.get("port", 0))
-        for event in case.seen("service.started")
-        if str(event.get("service")).startswith("registry")
-    )
+    ports = sorted(int(event.get("port", 0)) for event in _registries(case))
     if not dialled or not ports or int(dialled["port"]) in ports:
         return None
     told = f"{dialled['host']}:{dialled['port']}"
@@ -250,9 +246,14 @@ def _wrong_port(case: Case, said: Event) -> Finding | None:
             f"Hook is told to pull from port {dialled['port']} ({', '.join(keys)}), where nobody"
             f" listens: the registry is at port {' and '.join(map(str, ports))}"
         ),
-        evidence=[*case.seen("guest.cmdline.seen")[-1:], said],
+        evidence=[*_registries(case), *case.seen("guest.cmdline.seen")[-1:], said],
         hint=f"compare {told} with where the registry is",
     )
+
+
+def _registries(case: Case) -> list[Event]:
+    started = case.seen("service.started")
+    return [event for event in started if str(event.get("service")).startswith("registry")]
 
 
 _REGISTRY_KEYS: Final = ("docker_registry", "tink_worker_image")

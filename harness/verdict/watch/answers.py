@@ -96,6 +96,8 @@ class AnswerUnheard(Rule):
     def __init__(self) -> None:
         self._lost: dict[str, tuple[Event, float]] = {}
         """Service → what nobody acknowledged, and since when nothing else was heard there."""
+        self._asked: dict[object, Phase] = {}
+        """Who asked → in which phase. What a program left unread that has ended is no matter."""
 
     def feed(self, event: Event, sight: Sight) -> None:
         service, _, what = event.name.partition(".")
@@ -105,12 +107,17 @@ class AnswerUnheard(Rule):
             self._lost[service] = (event, sight.now)
         elif service in ("http", "registry"):
             self._lost.pop(service, None)
+            if what == "request.received":
+                self._asked[event.get("peer")] = sight.tracker.phase
 
     def ending(self, sight: Sight) -> Ending | None:
         for service, (event, since) in self._lost.items():
             phases = _PULL if service == "registry" else _BOOT
             silent = sight.now - since
-            if sight.tracker.phase in phases and silent >= self._SECONDS * sight.patience:
+            phase = sight.tracker.phase
+            if phase not in phases or self._asked.get(event.get("peer")) is not phase:
+                continue
+            if silent >= self._SECONDS * sight.patience:
                 return Ending(
                     rule=self.name,
                     because=(
