@@ -29,6 +29,7 @@ from harness.errors import HostUnfit
 from harness.locks import exclusive, try_lock
 from harness.paths import expanded
 from harness.usage import LinuxUsage, Usage
+from harness.values import parse_json
 
 OVERHEAD_BYTES: Final = 256 << 20
 """What a lab takes beside its guest's memory: the harness process, QEMU itself, the capture."""
@@ -157,7 +158,7 @@ class Capacity:
                 text = file.read_text(encoding="utf-8")
                 descriptor = try_lock(file)
                 if descriptor is None:
-                    found.append(Holder(**json.loads(text)))
+                    found.append(Holder(**parse_json(text)))
                 else:
                     file.unlink(missing_ok=True)
                     os.close(descriptor)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from harness.values import parse_json
+
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -21,7 +23,7 @@ def boot_id() -> str:
 def kept(file: Path, key: str) -> dict[str, Any] | None:
     """Return what ``keep`` put into ``file`` under the same key; None when there is no such."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        data: dict[str, Any] = json.loads(file.read_text())
+        data: dict[str, Any] = parse_json(file.read_text())
         if data.pop("key") == key:
             return data
     return None

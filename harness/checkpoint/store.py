@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -37,7 +36,7 @@ from harness.errors import HostUnfit, LabError
 from harness.hook.store import digest_of, digest_of_file, write_json
 from harness.locks import exclusive_or_not, try_lock
 from harness.per_boot import boot_id
-from harness.values import parse_size
+from harness.values import parse_json, parse_size
 
 FORMAT: Final = 1
 """Another number in a manifest is another hooklab's: removed and built again."""
@@ -429,7 +428,7 @@ def _size_of(folder: Path) -> int:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

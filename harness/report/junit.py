@@ -40,7 +40,7 @@ def write_junit(results: Sequence[TimedResult], file: Path) -> None:
     for result in results:
         item, verdict = result.item, result.verdict
         case = ElementTree.SubElement(
-            suite, "testcase", classname=str(item.source), name=item.id,
+            suite, "testcase", classname=_clean(str(item.source)), name=_clean(item.id),
             time=f"{result.duration_s:.3f}",
         )  # fmt: skip
         properties = ElementTree.SubElement(case, "properties")

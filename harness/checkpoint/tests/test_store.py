@@ -151,6 +151,16 @@ async def test_a_copy_is_read_in_full_and_then_trusted(tmp_path: Path) -> None:
     assert stamp.read_text() != before
 
 
+@pytest.mark.parametrize("text", ["", "[]", "[" * 200_000, '{"meta": null}'])
+async def test_a_manifest_that_is_none_is_damage(tmp_path: Path, text: str) -> None:
+    store = a_store(tmp_path)
+    await save(store, "a")
+    (store.folder / "a" / "manifest.json").write_text(text)
+    assert [each.meta for each in store.kept()] == [{}]
+    assert store.open("a") is None
+    assert keys(store) == []
+
+
 async def test_damage_behind_a_stamp_is_found_by_a_whole_look(tmp_path: Path) -> None:
     store = a_store(tmp_path)
     await save(store, "a", bytes(LARGE))

@@ -132,6 +132,18 @@ def test_sessions_are_numbered(tmp_path: Path) -> None:
     ]
 
 
+def test_junit_is_xml_wherever_a_scenario_lies(runs: Path, tmp_path: Path) -> None:
+    class Timed(RunRecord):
+        duration_s = 1.0
+
+    run = read_run(runs / "a-0001")
+    values = {key: getattr(run, key) for key in RunRecord.__slots__}
+    values["item"] = replace(run.item, name="a\x1b", source=Path("b\udcff\x07/c d.yaml"))
+    write_junit([Timed(**values)], tmp_path / "out.xml")
+    [case] = ElementTree.parse(tmp_path / "out.xml").getroot().iter("testcase")
+    assert (case.get("classname"), case.get("name")) == ("b\ufffd\ufffd/c d.yaml", "a\ufffd[uefi]")
+
+
 def test_junit_has_the_same_sentence(runs: Path, tmp_path: Path) -> None:
     class Timed(RunRecord):
         duration_s = 61.0
