@@ -82,7 +82,13 @@ def _another_server(case: Case, stages: tuple[str, ...], who: str) -> Finding | 
 
 def lease_elsewhere(case: Case) -> Finding | None:
     """Judge Hook's lease: an address or a netmask that is not this network's."""
-    leases = case.seen("dhcp.ack.sent", stage="guest")
+    machine = case.tracker.machine
+    own = machine.get("mac") if machine else None  # a BMC's NIC may well be in another network
+    leases = [
+        event
+        for event in case.seen("dhcp.ack.sent", stage="guest")
+        if own is None or event.get("mac") == own
+    ]
     network = _network(case)
     if not leases or network is None or argument(case, "ipam"):
         return None

@@ -211,6 +211,17 @@ def test_a_lease_of_another_network(address: str, netmask: str, says: str) -> No
     assert (found.blame == "dhcp", says in found.because) == (bool(says), True)
 
 
+def test_the_lease_of_another_nic_is_no_matter() -> None:
+    tape = pulling()
+    dhcp(tape, 35, "ack.sent", "guest", address="192.168.77.10", netmask="255.255.255.0")
+    tape.add(36, "dhcp", "dhcp.ack.sent", mac="00:00:5e:00:53:01", stage="guest",
+             address="169.254.3.1", netmask="255.255.255.0")  # fmt: skip
+    tape.add(40, "machine", "guest.docker.started", console="ttyS1")
+    fails(tape, 42, 'Get "https://192.168.77.1:5000/v2/": dial tcp 192.168.77.1:5000: connect: no'
+          " route to host")  # fmt: skip
+    assert judge(tape.events).blame != "dhcp"
+
+
 def named(tape: Tape, t: float, rcode: str, *answers: str) -> None:
     name = "registry.tinkerbell.lab."
     common = {"peer": "192.168.77.10:5353", "name": name, "type": "A"}
