@@ -82,13 +82,7 @@ def _another_server(case: Case, stages: tuple[str, ...], who: str) -> Finding | 
 
 def lease_elsewhere(case: Case) -> Finding | None:
     """Judge Hook's lease: an address or a netmask that is not this network's."""
-    machine = case.tracker.machine
-    own = machine.get("mac") if machine else None  # a BMC's NIC may well be in another network
-    leases = [
-        event
-        for event in case.seen("dhcp.ack.sent", stage="guest")
-        if own is None or event.get("mac") == own
-    ]
+    leases = hooks_leases(case)
     network = _network(case)
     if not leases or network is None or argument(case, "ipam"):
         return None
@@ -106,6 +100,17 @@ def lease_elsewhere(case: Case) -> Finding | None:
         evidence=[*case.seen("segment.created")[:1], *leases[-2:]],
         hint="is the address in its Hardware one of the network it is plugged into?",
     )
+
+
+def hooks_leases(case: Case) -> list[Event]:
+    """Return what Hook was given for the NIC it booted from; a BMC's may well be elsewhere."""
+    machine = case.tracker.machine
+    own = machine.get("mac") if machine else None
+    return [
+        event
+        for event in case.seen("dhcp.ack.sent", stage="guest")
+        if (own is None or event.get("mac") == own) and event.get("address")
+    ]
 
 
 def _network(case: Case) -> IPv4Network | None:

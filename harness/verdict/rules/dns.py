@@ -8,6 +8,7 @@ from typing import Final
 from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, quoted, times
+from harness.verdict.rules.dhcp import hooks_leases
 
 _LOOKUP: Final = re.compile(
     r"lookup (?P<name>[^\s\"\\]+?)(?: on (?P<server>[\d.\[\]a-f:]+))?: "
@@ -79,6 +80,14 @@ def name_unresolved(case: Case) -> Finding | None:
     mute = _nobody_there(case, name, (found["server"] or "").rpartition(":")[0], evidence)
     if mute and "i/o timeout" in why:
         return mute
+    leases = hooks_leases(case)
+    if leases and leases[-1].get("netmask") and not leases[-1].get("name_servers"):
+        return Finding(
+            blame=Party.DHCP,
+            because=f"DHCP gave Hook no name server, and it can't ask anybody for {name}",
+            evidence=[*leases[-2:], event],
+            hint="DHCP option 6: does the machine's Hardware list name servers?",
+        )
     return Finding(
         blame=Party.GUEST_NETWORK,
         because=f"Hook can't ask anybody for {name}: {quoted(found[0])}",

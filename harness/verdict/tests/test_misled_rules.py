@@ -331,3 +331,18 @@ def test_an_answer_that_was_acknowledged_late() -> None:
     over = play(tape)
     assert over is not None
     assert over[1].rule == "silence"
+
+
+@pytest.mark.parametrize(
+    ("servers", "blame"), [(None, "dhcp"), (["192.168.77.1"], "guest-network")]
+)
+def test_a_lease_without_a_name_server(servers: list[str] | None, blame: str) -> None:
+    tape = pulling()
+    dhcp(tape, 35, "ack.sent", "guest", address="192.168.77.10", netmask="255.255.255.0",
+         name_servers=servers)  # fmt: skip
+    tape.add(40, "machine", "guest.docker.started", console="ttyS1")
+    fails(tape, 42, "dial tcp: lookup registry.tinkerbell.lab on [::1]:53: read udp"
+          " [::1]:4000->[::1]:53: read: connection refused")  # fmt: skip
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("worker-pull", blame)
+    assert "registry.tinkerbell.lab" in found.because
