@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from harness.faults.deeds import Corrupt, Deed, Delay, Down, make_deed
+from harness.faults.deeds import Corrupt, Deed, Delay, Down, Power, make_deed
 from harness.faults.fault import Fault
 from harness.faults.matching import fits
 
@@ -248,6 +248,8 @@ def _lasts_s(deed: Deed) -> float:
     seconds: float = getattr(deed, "seconds", 0.0)
     if isinstance(deed, Down):
         return seconds * deed.times + deed.up * (deed.times - 1)
+    if isinstance(deed, Power) and deed.what != "cycle":
+        return 0.0
     more: float = getattr(deed, "jitter", 0.0)
     return seconds + more
 

@@ -187,6 +187,15 @@ def test_what_is_still_to_change_by_itself(
     assert bench.plan.unsettled() == ({"dhcp"} if unsettled else set())
 
 
+@pytest.mark.parametrize(("what", "unsettled"), [("reset", False), ("cut", False), ("cycle", True)])
+def test_a_reset_is_over_at_once(what: str, unsettled: bool) -> None:
+    bench = Bench(f"{{at: machine, when: {{event: guest.docker.started}}, do: {{power: {what}}}}}")
+    bench.plan.begin()
+    assert bench.plan.strike("machine", "event", event="guest.docker.started")
+    bench.now += 0.5
+    assert bench.plan.unsettled() == ({"machine"} if unsettled else set())
+
+
 def test_counting_is_for_each_machine() -> None:
     bench = Bench("{at: dhcp, when: {first: 2}, do: drop}")
     one, other = "52:54:00:00:00:01", "52:54:00:00:00:02"
