@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from harness.process import run
@@ -50,6 +50,25 @@ def is_at(descriptor: int, path: Path) -> bool:
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
+@contextlib.contextmanager
+def _open(lock: Path) -> Iterator[int]:
+    """Open the file of a lock, made where there is none, and close it: what was locked ends so."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    """Take the lock of ``descriptor`` if nobody has it, and say whether it is taken."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextlib.asynccontextmanager
 async def exclusive(
     lock: Path, *, on_wait: Callable[[], None] | None = None
@@ -62,11 +81,8 @@ async def exclusive(
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with _open(lock) as descriptor:
+            if not _taken(descriptor):
                 if on_wait is not None:
                     on_wait()
                 await run(["flock", "--exclusive", str(descriptor)], pass_fds=(descriptor,))
@@ -74,8 +90,6 @@ async def exclusive(
                 continue  # removed by the one who held it before us
             yield
             return
-        finally:
-            os.close(descriptor)
 
 
 @contextlib.asynccontextmanager
@@ -92,11 +106,8 @@ async def exclusive_or_not(
     lock.parent.mkdir(parents=True, exist_ok=True)
     waited = False
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with _open(lock) as descriptor:
+            if not _taken(descriptor):
                 if waited:
                     yield False
                     return
@@ -113,5 +124,3 @@ async def exclusive_or_not(
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(lock)  # noqa: PTH108 - it does not block: a name goes
             return
-        finally:
-            os.close(descriptor)
