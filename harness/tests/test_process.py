@@ -112,8 +112,10 @@ def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_behind(times: in
         process.kill()
         await process.communicate()
 
+    gc.collect()
     before = set(Path("/proc/self/fd").iterdir())
     for rounds in range(12):
         asyncio.run(cancelled_after(rounds))
         gc.collect()
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    # What tests before this one left to other threads may be closed meanwhile.
+    assert set(Path("/proc/self/fd").iterdir()) <= before

@@ -80,6 +80,7 @@ def test_who_ends_the_program_wants_no_further_lab(
 ) -> None:
     """A shell's background job, too: that one hears no Ctrl-C, and is told otherwise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(number, signal.SIG_DFL)  # with nohup, SIGHUP is nobody's
     status, ran, told = runs_of(tmp_path, monkeypatch, number)
     assert (status, ran) == (130, ["bios"])
     assert told == [f"kill {os.getpid()}"]
