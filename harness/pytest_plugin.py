@@ -165,13 +165,17 @@ def _soonest(items: list[pytest.Item], expected: Mapping[str, float]) -> list[py
     """Return what needs quiet, one boot, what boots nothing, all other boots, the longest first.
 
     The first boot has Hook built on a new machine: the other workers have something to do
-    meanwhile.
+    meanwhile. Of boots that share a checkpoint, all but one come last.
     """
+    from harness.checkpoint.order import makers_first
     from harness.durations import longest_first
 
     quiet = [item for item in items if item.get_closest_marker("quiet")]
     loud = [item for item in items if not item.get_closest_marker("quiet")]
     boots = longest_first([item for item in loud if _boots(item)], expected, id_of=_known_as)
+    boots = makers_first(
+        boots, item_of=lambda item: item.boot if isinstance(item, ScenarioTest) else None
+    )
     return [*quiet, *boots[:1], *(item for item in loud if not _boots(item)), *boots[1:]]
 
 

@@ -73,7 +73,21 @@ def key_of(item: Item, point: Point, *, host: Mapping[str, Any]) -> str:
 
 
 def ingredients(item: Item, point: Point) -> dict[str, Any]:
-    """Return what of ``item`` is in its key at ``point``."""
+    """Return what of ``item`` is in its key at ``point``: its words, and what is in its files."""
+    data = words(item, point)
+    data["ipxe"] = _tree(item.ipxe)
+    data["tftp_assets"] = _tree(item.tftp_assets)
+    if point is not Point.IPXE:
+        data["hook"] = {
+            "kernel": item.hook.kernel_sha256 or _digest(item.hook.kernel),
+            "initramfs": item.hook.initramfs_sha256 or _digest(item.hook.initramfs),
+            "overlay": _digest(item.hook.overlay),
+        }
+    return data
+
+
+def words(item: Item, point: Point) -> dict[str, Any]:
+    """Return what ``item`` itself says that is in its key at ``point``; no file is read."""
     data = item.to_data()
     for name in NEVER_MATTERS:
         data.pop(name, None)
@@ -82,18 +96,11 @@ def ingredients(item: Item, point: Point) -> dict[str, Any]:
         for each, fault in zip(data["faults"], item.faults, strict=True)
         if not comes_later(fault, point, firmware=item.firmware)
     ]
-    data["ipxe"] = _tree(item.ipxe)
-    data["tftp_assets"] = _tree(item.tftp_assets)
     if point is Point.IPXE:
         return _without(data, AFTER_IPXE)
     data["names"] = sorted(registry.name for registry in item.registries)  # in DNS
     data["worker"].pop("at", None)
     data["tink"].pop("release", None)
-    data["hook"] = {
-        "kernel": item.hook.kernel_sha256 or _digest(item.hook.kernel),
-        "initramfs": item.hook.initramfs_sha256 or _digest(item.hook.initramfs),
-        "overlay": _digest(item.hook.overlay),
-    }
     if point is Point.WORKER_UP:
         data["pins"] = [pin for pin in data["pins"] if pin["reference"] == item.worker_image]
         return data

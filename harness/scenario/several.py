@@ -1,4 +1,4 @@
-"""Several scenarios at once: the longest first, as many as this host has room for."""
+"""Several scenarios at once: who makes checkpoints first, the longest first, as many as fit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
 from harness.capacity import Capacity, runtime_folder
+from harness.checkpoint.order import makers_first
 from harness.durations import expected_durations, longest_first
 from harness.report.board import Board, name_of
 from harness.report.text import Style, final_block
@@ -138,7 +139,7 @@ class _Batch:
         order = longest_first(
             range(len(self.items)), expected_durations(), id_of=lambda n: self.items[n].id
         )
-        self._queue = iter(order)
+        self._queue = iter(makers_first(order, item_of=self.items.__getitem__))
 
     async def one_after_the_other(self) -> None:
         """Run items until none is left."""
