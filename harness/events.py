@@ -93,6 +93,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "machine.medium.refused": _kind(
         "The BMC got no ISO: the CD drive is empty", "machine url reason"
     ),
+    "machine.cpu.halted": _kind(
+        "The processors halted and hear no interrupt: only a reset wakes them", "machine at"
+    ),
     "machine.reset": _kind("The machine reset itself", "machine reason guest"),
     "machine.shutdown": _kind("The guest powered the machine off", "machine reason guest"),
     "machine.power.lost": _kind("The machine has no power any more, for good", "machine"),

@@ -16,6 +16,7 @@ from harness.clock import Deadline
 from harness.errors import GuestPanic, HostUnfit, LabError, MonitorLost, QemuExited, SetupFailed
 from harness.machine.console import Console
 from harness.machine.effort import Effort, effort_of
+from harness.machine.halts import HaltTeller
 from harness.machine.milestones import Milestones
 from harness.machine.qemu import CONSOLES, QEMU, Channels, MachineSpec, qemu_command
 from harness.machine.qmp import Monitor
@@ -67,6 +68,7 @@ class Machine:
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._events: asyncio.Task[None] | None = None
+        self._halts: asyncio.Task[None] | None = None
         self._expected_end = False
         self._effort: Effort | None = None
         self._files = contextlib.ExitStack()
@@ -195,10 +197,7 @@ class Machine:
             memory_mib=self.spec.memory_mib,
             pid=self._process.pid,
         )
-        for nic in self.spec.nics:
-            if not nic.link:
-                await self.set_link(nic.mac, up=False)
-        await self.monitor.execute("cont")
+        await self.let_go()
 
     async def let_go(self) -> None:
         """Let the CPU of a machine go on that was resumed. Raises ``MonitorLost``."""
@@ -206,6 +205,9 @@ class Machine:
             if not nic.link:
                 await self.set_link(nic.mac, up=False)
         await self.monitor.execute("cont")
+        if self._process is not None:
+            halts = HaltTeller(self.name, self._process.pid, self.monitor, self._timeline)
+            self._halts = self._tasks.spawn(halts.run(), name=f"halts of {self.name}")
 
     def state(self) -> dict[str, Any]:
         """Return what consoles and milestones know, of JSON's types, for ``restore``."""
@@ -261,9 +263,10 @@ class Machine:
         if self._watch is not None:
             await asyncio.wait({self._watch})
         await self.monitor.close()
-        if self._events is not None:
-            self._events.cancel()
-            await asyncio.gather(self._events, return_exceptions=True)
+        for task in (self._events, self._halts):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         for console in self.consoles.values():
             await console.close()
         self._files.close()

@@ -24,6 +24,7 @@ from harness.machine import machine as machines
 from harness.machine.devices import Nic
 from harness.machine.disks import create_disk
 from harness.machine.firmware import Firmware, FlashFiles, find_uefi, make_variables
+from harness.machine.halts import stopped_at
 from harness.machine.machine import Machine, check
 from harness.machine.qemu import MachineSpec
 from harness.machine.ram import Ram
@@ -185,6 +186,44 @@ async def test_resets_are_told_with_their_reason(tmp_path: Path) -> None:
         assert event["reason"] == "host-qmp-system-reset"
         assert event["guest"] is False
         assert "RESET" in [seen["event"] for seen in named(made.timeline, "qmp.event.seen")]
+
+
+async def test_a_machine_that_stopped_for_good_is_told_once_each_time(tmp_path: Path) -> None:
+    disk = create_disk(tmp_path / "vda.img", 1 << 20, serial="s1")
+    stops = b"\xfa\xf4\xeb\xfd"  # cli; hlt, for ever
+    with disk.path.open("r+b") as file:
+        file.write(stops.ljust(510, b"\0") + b"\x55\xaa")
+    async with bench(tmp_path, disks=[disk]) as made:
+        await made.machine.power_on()
+        halts = [
+            await made.soon(
+                made.timeline.wait_for(lambda event: event.name == "machine.cpu.halted")
+            )
+        ]
+        await made.machine.reset()
+        after = len(made.timeline.events)
+        halts.append(
+            await made.soon(
+                made.timeline.wait_for(
+                    lambda event: event.name == "machine.cpu.halted" and event.seq > after
+                )
+            )
+        )
+        assert [int(event["at"], 16) for event in halts] == [0x7C02] * 2  # behind the HLT
+        assert named(made.timeline, "machine.cpu.halted") == halts
+
+
+async def test_a_firmware_that_waits_has_not_stopped_for_good(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        await made.machine.power_on()
+        await made.soon(
+            made.timeline.wait_for(lambda event: "No bootable" in event.get("text", ""))
+        )
+        said = await made.machine.monitor.execute(
+            "human-monitor-command", **{"command-line": "info registers -a"}
+        )
+        assert "RFL=" in said or "EFL=" in said
+        assert stopped_at(said) is None
 
 
 async def test_a_qemu_that_is_killed_ends_every_wait(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from harness.phases import Party
+from harness.phases import Party, Phase
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.hook import no_room_for_initramfs
 from harness.verdict.rules.http import file_not_whole
@@ -149,6 +149,25 @@ _NO_ROOM: Final = re.compile(
 )
 
 
+def _halted(case: Case) -> Finding | None:
+    """The processors stopped for good, and nothing tells why."""
+    for event in reversed(case.in_phase("machine.cpu.halted")):
+        spoke = [one for one in case.seen("console.line.seen") if one.seq < event.seq]
+        words = f"; a console said last: {quoted(spoke[-1].get('text'))}" if spoke else ""
+        return Finding(
+            blame=Party.HOOK if case.seen("guest.kernel.started") else Party.FIRMWARE,
+            because=f"the machine halted for good in {case.phase.words}{words}",
+            evidence=[*spoke[-1:], event],
+        )
+    return None
+
+
+def _halted_early(case: Case) -> Finding | None:
+    """The same before Linux: what did not happen then is no cause of it."""
+    phases = list(Phase)
+    return _halted(case) if phases.index(case.phase) < phases.index(Phase.HOOK_BOOT) else None
+
+
 def _console_error(case: Case) -> Finding | None:
     """The last resort: what a console said."""
     errors = case.in_phase("guest.error.seen")
@@ -167,11 +186,12 @@ FIRST: Final[tuple[Rule, ...]] = (
     _power_lost,
     _qemu_exited,
     _shut_down,
+    _halted_early,
     link_is_down,
     link_came_too_late,
     _reset_again,
     _never_netbooted,
 )
 """Asked before the phase's own rules."""
-LAST: Final[tuple[Rule, ...]] = (_soft_lockup, _booted_otherwise, _console_error)
+LAST: Final[tuple[Rule, ...]] = (_soft_lockup, _booted_otherwise, _halted, _console_error)
 """Asked when no other rule proves anything."""

@@ -33,6 +33,17 @@ def _no_kernel(case: Case) -> Finding | None:
         )
     spoke = case.in_phase("console.line.seen")
     words = f"; the console said last: {quoted(spoke[-1].get('text'))}" if spoke else ""
+    halted = case.in_phase("machine.cpu.halted")
+    if halted:
+        return Finding(
+            blame=Party.KERNEL,
+            because=(
+                "kernel and initramfs were fetched, and the CPU stopped for good, halted with"
+                f" interrupts off, before a kernel spoke on a console{words}"
+            ),
+            evidence=[*case.here[:1], *spoke[-3:], halted[-1]],
+            hint="Linux's decompressor stops so: is the kernel whole? compare it with its source",
+        )
     return Finding(
         blame=Party.KERNEL,
         because=f"kernel and initramfs were fetched, but no kernel spoke on a console{words}",

@@ -159,6 +159,19 @@ def test_a_machine_that_lost_its_power() -> None:
     assert ended(tape, "switched-off", by=20)
 
 
+def test_a_machine_that_halted_for_good() -> None:
+    tape = good_boot().until("http.response.finished", path="/initramfs-x86_64")
+    tape.add(60, "machine", "machine.cpu.halted", machine="machine", at="0000000004f3df19")
+    assert ended(tape, "halted", by=60)
+
+
+def test_a_machine_that_was_reset_halts_no_more() -> None:
+    tape = good_boot().until("http.response.finished", path="/initramfs-x86_64")
+    tape.add(60, "machine", "machine.cpu.halted", machine="machine", at="0000000004f3df19")
+    tape.add(60, "machine", "machine.reset", reason="host-qmp-system-reset", guest=False)
+    assert play(tape, until=70) is None
+
+
 def test_a_machine_that_boots_its_disk_instead() -> None:
     tape = firmware()
     tape.add(20, "machine", "guest.disk.booted", disk="vda", console="ttyS0")

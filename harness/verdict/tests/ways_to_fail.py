@@ -244,6 +244,26 @@ def silent_kernel() -> Tape:
     return tape
 
 
+@case(
+    "hook-boot",
+    "kernel",
+    "kernel and initramfs were fetched, and the CPU stopped for good, halted with interrupts off, "
+    "before a kernel spoke on a console; the console said last: “Probing EDD”",
+)
+def damaged_kernel() -> Tape:
+    tape = good_boot().until("http.response.finished", path="/initramfs-x86_64")
+    tape.add(20, "machine", "console.line.seen", console="ttyS0", text="Probing EDD")
+    tape.add(24, "machine", "machine.cpu.halted", machine="machine", at="0000000004f3df19")
+    return tape
+
+
+@case("firmware-dhcp", "firmware", "the machine halted for good in firmware dhcp")
+def halted_firmware() -> Tape:
+    tape = good_boot().until("machine.powered_on")
+    tape.add(4, "machine", "machine.cpu.halted", machine="machine", at="0000000000007c02")
+    return tape
+
+
 @case("hook-boot", "kernel", "the guest's kernel panicked: VFS: Unable to mount root fs")
 def panicked() -> Tape:
     tape = good_boot().until("guest.kernel.started")

@@ -262,6 +262,40 @@ class SwitchedOff(Rule):
         """Nothing: what happened stays true."""
 
 
+class Halted(Rule):
+    """The machine's processors stopped for good, in whatever it was doing."""
+
+    name: ClassVar = "halted"
+    source: ClassVar = (
+        "Intel SDM, HLT: without interrupts only a reset ends it; Linux's decompressor and its"
+        " reboot: System halted stop so"
+    )
+    firm: ClassVar = True
+    needs_workflow: ClassVar = False
+
+    def __init__(self) -> None:
+        self._halted: Event | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "machine.cpu.halted":
+            self._halted = event
+        elif event.name.startswith(("machine.", "console.", "guest.", "firmware.")):
+            self._halted = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._halted is None:
+            return None
+        return Ending(
+            rule=self.name,
+            because="the machine's CPU stopped for good: halted, with interrupts off",
+            evidence=(self._halted,),
+            hang=True,
+        )
+
+    def forget(self, sight: Sight) -> None:
+        """Nothing: what happened stays true."""
+
+
 class CableIsOut(Rule):
     """Linux lost its carrier, or the switch's port forwards nothing; nobody will mend that."""
 

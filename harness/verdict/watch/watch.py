@@ -13,6 +13,7 @@ from harness.verdict.watch.silence import Silence
 
 RULES: Final[tuple[type[Rule], ...]] = (
     firmware.SwitchedOff,
+    firmware.Halted,
     firmware.BootedFromDisk,
     firmware.FirmwareGaveUp,
     firmware.UnfitProgram,
