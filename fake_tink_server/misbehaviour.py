@@ -33,6 +33,7 @@ Unary = Callable[[bytes, Context], Awaitable[bytes]]
 Stream = Callable[[bytes, Context], AsyncIterator[bytes]]
 
 REPORT: Final = "ReportActionStatus"
+CONTEXTS: Final = "GetWorkflowContexts"
 _HISTORY: Final = 100
 _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -213,6 +214,10 @@ class Misbehaviour:
         call.worker, call.workflow = facts.get("worker") or "", facts.get("workflow") or ""
         return call
 
+    def told_of_none(self, call: Call) -> None:
+        """Record that a worker was told of no workflow, whatever there is for it."""
+        self._record("tink.contexts.sent", id=call.id, worker_id=call.worker, workflows=[])
+
     def next_number(self) -> int:
         """Return the number of a call that no handler sees."""
         return self._number()
@@ -267,8 +272,11 @@ class _Moment:
         return True
 
     def answered(self) -> None:
-        """Record that the call was answered OK though nobody heard it."""
-        self._unheard().finished()
+        """Record that the call was answered OK, and empty, though nobody heard it."""
+        call = self._unheard()
+        if call.rpc == CONTEXTS:
+            self._server.told_of_none(call)
+        call.finished()
 
     def _break(self, deed: do.Deed) -> bool:
         """Do ``deed`` to the call's connection; whether the call can't be answered any more."""

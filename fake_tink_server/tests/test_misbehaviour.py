@@ -170,6 +170,10 @@ async def test_accepted_and_lost(bench: Bench) -> None:
 async def test_empty_contexts(bench: Bench) -> None:
     client = await bench.serve("{at: tink, when: {rpc: GetWorkflowContexts, first: 2}, do: drop}")
     assert [len(await client.contexts(MAC)) for _ in range(3)] == [0, 0, 1]
+    told = named(bench.timeline, "tink.contexts.sent")
+    assert [(one["worker_id"], one["workflows"]) for one in told] == [
+        (MAC, []), (MAC, []), (MAC, [ID])
+    ]  # fmt: skip
 
 
 async def test_calls_of_a_machine_are_counted_together_whatever_they_tell(bench: Bench) -> None:

@@ -237,10 +237,18 @@ def _is_unsettled(watch: _Watch, elapsed_s: float) -> bool:
         return True
     if not watch.fired:
         return False
-    if elapsed_s < watch.fired_s + _lasts_s(watch.deed):
+    lasts_s = _lasts_s(watch.deed)
+    if elapsed_s < watch.fired_s + lasts_s and not (
+        watch.fired > _USUAL_BY_NOW and lasts_s <= _SHORT_S
+    ):
         return True
     seen = max(watch.fitting.values(), default=0)
     return seen < max(fault.first or 0, *fault.nth, 0)
+
+
+_USUAL_BY_NOW: Final = 5
+_SHORT_S: Final = 5.0
+"""What was late by so little so often is how things are here, not something that ends."""
 
 
 def _lasts_s(deed: Deed) -> float:

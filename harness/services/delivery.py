@@ -143,9 +143,9 @@ class Delivery:
                 pace_from = self._clock.now() if pace_from is None else pace_from
                 due = pace_from + (self.sent + len(piece) - how.slow_from) / how.octets_per_s
                 await self._hold(due - self._clock.now())
+            self._progressed()  # before: what is sent just now waits on any way
             await response.write(piece)
             self.sent += len(piece)
-            self._progressed()
             if how.ending and self.sent == how.at:
                 ended = True
                 await self._end(how)

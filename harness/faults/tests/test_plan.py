@@ -196,6 +196,18 @@ def test_a_reset_is_over_at_once(what: str, unsettled: bool) -> None:
     assert bench.plan.unsettled() == ({"machine"} if unsettled else set())
 
 
+def test_what_is_late_again_and_again_is_how_things_are() -> None:
+    for late, settled in (("2 s", True), ("30 s", False)):
+        bench = Bench(f"{{at: tftp, when: {{opcode: DATA}}, do: {{delay: {late}}}}}")
+        bench.plan.begin()
+        for number in range(10):
+            assert bench.plan.strike("tftp", "reply", opcode="DATA")
+            bench.now += 1.0
+            if number < 5:
+                assert bench.plan.unsettled() == {"tftp"}
+        assert bench.plan.unsettled() == (set() if settled else {"tftp"})
+
+
 def test_counting_is_for_each_machine() -> None:
     bench = Bench("{at: dhcp, when: {first: 2}, do: drop}")
     one, other = "52:54:00:00:00:01", "52:54:00:00:00:02"

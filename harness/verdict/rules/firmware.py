@@ -79,6 +79,9 @@ def _boot_program(case: Case) -> Finding | None:
     sent_away = _sent_away(case)
     if sent_away:
         return sent_away
+    slow = _tftp_too_slow(case)
+    if slow:
+        return slow
     mute = _no_tftp_answer(case)
     if mute:
         return mute
@@ -148,6 +151,32 @@ def _sent_away(case: Case) -> Finding | None:
         ),
         conclusive=True,
     )
+
+
+def _tftp_too_slow(case: Case) -> Finding | None:
+    """A transfer that went on and on: TFTP has a block under way at a time, and then waits."""
+    under_way = case.tracker.transfer
+    progress = case.in_phase("tftp.transfer.progressed")
+    if not under_way or not under_way.length_bytes or len(progress) < 2:
+        return None
+    last = progress[-1]
+    first = next(event for event in progress if event.get("id") == last.get("id"))
+    octets, took_s = last.get("bytes", 0) - first.get("bytes", 0), last.t - first.t
+    if octets <= 0 or took_s < _SLOW_S or case.events[-1].t - last.t > _SLOW_S:
+        return None
+    return Finding(
+        blame=Party.UNKNOWN,
+        because=(
+            f"{last.get('file')} was not through in time: {megabytes(last.get('bytes', 0))} of"
+            f" {megabytes(under_way.length_bytes)}, {octets / took_s:.0f} octets a second; not"
+            " enough evidence whether TFTP is slow or the way to it"
+        ),
+        evidence=[first, *progress[-3:]],
+        hint="the capture tells: does a block leave long after the last one was acknowledged?",
+    )
+
+
+_SLOW_S: Final = 20.0
 
 
 def _no_tftp_answer(case: Case) -> Finding | None:

@@ -120,6 +120,16 @@ def _registry_answers(case: Case) -> Finding | None:
             hint="does the realm in WWW-Authenticate name a host that the machine can reach?",
         )
     if challenged and not case.seen("registry.manifest.served"):
+        if argument(case, "registry_username") and argument(case, "registry_password"):
+            return Finding(
+                blame=Party.REGISTRY,
+                because=(
+                    f"the registry answered 401, {times(len(challenged))}, and docker, which has a"
+                    " user name and a password, did not see how to use them"
+                ),
+                evidence=challenged[-5:],
+                hint="has its answer a WWW-Authenticate that names a realm, also behind a proxy?",
+            )
         return Finding(
             blame=Party.HOOK,
             because="the registry asked for credentials and Hook came with none",

@@ -6,6 +6,7 @@ from typing import Final
 
 from harness.facts import state_of
 from harness.phases import Party, Phase
+from harness.timeline import Event
 from harness.verdict.phases import WORKER_ENDED
 from harness.verdict.rules import action, clock, dns, tink
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
@@ -279,6 +280,30 @@ def _never_called(case: Case) -> Finding | None:
     )
 
 
+def _given_up(case: Case, running: Event) -> Finding | None:
+    """F69: Tinkerbell compares timeouts itself, and takes 0 for one that has passed."""
+    for event in reversed(case.seen("tink.workflow.changed")):
+        if event.get("state") != "STATE_TIMEOUT" or event.seq < running.seq:
+            continue
+        sent = case.seen("tink.actions.sent")
+        names, limits = (sent[-1].get(key) or () if sent else () for key in _LIMITS)
+        limit = dict(zip(names, limits, strict=False)).get(running.get("action"))
+        told = f"; its timeout is {limit} s" if limit is not None else ""
+        return Finding(
+            blame=Party.ACTION if limit else Party.TEMPLATE,
+            because=(
+                f"Tinkerbell gave the workflow up after {event.t - running.t:.0f} s of action"
+                f" '{running.get('action')}'{told}"
+            ),
+            evidence=[*sent[-1:], running, event],
+            hint="give the action a timeout that it can keep: 0 is none at all",
+        )
+    return None
+
+
+_LIMITS: Final = ("actions", "timeouts_s")
+
+
 def _workflow_stuck(case: Case) -> Finding | None:
     """What is left: an action that runs on, or a worker that says nothing more."""
     reports = case.seen("tink.action.reported")
@@ -286,6 +311,9 @@ def _workflow_stuck(case: Case) -> Finding | None:
     calls = case.seen("tink.rpc.received")
     if reports and state_of(reports[-1]) == "RUNNING":
         last = reports[-1]
+        given_up = _given_up(case, last)
+        if given_up:
+            return given_up
         return Finding(
             blame=Party.ACTION,
             because=f"action '{last.get('action')}' was still running when the run was given up",

@@ -69,8 +69,8 @@ class TooSlow(Rule):
                 return Ending(
                     rule=self.name,
                     because=(
-                        f"{what} comes with {megabytes(int(octets / took_s))} a second: it would"
-                        f" take {needed_s:.0f} s more, and {left_s:.0f} s are left"
+                        f"{what} comes with {_pace(octets / took_s)} a second: it would take"
+                        f" {needed_s:.0f} s more, and {left_s:.0f} s are left"
                     ),
                     evidence=(transfer.first, transfer.last),
                 )
@@ -78,3 +78,7 @@ class TooSlow(Rule):
 
     def forget(self, sight: Sight) -> None:
         self._under_way.clear()
+
+
+def _pace(octets_per_s: float) -> str:
+    return f"{octets_per_s:.0f} octets" if octets_per_s < 1000 else megabytes(int(octets_per_s))

@@ -1,0 +1,76 @@
+"""What comes too late, or is given up: whose fault that is, and that the run ends for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.phases import Party, Phase
+from harness.scenario.tests.samples import MAC, Tape, good_boot
+from harness.verdict import judge
+from harness.verdict.tests.playing import ended
+
+
+def blocks(until: int) -> Tape:
+    """Return a boot program that comes with 512 octets each two seconds."""
+    tape = good_boot().until("tftp.request.received", id=2)
+    for number in range(1, until // 2):
+        tape.add(
+            *(7 + 2 * number, "tftp", "tftp.transfer.progressed"),
+            id=2,
+            file="ipxe.efi",
+            bytes=512 * number,
+            length=1_040_000,
+        )
+    return tape
+
+
+def test_a_boot_program_that_comes_by_drops() -> None:
+    tape = blocks(60)
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == (Phase.NBP_DOWNLOAD, Party.UNKNOWN)
+    assert verdict.because == (
+        "ipxe.efi was not through in time: 15 kB of 1.0 MB, 256 octets a second; not enough"
+        " evidence whether TFTP is slow or the way to it"
+    )
+    assert "256 octets a second" in ended(blocks(100), "too-slow", by=39).because
+
+
+def test_one_that_stopped_is_not_slow() -> None:
+    tape = blocks(60)
+    tape.add(120, "run", "run.finished", outcome="deadline")
+    assert "not through in time" not in judge(tape.events).because
+
+
+@pytest.mark.parametrize(("timeout", "blame"), [(0, Party.TEMPLATE), (30, Party.ACTION)])
+def test_a_workflow_that_tinkerbell_gave_up(timeout: int, blame: Party) -> None:
+    tape = good_boot().until("tink.rpc.received")
+    tape.add(45, "tink", "tink.rpc.finished", id=1, rpc="GetWorkflowContexts", code="OK")
+    known = {"workflow_id": "default/hello"}
+    tape.add(
+        50, "tink", "tink.actions.sent", id=2, actions=["print"], timeouts_s=[timeout], **known
+    )
+    about = {"task": "hello", "action": "print", "state": "STATE_RUNNING", "accepted": True}
+    tape.add(51, "tink", "tink.action.reported", id=3, worker_id=MAC, **about, **known)
+    tape.add(51 + timeout, "tink", "tink.workflow.changed", state="STATE_TIMEOUT", **known)
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == (Phase.WORKFLOW, blame)
+    assert verdict.because == (
+        f"Tinkerbell gave the workflow up after {timeout} s of action 'print'; its timeout is"
+        f" {timeout} s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "blame"),
+    [("registry_username=hook registry_password=secret", Party.REGISTRY), ("quiet", Party.HOOK)],
+)
+def test_a_challenge_that_docker_does_not_take_up(words: str, blame: Party) -> None:
+    tape = good_boot().until("guest.docker.started")
+    tape.add(40, "machine", "guest.cmdline.seen", cmdline=words)
+    for number in range(3):
+        path = "/v2/tink-worker/manifests/latest"
+        t = 41.0 + number
+        tape.add(t, "registry", "registry.request.received", id=number, method="GET", path=path)
+        tape.add(t, "registry", "registry.auth.challenged", id=number, path=path, scheme="bearer")
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == (Phase.WORKER_PULL, blame)
