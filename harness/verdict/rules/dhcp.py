@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Final
 
 from harness.phases import Party
 from harness.timeline import Event
@@ -100,6 +101,47 @@ def lease_elsewhere(case: Case) -> Finding | None:
         evidence=[*case.seen("segment.created")[:1], *leases[-2:]],
         hint="is the address in its Hardware one of the network it is plugged into?",
     )
+
+
+def lease_lost(case: Case) -> Finding | None:
+    """Judge a Hook that had an address, asks for one again and is heard of in no other way."""
+    leases = hooks_leases(case)
+    if not leases:
+        return None
+    last = leases[-1]
+    asked, offers = (
+        [e for e in case.seen(name, stage="guest")
+         if e.seq > last.seq and e.get("mac") == last.get("mac")]
+        for name in ("dhcp.discover.received", "dhcp.offer.sent")
+    )  # fmt: skip
+    if len(asked) < _ASKED_AGAIN:
+        return None
+    if any(event.seq > asked[1].seq for event in case.seen(*FROM_HOOK)):
+        return None
+    what = (
+        f"the OFFERs that it was sent, {times(len(offers))}, were not taken"
+        if offers
+        else "it got no answer"
+    )
+    return Finding(
+        blame=Party.LINK if offers else Party.DHCP,
+        because=(
+            f"Hook's lease of {last.get('address')} ran out: it asked for an address again,"
+            f" {times(len(asked))}, and {what}"
+        ),
+        evidence=[last, *asked[-3:], *offers[-1:]],
+        hint="is the DHCP server still there, and does what it sends arrive? a longer lease helps",
+    )
+
+
+_ASKED_AGAIN: Final = 3
+FROM_HOOK: Final = (
+    "registry.request.received",
+    "tink.rpc.received",
+    "syslog.message.received",
+    "http.request.received",
+)
+"""What only a machine with an address can send."""
 
 
 def hooks_leases(case: Case) -> list[Event]:

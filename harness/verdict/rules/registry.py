@@ -10,7 +10,7 @@ from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import clock, dns, layers
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
-from harness.verdict.rules.dhcp import lease_elsewhere
+from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
 from harness.verdict.rules.hook import no_address, said
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.words import error_in
@@ -406,6 +406,7 @@ def _worker_silent(case: Case) -> Finding | None:
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.WORKER_PULL: (
+        lease_lost,
         clock.clock_wrong,
         _registry_tls,
         dns.name_unresolved,

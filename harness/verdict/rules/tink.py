@@ -50,8 +50,11 @@ def certificate_refused(case: Case) -> Finding | None:
 
 
 def call_refused(case: Case) -> Finding | None:
-    """Judge a worker whose questions are refused each time, until nobody waited any longer."""
-    for rpc in ("GetWorkflowContexts", "GetWorkflowActions", "GetAction"):
+    """Judge a worker that is refused each time, until nobody waited any longer.
+
+    A report that Tinkerbell itself refuses is ``report_refused``'s: this one it never heard.
+    """
+    for rpc in ("GetWorkflowContexts", "GetWorkflowActions", "GetAction", "ReportActionStatus"):
         ended = [one for one in case.seen("tink.rpc.finished") if one.get("rpc") == rpc]
         row: list[Event] = []
         for event in reversed(ended):

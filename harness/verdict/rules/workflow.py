@@ -10,6 +10,7 @@ from harness.timeline import Event
 from harness.verdict.phases import WORKER_ENDED
 from harness.verdict.rules import action, clock, dns, tink
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
+from harness.verdict.rules.dhcp import lease_lost
 from harness.verdict.rules.words import ReportsTold, errors
 
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
@@ -332,6 +333,7 @@ def _workflow_stuck(case: Case) -> Finding | None:
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.WORKFLOW: (
+        lease_lost,
         tink.certificate_refused,
         _tink_connection,
         _tink_silent,

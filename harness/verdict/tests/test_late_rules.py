@@ -74,3 +74,62 @@ def test_a_challenge_that_docker_does_not_take_up(words: str, blame: Party) -> N
         tape.add(t, "registry", "registry.auth.challenged", id=number, path=path, scheme="bearer")
     verdict = judge(tape.events)
     assert (verdict.failed_in, verdict.blame) == (Phase.WORKER_PULL, blame)
+
+
+def asks_again(*, offers: bool) -> Tape:
+    """Return a Hook whose lease is not renewed; the times are those of a real dhcpcd."""
+    tape = good_boot().until("tink.rpc.received")
+    tape.add(45, "tink", "tink.rpc.finished", id=1, rpc="GetWorkflowContexts", code="OK")
+    mac = {"mac": MAC, "stage": "guest"}
+    tape.add(46, "dhcp", "dhcp.ack.sent", address="192.168.77.10", **mac)
+    for t in (75, 78, 85, 102, 134):
+        tape.add(t, "dhcp", "dhcp.discover.received", xid="0x1", **mac)
+        if offers:
+            tape.add(t, "dhcp", "dhcp.offer.sent", xid="0x1", address="192.168.77.10", **mac)
+    return tape
+
+
+@pytest.mark.parametrize(
+    ("offers", "blame", "what"),
+    [
+        (False, Party.DHCP, "it got no answer"),
+        (True, Party.LINK, "the OFFERs that it was sent, 5 times, were not taken"),
+    ],
+)
+def test_a_lease_that_ran_out(offers: bool, blame: Party, what: str) -> None:
+    tape = asks_again(offers=offers)
+    verdict = judge(tape.events)
+    assert (verdict.failed_in, verdict.blame) == (Phase.WORKFLOW, blame)
+    assert verdict.because == (
+        "Hook's lease of 192.168.77.10 ran out: it asked for an address again, 5 times, and " + what
+    )
+    assert ended(tape, "lease-lost", by=105)
+
+
+def test_a_hook_that_is_heard_has_an_address() -> None:
+    tape = asks_again(offers=False)
+    tape.add(135, "syslog", "syslog.message.received", mac=MAC, message="still here")
+    assert "ran out" not in judge(tape.events).because
+    renewed = asks_again(offers=False)
+    renewed.add(134.5, "dhcp", "dhcp.ack.sent", mac=MAC, stage="guest", address="192.168.77.10")
+    assert "ran out" not in judge(renewed.events).because
+
+
+def test_a_report_that_never_gets_through() -> None:
+    tape = good_boot().until("tink.rpc.received")
+    tape.add(45, "tink", "tink.rpc.finished", id=1, rpc="GetWorkflowContexts", code="OK")
+    for number in range(2, 10):
+        about = {"id": number, "rpc": "ReportActionStatus"}
+        tape.add(45.0 + 3 * number, "tink", "tink.rpc.received", worker_id=MAC, **about)
+        tape.add(
+            *(45.0 + 3 * number, "tink", "tink.rpc.finished"),
+            code="PERMISSION_DENIED",
+            details="agent not allowed",
+            **about,
+        )
+    verdict = judge(tape.events)
+    assert verdict.blame is Party.TINK
+    assert verdict.because == (
+        "Tinkerbell answered the worker's ReportActionStatus with PERMISSION_DENIED, 8 times:"
+        " agent not allowed"
+    )

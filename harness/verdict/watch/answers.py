@@ -187,3 +187,52 @@ class LayerStandsStill(Rule):
 
     def forget(self, sight: Sight) -> None:
         self._since = sight.now
+
+
+class LeaseLost(Rule):
+    """Hook had an address and asks for one again, and is heard of in no other way."""
+
+    name: ClassVar = "lease-lost"
+    source: ClassVar = (
+        "dhcpcd drops an address when its lease ends and asks anew after 3, 7, 17, 32 and then 64 s"
+        " (RFC 2131, 4.1): for ever"
+    )
+    needs_workflow: ClassVar = False
+    _TIMES: Final = 4
+    _SECONDS: Final = 30.0
+    _FROM_HOOK: Final = ("registry.", "tink.rpc.", "syslog.message.", "http.request.")
+
+    def __init__(self) -> None:
+        self._leased: set[object] = set()
+        self._asked = Streak()
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        mac = event.get("mac")
+        if event.name == "machine.reset":
+            self._leased.clear()
+            self._asked.clear()
+        elif event.name.startswith(self._FROM_HOOK):
+            self._asked.clear()
+        elif event.get("stage") != "guest":
+            return
+        elif event.name == "dhcp.ack.sent":
+            self._leased.add(mac)
+            self._asked.clear()
+        elif event.name == "dhcp.discover.received" and mac in self._leased:
+            self._asked.add(event, sight.now, mac)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        asked = self._asked
+        if asked.count < self._TIMES or asked.lasted(sight) < self._SECONDS * sight.patience:
+            return None
+        return Ending(
+            rule=self.name,
+            because=(
+                f"Hook has no address any more: it asked {asked.count} times for one, and was heard"
+                " of in no other way"
+            ),
+            evidence=tuple(asked.events),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        self._asked.clear()

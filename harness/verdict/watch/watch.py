@@ -23,6 +23,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     answers.AddressRefused,
     answers.SentInCircles,
     answers.AnswerUnheard,
+    answers.LeaseLost,
     firmware.CableIsOut,
     firmware.GoesInCircles,
     downloads.TooSlow,
