@@ -14,11 +14,13 @@ from harness.report.record import read_run
 from harness.values import parse_json
 
 _SECONDS: Final = re.compile(r"\b\d+(?:\.\d+)?(?= (?:ms|s|seconds?|min|minutes?)\b)")
+_TIMES: Final = re.compile(r"\b(?:once|twice|\d+ times)\b")
+"""How often something happened before the run ended: a matter of a second more or less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Ending:
-    """How a run ended, without what differs from one run to the next: its times."""
+    """How a run ended, without what differs from one run to the next: seconds, and how often."""
 
     outcome: str
     reached: str
@@ -34,7 +36,7 @@ class Ending:
             reached=str(verdict["reached"]),
             failed_in=str(verdict.get("failed_in") or ""),
             blame=str(verdict.get("blame") or ""),
-            because=_SECONDS.sub("…", str(verdict["because"])),
+            because=_TIMES.sub("… times", _SECONDS.sub("…", str(verdict["because"]))),
         )
 
     def __str__(self) -> str:

@@ -47,6 +47,15 @@ def test_how_long_it_took_is_no_difference(
     assert capsys.readouterr().out == "2 in both: 2 the same, 0 otherwise\n"
 
 
+def test_how_often_something_happened_is_no_difference(tmp_path: Path) -> None:
+    often = {**SILENT, "because": "the registry answered 503, 23 times, and docker left twice"}
+    once = {**SILENT, "because": "the registry answered 503, 24 times, and docker left once"}
+    other = {**SILENT, "because": "the registry answered 504, 24 times, and docker left once"}
+    before = outcomes(tmp_path / "a", ("x", "failed", often))
+    assert main(["diff", before, outcomes(tmp_path / "b", ("x", "failed", once))]) == 0
+    assert main(["diff", before, outcomes(tmp_path / "c", ("x", "failed", other))]) == 1
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
