@@ -83,5 +83,4 @@ class HaltTeller:
     async def _look(self) -> str | None:
         if not (await self._monitor.execute("query-status")).get("running"):
             return None  # a checkpoint is just being saved
-        command = {"command-line": "info registers -a"}
-        return stopped_at(str(await self._monitor.execute("human-monitor-command", **command)))
+        return stopped_at(await self._monitor.said("info registers -a"))

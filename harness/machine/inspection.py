@@ -123,10 +123,8 @@ class Inspection:
         return "\n".join([*splitter.feed(bytes(heard)), splitter.partial])
 
     async def _said(self, command: str) -> str:
-        answer = await self._machine.monitor.execute(
-            "human-monitor-command", **{"command-line": command}
-        )
-        return str(answer).replace("\r\n", "\n").strip()
+        answer = await self._machine.monitor.said(command)
+        return answer.replace("\r\n", "\n").strip()
 
 
 def _cpu_ticks(pid: int | None) -> dict[str, int]:

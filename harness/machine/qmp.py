@@ -80,6 +80,10 @@ class Monitor:
         except (QMPError, OSError, EOFError) as error:
             raise MonitorLost(f"{self._name}: QEMU's monitor went away: {error}") from error
 
+    async def said(self, command: str) -> str:
+        """Return what the monitor for people (HMP) says to ``command``. Raises ``MonitorLost``."""
+        return str(await self.execute("human-monitor-command", **{"command-line": command}))
+
     async def send_descriptor(self, name: str, descriptor: int) -> None:
         """Give QEMU a copy of an open file, which monitor commands call ``fd:name``.
 

@@ -65,9 +65,7 @@ class Bench:
 
     async def ask(self, command: str) -> str:
         """Return what QEMU's human monitor answers."""
-        return str(
-            await self.machine.monitor.execute("human-monitor-command", **{"command-line": command})
-        )
+        return await self.machine.monitor.said(command)
 
 
 @asynccontextmanager

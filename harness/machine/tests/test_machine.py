@@ -219,9 +219,7 @@ async def test_a_firmware_that_waits_has_not_stopped_for_good(tmp_path: Path) ->
         await made.soon(
             made.timeline.wait_for(lambda event: "No bootable" in event.get("text", ""))
         )
-        said = await made.machine.monitor.execute(
-            "human-monitor-command", **{"command-line": "info registers -a"}
-        )
+        said = await made.machine.monitor.said("info registers -a")
         assert "RFL=" in said or "EFL=" in said
         assert stopped_at(said) is None
 

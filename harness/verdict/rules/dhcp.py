@@ -116,7 +116,7 @@ def lease_lost(case: Case) -> Finding | None:
     )  # fmt: skip
     if len(asked) < _ASKED_AGAIN:
         return None
-    if any(event.seq > asked[1].seq for event in case.seen(*FROM_HOOK)):
+    if any(event.seq > asked[1].seq for event in case.seen(*_FROM_HOOK)):
         return None
     what = (
         f"the OFFERs that it was sent, {times(len(offers))}, were not taken"
@@ -135,7 +135,7 @@ def lease_lost(case: Case) -> Finding | None:
 
 
 _ASKED_AGAIN: Final = 3
-FROM_HOOK: Final = (
+_FROM_HOOK: Final = (
     "registry.request.received",
     "tink.rpc.received",
     "syslog.message.received",
