@@ -263,10 +263,15 @@ class Lab:
             await self.machine.start()
 
     async def power_on(self) -> None:
-        """Let the machine's CPU go for the first time."""
-        self.saver.begin()
-        self._let_go_s = self.pace.now()
+        """Let the machine's CPU go for the first time; one that was resumed goes on already."""
+        self.about_to_power_on()
         await self.machine.power_on()
+
+    def about_to_power_on(self) -> None:
+        """Count the deadline from now, and save at the points that the machine will come by."""
+        if not self.resumed:
+            self.saver.begin()
+            self._let_go_s = self.pace.now()
 
     async def resume(self) -> None:
         """Let the machine go on from its checkpoint, the run's clock and story with it.

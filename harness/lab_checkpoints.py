@@ -108,8 +108,8 @@ class Saver:
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """Hold off the machine's SYNs from now on, until each point was saved."""
-        if not self._drafts:
+        """Hold off the machine's SYNs from now on, until each point was saved. Idempotent."""
+        if not self._drafts or self._watcher is not None:
             return
         item = self._parts.item
         wanted = frozenset[int]().union(*(ports(item, point) for point in self._drafts))

@@ -203,6 +203,7 @@ async def _play(brief: Brief, lab: Lab) -> None:
     if brief.item.python:
         from harness.scenario.python import call_test
 
+        lab.about_to_power_on()  # the function does it
         await call_test(brief.item.python, lab)
     else:
         if not lab.resumed:

@@ -9,6 +9,7 @@ from harness.scenario.python import scenario
 @scenario(
     "hello.yaml",
     firmware="uefi",
+    acts_from="worker-up",
     changes={
         "template": "../fixtures/templates/long-action.yaml",
         "expect": [

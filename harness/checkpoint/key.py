@@ -35,6 +35,8 @@ NEVER_MATTERS: Final = frozenset(
         "seed",
         # whether and where there is a checkpoint
         "start",
+        # a function that may act before has no checkpoint
+        "python",
         # images are known by their digests, in "pins"; those of actions come after the worker
         "layouts", "images", "action_images",
         # what the worker is told to do

@@ -86,7 +86,10 @@ def comes_later(fault: Fault, point: Point, *, firmware: str = "") -> bool:
 def refusal(item: Item, point: Point) -> str | None:
     """Return why ``item`` has no checkpoint at ``point``; None when it may have one."""
     if item.python is not None:
-        return "a scenario in Python acts on the lab when it likes"
+        if item.python.acts_from is None:
+            return "a scenario in Python acts on the lab when it likes (unless it says acts_from)"
+        if point.place > Point(item.python.acts_from).place:
+            return f"its function acts from {item.python.acts_from} on"
     if item.stack != "lab":
         return f"stack: {item.stack} has a state that the lab does not know"
     if item.iso is not None:

@@ -177,7 +177,12 @@ class Machine:
         return write
 
     async def power_on(self) -> None:
-        """Let the CPU go; ``start`` it first when that was not done."""
+        """Let the CPU go; ``start`` it first when that was not done.
+
+        A machine that goes on from a checkpoint has been powered on already: nothing to do.
+        """
+        if self.spec.incoming:
+            return
         if self._process is None:
             await self.start()
         assert self._process is not None

@@ -205,6 +205,8 @@ class PythonItem:
 
     file: Path
     function: str
+    acts_from: Literal["ipxe", "hook-up", "worker-up"] | None = None
+    """The point before which it only powers the machine on, so that a run may begin there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

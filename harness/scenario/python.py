@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from harness.errors import Position, SetupFailed
 from harness.scenario.item import PythonItem
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from harness.timeline import Timeline
 
 _ATTRIBUTE = "__hooklab_scenario__"
+_POINTS: Final = ("ipxe", "hook-up", "worker-up")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,12 +58,20 @@ def scenario(
     *,
     firmware: str | list[str] | None = None,
     changes: Mapping[str, Any] | None = None,
+    acts_from: Literal["ipxe", "hook-up", "worker-up"] | None = None,
 ) -> Callable[[F], F]:
     """Make an ``async def test_…(lab)`` drive the lab of the scenario in ``file``.
 
     ``file`` is relative to the test's own; ``firmware`` and ``changes`` (keys as in YAML) are laid
     over it. The scenario's own ``expect`` holds as well.
+
+    A run begins at power-on, because nobody knows what the function does. One that only powers
+    the machine on and waits until it comes to a point says so with ``acts_from``: the run may begin
+    there, at a checkpoint, as one of a scenario file does. ``power_on`` does nothing then, and
+    events of before are on the timeline. Raises ``ValueError`` for a point that there is not.
     """
+    if acts_from not in (None, *_POINTS):
+        raise ValueError(f"acts_from={acts_from!r}: expected one of {', '.join(_POINTS)}")
 
     def mark(function: F) -> F:
         source = Path(inspect.getsourcefile(function) or "").absolute()
@@ -73,7 +82,7 @@ def scenario(
             file=source.parent / file,
             at=Position(file=source, line=inspect.unwrap(function).__code__.co_firstlineno),
             changes=laid_over,
-            python=PythonItem(file=source, function=function.__name__),
+            python=PythonItem(file=source, function=function.__name__, acts_from=acts_from),
         )
         setattr(function, _ATTRIBUTE, declaration)
         return function

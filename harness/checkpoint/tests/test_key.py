@@ -350,6 +350,13 @@ def test_what_cannot_be_saved_is_refused_with_a_reason(item: Item, change: dict[
     assert all(refusal(replace(item, **change), point) for point in Point)
 
 
+def test_a_function_begins_where_it_says_that_it_acts_from(item: Item) -> None:
+    function = PythonItem(file=Path("t.py"), function="test_it", acts_from="hook-up")
+    driven = replace(item, python=function)
+    assert [refusal(driven, point) is None for point in Point] == [True, True, False]
+    assert key_of(driven, Point.HOOK_UP, host=HOST) == key_of(item, Point.HOOK_UP, host=HOST)
+
+
 def test_a_ca_of_one_run_in_the_guest_is_no_checkpoint(item: Item) -> None:
     trusted = replace(item, tink=replace(item.tink, tls=True, trusted=True))
     assert refusal(trusted, Point.HOOK_UP) is None

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import SetupFailed
 from harness.scenario.item import PythonItem
-from harness.scenario.python import call_test
+from harness.scenario.python import call_test, scenario
 from harness.timeline import Timeline
 
 TEST = """
@@ -106,3 +106,8 @@ async def test_what_is_no_scenario_is_refused(function: str, lab: Lab, file: Pat
 async def test_a_file_that_is_not_there(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(SetupFailed, match="there is no Python file"):
         await call_test(PythonItem(file=tmp_path / "x.py", function="test_x"), lab)
+
+
+def test_a_point_that_there_is_not_is_named() -> None:
+    with pytest.raises(ValueError, match="acts_from='worker': expected one of ipxe, hook-up"):
+        scenario("hello.yaml", acts_from="worker")  # type: ignore[arg-type]
