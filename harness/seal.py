@@ -35,6 +35,7 @@ from typing import BinaryIO, Final
 
 from harness.clock import Deadline
 from harness.errors import HostUnfit, SetupFailed
+from harness.hugepages import huge_pages_pay
 from harness.process import command_line, minimal_environment, start_program
 
 PRIVATE_DIR: Final = Path("/dev/shm")
@@ -44,8 +45,8 @@ It is not ``/tmp``, because a user's scenario, checkout or run folder may well l
 """
 
 RAM_DIR: Final = PRIVATE_DIR / "ram"
-"""Another, for machines' RAM: it has huge pages where the kernel has any, which emulation is
-faster with, and whoever may start a machine may fill it.
+"""Another, for machines' RAM: with huge pages where they pay, and whoever may start a machine may
+fill it.
 """
 
 _CONGESTION_CONTROL: Final = Path("/proc/sys/net/ipv4/tcp_congestion_control")
@@ -329,7 +330,8 @@ def settle_in() -> None:
     _mount_tmpfs(PRIVATE_DIR, "mode=0700")
     RAM_DIR.mkdir()
     with_size = "mode=0700,size=100%"
-    _mount_tmpfs(RAM_DIR, f"{with_size},huge=always", with_size)
+    pages = "always" if huge_pages_pay() else "never"
+    _mount_tmpfs(RAM_DIR, f"{with_size},huge={pages}", with_size)
     _speak_tcp_as_usual()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
