@@ -32,6 +32,8 @@ _BUILT_IN: Final[Mapping[str, tuple[float, float]]] = {
 }
 """Phase → seconds that it took at least and at most, of boots without faults, emulated on the
 reference host. Workflows and disks differ too much for a guess."""
+_WITH_BIOS: Final[Mapping[str, tuple[float, float]]] = {"kernel-initramfs": (4, 36)}
+"""What differs there: iPXE copies what it downloads in real mode, octet by octet."""
 
 
 def robust_spread(values: Iterable[float]) -> float:
@@ -68,13 +70,14 @@ def budgets_of(
     item: str,
     accel: str,
     profile: str,
+    firmware: str = "uefi",
     factor: float = 1.0,
     guess: bool = False,
 ) -> dict[str, dict[str, Budget]]:
     """Return start → phase → budget, from the history's records of runs that passed.
 
-    With ``guess`` the built-in figures, times ``factor``, stand in where there are too few runs
-    from a cold start.
+    With ``guess`` the built-in figures for ``firmware``, times ``factor``, stand in where there are
+    too few runs from a cold start.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for record in records:
@@ -97,7 +100,8 @@ def budgets_of(
     }
     if guess:
         cold = budgets.setdefault("cold", {})
-        for name, (low, high) in _BUILT_IN.items():
+        known = {**_BUILT_IN, **(_WITH_BIOS if firmware == "bios" else {})}
+        for name, (low, high) in known.items():
             cold.setdefault(name, _guess(low * factor, high * factor))
     return {start: phases for start, phases in budgets.items() if phases}
 

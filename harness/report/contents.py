@@ -16,7 +16,7 @@ from harness.report.touched import Peers, asked_by, find_frames
 from harness.scenario.item import DiskItem, NicItem
 from harness.timeline import Event, named
 from harness.verdict import overruns
-from harness.verdict.host import span as words
+from harness.verdict.durations import span as words
 
 MOST_EVENTS: Final = 3000
 _FIRST_EVENTS: Final = 1200

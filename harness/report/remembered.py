@@ -12,7 +12,7 @@ from harness.paths import source_root
 from harness.scenario.item import Item
 from harness.timeline import Event, named
 from harness.verdict import PhaseTracker, Verdict
-from harness.verdict.host import how_busy, net_durations, own_durations
+from harness.verdict.durations import how_busy, net_durations, own_durations
 
 
 def record_of(

@@ -12,7 +12,8 @@ from harness.faults.fault import Fault
 from harness.scenario.item import ExpectationItem, Item, VerdictItem
 from harness.timeline import Event
 from harness.values import parse_duration
-from harness.verdict.host import blame_host, net_durations
+from harness.verdict.durations import net_durations
+from harness.verdict.host import blame_host
 from harness.verdict.judge import Verdict
 from harness.verdict.phases import PhaseTracker, track
 

@@ -153,6 +153,7 @@ def _know_host(item: Item) -> tuple[HostPace, dict[str, Any]]:
         item=item.id,
         accel=item.accel,
         profile=item.profile,
+        firmware=item.firmware,
         factor=factor,
         guess=not item.faults and item.expected_verdict is None and item.accel == "tcg",
     )

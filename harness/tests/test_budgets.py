@@ -15,7 +15,7 @@ from harness.scenario.tests.samples import Tape, good_boot, hello
 from harness.tests.test_busy_host import busy
 from harness.timeline import Event
 from harness.verdict import how_busy, judge, track
-from harness.verdict.host import net_durations, own_durations
+from harness.verdict.durations import net_durations, own_durations
 
 _HELLO = {"item": "hello[uefi]", "accel": "tcg", "profile": "faithful"}
 
@@ -61,6 +61,8 @@ def test_too_few_runs_make_none_and_a_guess_is_asked_for() -> None:
         "usual_s": 42.0, "low_s": 24.0, "high_s": 60.0, "most_s": 120.0, "runs": 0,
     }  # fmt: skip
     assert "workflow" not in guessed
+    slow = budgets_of([], **kind, firmware="bios", guess=True)["cold"]["kernel-initramfs"]
+    assert slow["high_s"] > 4 * guessed["kernel-initramfs"]["high_s"] / 2.0
 
 
 def test_the_record_of_a_run() -> None:

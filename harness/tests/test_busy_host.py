@@ -19,7 +19,7 @@ from harness.scenario.runner import Outcome, RunResult, conclude
 from harness.scenario.tests.samples import Tape, change, good_boot, hello, report
 from harness.timeline import Event
 from harness.verdict import blame_host, how_busy, judge, overruns, track
-from harness.verdict.host import net_durations
+from harness.verdict.durations import net_durations
 
 
 def busy(tape: Tape, start: float, end: float, *, lost: float) -> Tape:

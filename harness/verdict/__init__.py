@@ -7,7 +7,8 @@ tells what the computer under the lab had to do with it.
 
 from __future__ import annotations
 
-from harness.verdict.host import blame_host, how_busy, overruns
+from harness.verdict.durations import how_busy, overruns
+from harness.verdict.host import blame_host
 from harness.verdict.judge import Verdict, judge, told_to_the_end
 from harness.verdict.phases import PhaseTracker, Span, track
 from harness.verdict.watch import Ending, Watch

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from harness.facts import workflow_state
 from harness.phases import Party, Phase
 from harness.timeline import Event, named
+from harness.verdict.haste import overdue, too_hasty
 from harness.verdict.phases import PhaseTracker, track
 from harness.verdict.rules import Case, Finding, find
 from harness.verdict.rules.anywhere import of_the_host
@@ -103,14 +104,12 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
             evidence=(met[-1].seq,),
         )
     decided = named(events, "run.decided")
-    finding = _finding(events, Case(events=events, tracker=tracker, phase=reached))
-    ended = named(events, "run.finished")
-    late = bool(ended) and ended[-1].get("outcome") == "deadline"
+    finding = _finding(Case(events=events, tracker=tracker, phase=reached))
     return Verdict(
         reached=reached,
         failed_in=reached,
         blame=finding.blame,
-        because=f"{finding.because}; then the deadline passed" if late else finding.because,
+        because=finding.because,
         evidence=tuple(event.seq for event in finding.evidence[-_MOST_EVIDENCE:]),
         hint=finding.hint,
         ended=str(decided[-1].get("because")) if decided else None,
@@ -118,15 +117,28 @@ def judge(events: Sequence[Event], tracker: PhaseTracker | None = None) -> Verdi
     )
 
 
-def _finding(events: Sequence[Event], case: Case) -> Finding:
+def _finding(case: Case) -> Finding:
     """Return what is to blame: what came from outside, unless an answer proves otherwise."""
+    events = case.events
     outside = _from_outside(events)
     if outside is None:
-        return find(case)
+        inside = find(case)
+        if not any(event.get("outcome") == "deadline" for event in named(events, "run.finished")):
+            return inside
+        hasty = None if inside.conclusive else too_hasty(case, inside)
+        return hasty or _then(inside, "the deadline passed")
     if named(events, "host.too_slow") and outside.blame is Party.HOST:
         inside = find(case)
         return inside if inside.conclusive else outside
+    if named(events, "run.interrupted") and outside.blame is Party.UNKNOWN:
+        inside = find(case)
+        # Whoever waited for longer than it takes, and gave up, wants to know for what.
+        return _then(inside, outside.because) if inside.conclusive or overdue(case) else outside
     return outside
+
+
+def _then(finding: Finding, words: str) -> Finding:
+    return replace(finding, because=f"{finding.because}; then {words}")
 
 
 _STAYS: Final = (

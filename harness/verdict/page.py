@@ -32,6 +32,15 @@ _RULES: Final = """\
 Asked in this order; the first that the events prove is the verdict. F-numbers are those of failures
 seen in the field. What no rule proves is "not enough evidence", said with what was seen last.
 """
+_HASTE: Final = """\
+## A deadline that is too short
+
+A boot on its way looks, at any moment, like one that stopped there. So when the deadline passes
+while a phase has lasted no longer than it usually does (`run.budgeted`), or an action has only just
+begun, and nothing failed, the scenario is to blame, or nobody when an earlier phase took all the
+time. Whoever stops a run by hand is told what it waited for if an answer proves it, or if the phase
+lasted longer than it ever should; else only that it was stopped.
+"""
 _EARLY: Final = """\
 ## Early ends
 
@@ -73,7 +82,7 @@ def page() -> str:
     for phase, rules in by_phase().items():
         lines += _rules(f"In {phase.words}", rules)
     lines += _rules("In every phase, last", anywhere.LAST)
-    lines += [_EARLY]
+    lines += [_HASTE, _EARLY]
     lines += _table(
         ("rule", "", "meaning", "what it goes by"),
         [
