@@ -499,11 +499,18 @@ class Lab:
                 await self.timeline.wait_for(partial(_is_named, name), since=seen)
 
     async def wait_for(
-        self, name: str, /, *, within: timedelta | None = None, **fields: Any
+        self,
+        name: str,
+        /,
+        *,
+        after: Event | None = None,
+        within: timedelta | None = None,
+        **fields: Any,
     ) -> Event:
         """Return the first event ``name`` whose fields have the given values.
 
-        ``within`` defaults to the scenario's deadline. Raises ``DeadlineExpired``.
+        It may have been long ago, but not before ``after``. ``within`` defaults to the scenario's
+        deadline. Raises ``DeadlineExpired``.
         """
         limit = within or timedelta(seconds=self.item.deadline_s)
         wanted = f"{name} {fields}" if fields else name
@@ -512,7 +519,8 @@ class Lab:
                 lambda event: (
                     event.name == name
                     and all(event.get(key) == value for key, value in fields.items())
-                )
+                ),
+                since=after.seq if after else 0,
             ),
             self.pace.deadline(limit),
             waiting_for=wanted,

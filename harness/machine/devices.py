@@ -95,6 +95,10 @@ def nic_device(nic: Nic, number: int, *, uefi: bool, boots: bool) -> str:
     device = f"{nic.model},netdev=net{number},mac={nic.mac}"
     if nic.model == USB_NIC:
         return f"{device},bus=usb.0"
+    if device.startswith("virtio-net"):
+        # QEMU 7.2 falls at a reset of a machine that was resumed without announcements, if the
+        # guest may be asked for some: their timer is gone then (virtio_net_reset).
+        device += ",guest_announce=off"
     bootable = nic.bootindex is not None
     if bootable and boots:
         device += f",bootindex={nic.bootindex}"

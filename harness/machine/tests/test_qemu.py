@@ -42,7 +42,7 @@ qemu-system-x86_64
 -no-shutdown
 -uuid 2b6c1f0e-8d7a-4a53-9d5e-0123456789ab
 -netdev tap,id=net0,ifname=port0
--device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,bootindex=1
+-device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01,guest_announce=off,bootindex=1
 -drive if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,file=/run,,dir/vda.img
 -device virtio-blk-pci,drive=disk0,bootindex=2,serial=s1
 -object memory-backend-file,id=ram,size=2048M,align=2M,share=on,dump=off,mem-path=/proc/self/fd/10
