@@ -132,6 +132,20 @@ def test_nobody_who_pulls_the_worker(speaks: bool) -> None:
         assert ended(tape, "nobody-pulls", by=55)
 
 
+@pytest.mark.parametrize(("placeholder", "pulls"), [(True, False), (True, True), (False, False)])
+def test_an_iso_that_nobody_patched(placeholder: bool, pulls: bool) -> None:
+    tape = Tape()
+    tape.add(1, "machine", "machine.medium.inserted", url="http://x/a.iso", placeholder=placeholder)
+    tape.add(2, "machine", "machine.powered_on", mac=MAC)
+    tape.add(20, "dhcp", "dhcp.ack.sent", mac=MAC, stage="guest", address="192.168.77.10")
+    if pulls:  # somebody wrote into it what it needs
+        tape.add(40, "registry", "registry.request.received", id="r1", mac=MAC, path="/v2/")
+    if placeholder and not pulls:
+        assert ended(tape, "unpatched-medium", by=80)
+    else:
+        assert play(tape, until=100) is None
+
+
 def test_dhcp_that_answers_nobody() -> None:
     tape = good_boot().until("tftp.transfer.finished")
     discover(tape, 9, 10, 12, 16, 24, 40, 60, stage="tinkerbell")

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.facts import state_of
 from harness.timeline import Event
-from harness.verdict.watch import answers, calls, downloads, firmware, hook
+from harness.verdict.watch import answers, calls, downloads, firmware, hook, medium
 from harness.verdict.watch.ending import Ending, Rule, Sight
 from harness.verdict.watch.silence import Silence
 
@@ -27,6 +27,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     firmware.CableIsOut,
     firmware.GoesInCircles,
     downloads.TooSlow,
+    medium.UnpatchedMedium,
     hook.DockerDoesNotStart,
     hook.NobodyPulls,
     hook.PullRefused,
