@@ -14,13 +14,19 @@ from harness.report.record import read_run
 from harness.values import parse_json
 
 _SECONDS: Final = re.compile(r"\b\d+(?:\.\d+)?(?= (?:ms|s|seconds?|min|minutes?)\b)")
+_MOMENTS: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?")
+"""RFC 3339 §5.6, as programs that are quoted write it."""
 _TIMES: Final = re.compile(r"\b(?:once|twice|\d+ times)\b")
 """How often something happened before the run ended: a matter of a second more or less."""
 
 
+def _without_times(text: str) -> str:
+    return _TIMES.sub("… times", _SECONDS.sub("…", _MOMENTS.sub("…", text)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Ending:
-    """How a run ended, without what differs from one run to the next: seconds, and how often."""
+    """How a run ended, without what differs from one run to the next: times, and how often."""
 
     outcome: str
     reached: str
@@ -36,7 +42,7 @@ class Ending:
             reached=str(verdict["reached"]),
             failed_in=str(verdict.get("failed_in") or ""),
             blame=str(verdict.get("blame") or ""),
-            because=_TIMES.sub("… times", _SECONDS.sub("…", str(verdict["because"]))),
+            because=_without_times(str(verdict["because"])),
         )
 
     def __str__(self) -> str:

@@ -60,12 +60,12 @@ def _at_work(case: Case, finding: Finding) -> str | None:
         return None
     calls = case.in_phase("tink.rpc.received")
     reports = action_reports(case.in_phase("tink.action.reported"))
-    last = (reports or calls)[-1:]
-    since_s = max(0.0, _end_s(case.events) - last[0].t) if last else _JUST_S + 1
+    news = reports[-1:] or calls[:1]  # it may well ask for work for ever
+    since_s = max(0.0, _end_s(case.events) - news[0].t) if news else _JUST_S + 1
     if since_s > _JUST_S:
         return None
     if not reports:
-        return f"the worker's {calls[-1].get('rpc')} came {since_s:.0f} s before"
+        return f"the worker called Tinkerbell for the first time {since_s:.0f} s before"
     if state_of(reports[-1]) not in ("RUNNING", "SUCCESS"):
         return None
     state = "began" if state_of(reports[-1]) == "RUNNING" else "succeeded"

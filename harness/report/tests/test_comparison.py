@@ -56,6 +56,14 @@ def test_how_often_something_happened_is_no_difference(tmp_path: Path) -> None:
     assert main(["diff", before, outcomes(tmp_path / "c", ("x", "failed", other))]) == 1
 
 
+def test_when_it_was_is_no_difference(tmp_path: Path) -> None:
+    says = "expired: current time {} is after 2026-11-21T10:58:23+01:00"
+    one = {**SILENT, "because": says.format("2026-11-22T10:59:24Z")}
+    two = {**SILENT, "because": says.format("2026-11-22T10:37:30.5Z")}
+    before = outcomes(tmp_path / "a", ("x", "failed", one))
+    assert main(["diff", before, outcomes(tmp_path / "b", ("x", "failed", two))]) == 0
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

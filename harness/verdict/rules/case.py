@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event, named
 from harness.verdict.phases import PhaseTracker
+
+_SINCE_BOOT: Final = re.compile(r"^\[ *\d+\.\d+\] ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,5 +77,23 @@ def repeated(events: Sequence[Event]) -> str:
 
 
 def quoted(line: object) -> str:
-    text = str(line).strip()
+    """Return what a console's line says in quotation marks: of a JSON log its error, or message.
+
+    The kernel's seconds before it are left out.
+    """
+    text = _said(_SINCE_BOOT.sub("", str(line).strip()))
     return f"“{text[:157]}…”" if len(text) > 158 else f"“{text}”"
+
+
+def _said(text: str) -> str:
+    name, brace, rest = text.partition("{")
+    try:
+        log = json.loads(brace + rest)
+    except (ValueError, RecursionError):
+        return text
+    for each in (log.get("logs"), log):
+        words = each if isinstance(each, dict) else {}
+        for key in ("error", "message", "msg"):
+            if words.get(key):
+                return f"{name}{words[key]}"
+    return text

@@ -85,3 +85,13 @@ def test_an_action_that_has_just_begun_is_not_to_blame(after_s: float, hasty: bo
     verdict = judge(late(tape, after_s).events)
     assert (verdict.blame is Party.SCENARIO) is hasty
     assert verdict.because.endswith(" began 5 s before") is hasty
+
+
+@pytest.mark.parametrize(("since_s", "hasty"), [(5, True), (300, False)])
+def test_a_worker_that_asks_for_ever_is_not_at_work(since_s: int, hasty: bool) -> None:
+    tape = boot_until("tink.rpc.received")
+    first = tape.events[-1]
+    for later in range(5, since_s + 1, 5):
+        tape.add(first.t + later, first.source, first.name, **first.fields)
+    verdict = judge(late(tape, 1).events)
+    assert (verdict.blame is Party.SCENARIO) is hasty

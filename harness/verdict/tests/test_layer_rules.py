@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.scenario.tests.samples import MAC, Tape
 from harness.verdict.judge import judge
+from harness.verdict.rules.case import quoted
 from harness.verdict.tests.playing import play
 
 LAYER = "sha256:ee0b" + "0" * 60
@@ -137,3 +138,12 @@ def test_a_worker_that_cannot_be_started_for_another_reason() -> None:
         "docker has the worker's image and can't run it, once: “error mounting"
         ' "/host_root/run" to rootfs at "/run": not a directory”'
     )
+
+
+def test_a_quoted_line_begins_with_what_was_said() -> None:
+    assert quoted("[   52.956036] hook-bootkit: failed") == "“hook-bootkit: failed”"
+    assert quoted("[ok] hook-bootkit") == "“[ok] hook-bootkit”"
+    log = '{"level":"info","logs":{"error":"layer verification failed"},"message":"pull"}'
+    assert quoted(f"[   52.9] bootkit: {log}") == "“bootkit: layer verification failed”"
+    assert quoted(f"bootkit: {log[:-2]}") == f"“bootkit: {log[:-2]}”"
+    assert quoted('{"a": 1}') == '“{"a": 1}”'
