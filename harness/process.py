@@ -151,6 +151,18 @@ async def start_program(
         raise
 
 
+def send_signal(process: asyncio.subprocess.Process, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a program; nothing happens when it has ended.
+
+    ``Process.kill`` and its like ask the kernel first whether the program has ended. When it just
+    has, that takes its status from the thread of asyncio which waits for it: the status is lost,
+    and a warning is printed (CPython before 3.13).
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
 async def _end(process: asyncio.subprocess.Process, *, leads: bool) -> None:
     """Kill a program and what it started, and wait until nobody holds its pipes any more.
 
@@ -159,10 +171,10 @@ async def _end(process: asyncio.subprocess.Process, *, leads: bool) -> None:
     before them; its process group, which it ``leads``, has its number for as long as one is left.
     """
     streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
-    with contextlib.suppress(ProcessLookupError):
-        if not leads:
-            process.kill()
-        elif process.returncode is None or not all(stream.at_eof() for stream in streams):
+    if not leads:
+        send_signal(process)
+    elif process.returncode is None or not all(stream.at_eof() for stream in streams):
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
     for stream in streams:

@@ -36,7 +36,7 @@ from typing import BinaryIO, Final
 from harness.clock import Deadline
 from harness.errors import HostUnfit, SetupFailed
 from harness.hugepages import huge_pages_pay
-from harness.process import command_line, minimal_environment, start_program
+from harness.process import command_line, minimal_environment, send_signal, start_program
 
 PRIVATE_DIR: Final = Path("/dev/shm")
 """A tmpfs of the lab's own: sockets and temporary files go here and die with the lab.
@@ -251,9 +251,7 @@ class SealedProcess:
 
     def kill(self) -> None:
         """End the whole tree now."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        send_signal(self._process)
 
     def _close_life_line(self) -> None:
         if self._life_line is not None:

@@ -17,7 +17,7 @@ from harness.errors import BuildFailed, HostUnfit
 from harness.machine.firmware import Firmware, find_uefi
 from harness.machine.qemu import cpu_model
 from harness.paths import source_root
-from harness.process import minimal_environment, start_program
+from harness.process import minimal_environment, send_signal, start_program
 from harness.progress import Progress
 from harness.seal import namespace_options
 
@@ -152,8 +152,7 @@ async def boot_by_hand(like: Boot, work: Path) -> float:
     try:
         stdout, stderr = await process.communicate()
     except BaseException:
-        if process.returncode is None:
-            process.kill()  # --kill-child takes the rest with it
+        send_signal(process)  # --kill-child takes the rest with it
         await process.wait()
         raise
     if process.returncode != 0:

@@ -23,7 +23,7 @@ from harness.clock import Deadline
 from harness.errors import SetupFailed
 from harness.net.capture import Capture
 from harness.net.segment import Segment, SegmentKind
-from harness.process import start_program
+from harness.process import send_signal, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -89,8 +89,7 @@ async def _machine(side: str, private: Path) -> AsyncIterator[Process]:
             await tasks.race(port.ready(), Deadline.after(_READY), waiting_for="the port")
             yield process
         finally:
-            if process.returncode is None:
-                process.kill()
+            send_signal(process)
             await process.wait()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from harness.errors import BuildFailed
 from harness.paths import source_root
-from harness.process import command_line, start_program
+from harness.process import command_line, send_signal, start_program
 from harness.timeline import Event, read_timeline
 from harness.usage import LinuxUsage
 
@@ -69,8 +70,7 @@ async def run_command(
             outer = max(outer, _peak_bytes(process.pid))
             sealed = max(sealed, max(map(_peak_bytes, _sealed_below(process.pid)), default=0))
     except BaseException:
-        if process.returncode is None:
-            process.terminate()
+        send_signal(process, signal.SIGTERM)
         await process.wait()
         raise
     ((output, _),) = communicating.result()

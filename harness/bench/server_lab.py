@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from asyncio.subprocess import Process
@@ -31,7 +32,7 @@ from harness.bench.cpu import go_first, tree_seconds
 from harness.errors import SetupFailed
 from harness.oci.image import Image, ImageConfig, write_layout
 from harness.oci.layer import Compression, File, Layer, layer_from_files
-from harness.process import start_program
+from harness.process import send_signal, start_program
 from harness.services import Service
 from harness.services.dhcp import DhcpService
 from harness.services.http import HOOK_PREFIX, HttpService
@@ -261,7 +262,7 @@ class Bench:
             await _until_listening(process, _tcp_answers if tcp else _udp_is_bound, port, log)
             yield _nobody_knows if forks else partial(tree_seconds, process.pid)
         finally:
-            process.terminate()
+            send_signal(process, signal.SIGTERM)
             await process.wait()
 
     def _dnsmasq(self) -> AbstractAsyncContextManager[Meter]:

@@ -8,7 +8,6 @@ prints its banner in time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import hashlib
 import os
@@ -21,7 +20,7 @@ from typing import Final, Literal
 from harness.errors import HostUnfit
 from harness.machine.qemu import QEMU, cpu_model
 from harness.per_boot import boot_id, keep, kept
-from harness.process import minimal_environment, start_program
+from harness.process import minimal_environment, send_signal, start_program
 
 _DEVICE: Final = "/dev/kvm"
 BANNER: Final = b"Linux version "
@@ -90,8 +89,7 @@ async def probe_kvm(kernel: Path, *, accel: str = "kvm") -> str | None:
     except TimeoutError:
         return f"a Linux kernel printed nothing for {BANNER_WITHIN_S:.0f} s under {accel}"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        send_signal(process)
         await process.communicate()
 
 

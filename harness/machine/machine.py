@@ -21,7 +21,7 @@ from harness.machine.milestones import Milestones
 from harness.machine.qemu import CONSOLES, QEMU, Channels, MachineSpec, qemu_command
 from harness.machine.qmp import Monitor
 from harness.machine.ram import Ram
-from harness.process import command_line, minimal_environment, start_program
+from harness.process import command_line, minimal_environment, send_signal, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -262,9 +262,8 @@ class Machine:
         await self._kill()
 
     async def _kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        if self._process is not None:
+            send_signal(self._process)
         if self._watch is not None:
             await asyncio.wait({self._watch})
         await self.monitor.close()

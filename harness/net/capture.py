@@ -13,7 +13,7 @@ from typing import Final
 
 from harness.clock import Deadline
 from harness.errors import LabError, SetupFailed
-from harness.process import minimal_environment, start_program
+from harness.process import minimal_environment, send_signal, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -115,8 +115,7 @@ class Capture:
         if process is None:
             return
         if self._report is None:  # it has not started, and does not any more
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            send_signal(process)
             await process.wait()
             return
         self._stopping = True
@@ -124,8 +123,7 @@ class Capture:
         process.stdin.close()
         done, _ = await asyncio.wait({self._report}, timeout=_STOP.total_seconds())
         if not done:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            send_signal(process)
             await asyncio.wait({self._report})
         if not self._report.cancelled() and self._report.exception() is None:
             self._timeline.record(self.name, "capture.stopped", **self._report.result())

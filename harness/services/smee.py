@@ -7,9 +7,9 @@ wire by ``harness.services.observer``; its own log is only told here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
+import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from harness.clock import Deadline
 from harness.errors import SetupFailed
-from harness.process import minimal_environment, start_program
+from harness.process import minimal_environment, send_signal, start_program
 from harness.services.iso import IsoSource
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -160,12 +160,10 @@ class SmeeService:
         if process is None or self._watch is None:
             return
         self._stopping = True
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        send_signal(process, signal.SIGTERM)
         done, _ = await asyncio.wait({self._watch}, timeout=_STOP.total_seconds())
         if not done:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            send_signal(process)
             await asyncio.wait({self._watch})
         self._timeline.record(self.name, "service.stopped", service=self.name)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.errors import SetupFailed
 from harness.net.netlink import Netlink
-from harness.process import start_program
+from harness.process import send_signal, start_program
 from harness.storm.plan import LAB_END, MACHINES_END, PREFIX_LENGTH, SERVER
 
 _LONGEST_LINE: Final = 1 << 26
@@ -45,6 +45,5 @@ async def cable(module: str) -> AsyncIterator[Process]:
             netlink.move(socket.if_nametoindex(MACHINES_END), process.pid)
             yield process
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            send_signal(process)
+            await process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.clock import Deadline
-from harness.process import CommandFailed, run, start_program
+from harness.process import CommandFailed, run, send_signal, start_program
 from harness.tasks import TaskKeeper
 
 SHELL_WITH_A_CHILD = "sleep 60 & echo $$ $! >&2; wait"
@@ -54,6 +55,20 @@ async def test_a_failure_tells_the_command_its_status_and_its_last_words() -> No
         await run(["sh", "-c", "echo no such luck >&2; exit 3"])
     with pytest.raises(CommandFailed, match="could not be started"):
         await run(["/no/such/program"])
+
+
+async def test_a_signal_leaves_the_status_to_the_thread_that_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def took_it(_popen: object) -> None:
+        raise AssertionError("asked whether the program has ended: its status is lost")
+
+    process = await start_program("sleep", "60")
+    with monkeypatch.context() as patched:
+        patched.setattr("subprocess.Popen.poll", took_it)
+        send_signal(process, signal.SIGTERM)
+    assert await process.wait() == -signal.SIGTERM
+    send_signal(process)  # to nobody
 
 
 @pytest.mark.parametrize("times", [1, 2])
