@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from harness.faults.fault import Fault
 
-Start = Literal["auto", "cold", "ipxe", "hook-up", "worker-up"]
+PointName = Literal["ipxe", "hook-up", "worker-up"]
+Start = Literal["auto", "cold", PointName]
 LOCK_FORMAT: Final = 2
 LOCK_NAME: Final = "scenario.lock.yaml"
 
@@ -205,7 +206,7 @@ class PythonItem:
 
     file: Path
     function: str
-    acts_from: Literal["ipxe", "hook-up", "worker-up"] | None = None
+    acts_from: PointName | None = None
     """The point before which it only powers the machine on, so that a run may begin there."""
 
 

@@ -25,16 +25,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from harness.errors import Position, SetupFailed
-from harness.scenario.item import PythonItem
+from harness.scenario.item import PointName, PythonItem
 
 if TYPE_CHECKING:
     from harness.timeline import Timeline
 
 _ATTRIBUTE = "__hooklab_scenario__"
-_POINTS: Final = ("ipxe", "hook-up", "worker-up")
+_POINTS: Final[tuple[str, ...]] = get_args(PointName)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,7 +58,7 @@ def scenario(
     *,
     firmware: str | list[str] | None = None,
     changes: Mapping[str, Any] | None = None,
-    acts_from: Literal["ipxe", "hook-up", "worker-up"] | None = None,
+    acts_from: PointName | None = None,
 ) -> Callable[[F], F]:
     """Make an ``async def test_…(lab)`` drive the lab of the scenario in ``file``.
 

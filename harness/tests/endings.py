@@ -16,6 +16,7 @@ from typing import Any
 from harness.capacity import runtime_folder
 from harness.clock import Deadline
 from harness.paths import cache_root, source_root
+from harness.tests.processes import descendants, stat_of
 from harness.timeline import Event
 
 SOON = timedelta(seconds=20)
@@ -40,7 +41,7 @@ class Belongings:
     @classmethod
     def of(cls, root: int) -> Belongings:
         """Return what ``root`` and its descendants have now."""
-        pids = [root, *_descendants(root)]
+        pids = [root, *descendants(root)]
         links = [link for pid in pids for link in _open_files(pid)]
         return cls(
             processes=frozenset((pid, started) for pid in pids if (started := _started(pid))),
@@ -82,30 +83,8 @@ def _is_temporary(file: str) -> bool:
     return file.startswith(("/tmp/", "/var/tmp/")) and not file.startswith(kept)
 
 
-def _descendants(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit() and (fields := _stat(int(path.name))):
-            children.setdefault(int(fields[1]), []).append(int(path.name))
-    found: list[int] = []
-    todo = [root]
-    while todo:
-        mine = children.get(todo.pop(), [])
-        found += mine
-        todo += mine
-    return found
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of ``/proc/PID/stat`` from the third on; none when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
 def _started(pid: int) -> str:
-    fields = _stat(pid)
+    fields = stat_of(pid)
     return fields[19] if fields and fields[0] != "Z" else ""
 
 

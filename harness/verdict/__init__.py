@@ -1,8 +1,9 @@
 """How far a boot came, whose fault it was and why: computed from the timeline alone.
 
 ``phases`` follows a boot event by event, ``rules`` knows what each phase looks like when it
-fails, ``judge`` says one sentence. ``watch`` tells while a run goes on that it need not. ``host``
-tells what the computer under the lab had to do with it.
+fails, ``judge`` says one sentence. ``watch`` tells while a run goes on that it need not.
+``durations`` says how long phases took, ``haste`` whether the deadline left them the time, ``host``
+what the computer under the lab had to do with it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.phases import Phase
 from harness.timeline import Event, named
@@ -135,20 +136,28 @@ def _own(events: Sequence[Event], tracker: PhaseTracker) -> Iterator[tuple[Span,
 
 def overruns(events: Sequence[Event], tracker: PhaseTracker) -> list[Overrun]:
     """Return the phases that took far longer than they usually do (``run.budgeted``)."""
-    found: list[Overrun] = []
-    start = next((str(event.get("point")) for event in named(events, "lab.resumed")), "cold")
+    known = budgets(events, start_of(events))
+    return [
+        Overrun(
+            phase=Phase(name),
+            took_s=took_s,
+            low_s=float(known[name]["low_s"]),
+            high_s=float(known[name]["high_s"]),
+            runs=int(known[name].get("runs", 0)),
+        )
+        for name, took_s in net_durations(events, tracker).items()
+        if name in known and took_s > float(known[name]["most_s"])
+    ]
+
+
+def budgets(events: Sequence[Event], start: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return by phase what is usual in runs that begin at ``start`` (``run.budgeted``)."""
+    found: Mapping[str, Mapping[str, Any]] = {}
     for event in named(events, "run.budgeted")[-1:]:
-        budgets: Mapping[str, Mapping[str, float]] = event["phases"].get(start, {})
-        for name, took_s in net_durations(events, tracker).items():
-            budget = budgets.get(name)
-            if budget and took_s > float(budget["most_s"]):
-                found.append(
-                    Overrun(
-                        phase=Phase(name),
-                        took_s=took_s,
-                        low_s=float(budget["low_s"]),
-                        high_s=float(budget["high_s"]),
-                        runs=int(budget.get("runs", 0)),
-                    )
-                )
+        found = event["phases"].get(start, {})
     return found
+
+
+def start_of(events: Sequence[Event]) -> str:
+    """Return where the run began: ``cold``, or the point of its checkpoint."""
+    return next((str(event.get("point")) for event in named(events, "lab.resumed")), "cold")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from harness.facts import action_reports, state_of
 from harness.phases import Party, Phase
 from harness.timeline import Event, named
-from harness.verdict.durations import overruns, span, stalled_between
+from harness.verdict.durations import budgets, overruns, span, stalled_between, start_of
 from harness.verdict.phases import PhaseTracker
 from harness.verdict.rules import Case, Finding
 
@@ -23,11 +23,10 @@ _FAILURES: Final = ("guest.error.seen", "guest.panicked", "machine.reset", "mach
 
 
 def too_hasty(case: Case, finding: Finding) -> Finding | None:
-    """Return that the deadline came while the boot went as usual; None when it did not.
+    """Return that the deadline came while the boot went as usual.
 
-    ``finding`` is what would be to blame otherwise.
-
-    Then what the deadline is for has gone wrong, or nobody knows what is usual here.
+    None when it did not: what the deadline is for has gone wrong; or when nobody knows what is
+    usual here. ``finding`` is what would be to blame otherwise.
     """
     going = None if case.in_phase(*_FAILURES) else _as_usual(case) or _at_work(case, finding)
     if going is None:
@@ -80,12 +79,9 @@ def overdue(case: Case) -> bool:
 
 def _usual(events: Sequence[Event], phase: Phase) -> Mapping[str, Any] | None:
     """Return the budget of ``phase``: that of runs which began where this one did, if known."""
-    start = next((str(event.get("point")) for event in named(events, "lab.resumed")), "cold")
-    for event in named(events, "run.budgeted")[-1:]:
-        budgets: Mapping[str, Mapping[str, Mapping[str, Any]]] = event["phases"]
-        for known in (budgets.get(start, {}), budgets.get("cold", {})):
-            if phase.value in known:
-                return known[phase.value]
+    for start in (start_of(events), "cold"):
+        if (usual := budgets(events, start).get(phase.value)) is not None:
+            return usual
     return None
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from typing import Any, Final
 from harness.clock import Deadline
 from harness.process import run
 from harness.tasks import TaskKeeper
+from harness.tests.processes import descendants, run_now
 from harness.tests.smee.objects import PLAIN, SERVER
 from harness.tests.smee.requests import CLIENT, RELAYS, Request, probe
 from harness.timeline import Timeline
@@ -199,19 +200,6 @@ class Cable:
         self._seen.set()
 
 
-def _children_run() -> bool:
-    """Whether a thread of a child of this process runs, or would if it had a CPU."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) != os.getpid():
-                continue
-            for thread in (process / "task").iterdir():
-                if (thread / "stat").read_text().rpartition(")")[2].split()[0] == "R":
-                    return True
-    return False
-
-
 def _checksum(head: bytes) -> int:
     total: int = sum(struct.unpack("!10H", head))
     while total >> 16:
@@ -247,7 +235,7 @@ async def dhcp(job: dict[str, Any]) -> dict[int, list[Any]]:
             quiet = 0
             while quiet < _QUIET_TIMES:  # smee answers each request in a goroutine of its own
                 await settled()
-                quiet = 0 if _children_run() else quiet + 1
+                quiet = 0 if any(map(run_now, descendants(os.getpid()))) else quiet + 1
     finally:
         cable.close()
     return {xid: found for xid, found in cable.replies.items() if xid < _FIRST_PROBE}

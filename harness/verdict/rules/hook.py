@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from harness.phases import Party, Phase
@@ -102,7 +101,9 @@ def _address_refused(case: Case) -> Finding | None:
         return None
     return Finding(
         blame=Party.GUEST_NETWORK,
-        because=f"Hook can't set up the static address it was told: {quoted(_plain(errors[0]))}",
+        because=(
+            f"Hook can't set up the static address it was told: {quoted(errors[0].get('line'))}"
+        ),
         evidence=[*case.seen("guest.cmdline.seen")[-1:], *errors[:3]],
         hint="ipam=MAC:VLAN:ADDRESS:NETMASK:GATEWAY:HOST:DNS:SEARCH:NTP, the MAC with dashes",
     )
@@ -130,7 +131,7 @@ def no_address(case: Case) -> Finding | None:
     told = {key: value for key in _KEYS if (value := argument(case, key)) is not None}
     # dhcpcd says so in Hook's boot, and docker fails later
     errors = [e for e in case.seen("guest.error.seen") if e.get("pattern") == "no address"]
-    words = f": {quoted(_plain(errors[0]))}" if errors else ""
+    words = f": {quoted(errors[0].get('line'))}" if errors else ""
     if told:
         text = " ".join(f"{key}={value}" for key, value in told.items())
         return Finding(
@@ -156,7 +157,7 @@ def _docker_ends(case: Case) -> Finding | None:
     last = (reasons or errors)[-1]
     return Finding(
         blame=Party.DOCKER,
-        because=f"the docker engine ends right after its start: {quoted(_plain(last))}",
+        because=f"the docker engine ends right after its start: {quoted(last.get('line'))}",
         evidence=errors[-5:],
         hint=(
             "does a kernel argument carry a newline or a wrong value (syslog_host,"
@@ -179,13 +180,6 @@ def _docker_missing(case: Case) -> Finding | None:
         ),
         evidence=last[-5:] or has[-1:],
     )
-
-
-_STAMP: Final = re.compile(r"^\[ *\d+\.\d+\] ")
-
-
-def _plain(event: Event) -> str:
-    return _STAMP.sub("", str(event.get("line")))
 
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
