@@ -114,6 +114,7 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "guest.cmdline.seen": _kind("Linux printed its command line", "cmdline"),
     "guest.init.started": _kind("The first program of the root file system runs", "console"),
     "guest.service.started": _kind("Hook's init started a service", "service"),
+    "guest.service.ended": _kind("A service of Hook ended for good", "service reason"),
     "guest.docker.started": _kind("dockerd answers", "console"),
     "guest.bootkit.started": _kind("hook-bootkit began", "console"),
     "guest.worker.started": _kind("The worker's container was created", "console"),

@@ -64,6 +64,11 @@ _MILESTONES: Final = (
         "guest.service.started",
         r"\bhook: starting (?:onboot|service) (?:\d+/\d+ )?(?P<service>[a-z][\w.-]*)",
     ),
+    _each(
+        "guest.service.ended",
+        r"\bhook: service (?P<service>[a-z][\w.-]*)"
+        r" (?P<reason>ended|failed with status \d+|was killed by signal \d+[^\n]*)$",
+    ),
     _once("guest.docker.started", r"\bAPI listen on \S+docker\.sock|\bDaemon has completed init"),
     _once("guest.bootkit.started", r"[Ss]tarting BootKit: the tink-worker bootstrapper"),
     _once(
@@ -75,6 +80,8 @@ _MILESTONES: Final = (
     _once("guest.panicked", r"(?P<line>Kernel panic - not syncing.*)"),
 )
 
+_UNPLACED: Final = ("guest.cmdline.seen", "guest.service.started", "guest.service.ended")
+"""What does not tell on which console it was said."""
 _FAILURES: Final = {
     # A UEFI iPXE always asks for autoexec.ipxe first, and shows lost frames of its start.
     "ipxe error": r"^(?!.*(?:autoexec\.ipxe|\[[TR]XE: )).*https?://ipxe\.org/[0-9a-f]{8}",
@@ -202,7 +209,7 @@ class Milestones:
                 return
             self.reboot()  # a kernel after the first one's init: kexec, of which QEMU tells nothing
         self._seen.add(key)
-        if milestone.event not in ("guest.cmdline.seen", "guest.service.started"):
+        if milestone.event not in _UNPLACED:
             fields["console"] = console
         self._timeline.record(self._machine, milestone.event, **fields)
         if milestone.event == "guest.panicked" and self._on_panic is not None:

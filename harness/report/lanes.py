@@ -254,6 +254,11 @@ def _guest(events: Sequence[Event], tracker: PhaseTracker, drawing: Drawing) -> 
                 dockerd = drawing.at(event) if dockerd is None else dockerd
     for event in named(events, "guest.service.started"):
         drawing.mark("kernel", event, str(event.get("service")), "soft")
+    for event in named(events, "guest.service.ended"):
+        lane = "docker" if "docker" in str(event.get("service")) else "kernel"
+        bad = event.get("reason") != "ended"
+        text = f"{event.get('service')} {event.get('reason')}"
+        drawing.mark(lane, event, text, "bad" if bad else "soft")
     for event in named(events, "guest.panicked", "guest.error.seen"):
         line = str(event.get("line"))
         lane = "docker" if any(word in line for word in _OF_DOCKER) else "kernel"

@@ -224,3 +224,16 @@ def test_another_goes_on_where_one_was(at: int) -> None:
     for line in said:
         alone.read("ttyS0", line, False)
     assert [(e.name, e.fields) for e in both] == [(e.name, e.fields) for e in whole]
+
+
+@pytest.mark.parametrize(
+    "reason", ["ended", "failed with status 1", "was killed by signal 9 (killed)"]
+)
+def test_a_service_ends_once_however_many_consoles_print_it(reason: str) -> None:
+    timeline = Timeline(None)
+    milestones = Milestones(machine="m1", timeline=timeline)
+    for console in ("ttyS0", "ttyS1"):
+        milestones.read(console, f"[   32.115448] hook: service hook-docker {reason}", False)
+    (event,) = timeline
+    assert event.name == "guest.service.ended"
+    assert dict(event.fields) == {"service": "hook-docker", "reason": reason}

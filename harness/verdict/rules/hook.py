@@ -6,6 +6,7 @@ from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
+from harness.verdict.rules import services
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted
 from harness.verdict.rules.dhcp import dhcp_exchange
 
@@ -189,6 +190,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _address_refused,
         _docker_ends,
         _no_dhcp,
+        services.engine_ended,
         _docker_missing,
     )
 }

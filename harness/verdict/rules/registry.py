@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
-from harness.verdict.rules import clock, dns, layers
+from harness.verdict.rules import clock, dns, layers, services
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
 from harness.verdict.rules.hook import no_address, said
@@ -407,6 +407,7 @@ def _worker_silent(case: Case) -> Finding | None:
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.WORKER_PULL: (
         lease_lost,
+        services.engine_ended,
         clock.clock_wrong,
         _registry_tls,
         dns.name_unresolved,
@@ -419,6 +420,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         layers.stands_still,
         layers.layer_refused,
         layers.unreadable,
+        services.bootkit_ended,
         _worker_silent,
     ),
 }

@@ -8,7 +8,7 @@ from harness.facts import state_of
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.phases import WORKER_ENDED
-from harness.verdict.rules import action, clock, dns, tink
+from harness.verdict.rules import action, clock, dns, services, tink
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.dhcp import lease_lost
 from harness.verdict.rules.words import ReportsTold, errors
@@ -334,6 +334,7 @@ def _workflow_stuck(case: Case) -> Finding | None:
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.WORKFLOW: (
         lease_lost,
+        services.engine_ended,
         tink.certificate_refused,
         _tink_connection,
         _tink_silent,

@@ -106,6 +106,44 @@ class NobodyPulls(Rule):
             self._docker = (self._docker[0], sight.now)
 
 
+class ServiceEnded(Rule):
+    """What runs the containers is gone, or what pulls the worker before it did so."""
+
+    name: ClassVar = "service-ended"
+    source: ClassVar = "LinuxKit starts a service once; nothing starts it again (pkg/init)"
+    _SECONDS: Final = 8.0
+    """A machine that shuts down ends its services too, and then is reset or off."""
+
+    def __init__(self) -> None:
+        self._ended: tuple[Event, float] | None = None
+        self._worker = False
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name in ("guest.kernel.started", "machine.reset", "machine.shutdown"):
+            self._ended, self._worker = None, False
+        elif event.name == "guest.worker.started":
+            self._worker = True
+        elif event.name == "guest.service.ended" and self._needed(str(event.get("service"))):
+            self._ended = self._ended or (event, sight.now)
+
+    def _needed(self, service: str) -> bool:
+        return "docker" in service or ("bootkit" in service and not self._worker)
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._ended is None or sight.now - self._ended[1] < self._SECONDS * sight.patience:
+            return None
+        event, _ = self._ended
+        return Ending(
+            rule=self.name,
+            because=f"{event.get('service')} {event.get('reason')}, and nothing starts it again",
+            evidence=(event,),
+        )
+
+    def forget(self, sight: Sight) -> None:
+        if self._ended is not None:
+            self._ended = (self._ended[0], sight.now)
+
+
 class PullRefused(Rule):
     """The registry refuses each pull of the worker in the same way, as it always will."""
 

@@ -29,6 +29,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     downloads.TooSlow,
     medium.UnpatchedMedium,
     hook.DockerDoesNotStart,
+    hook.ServiceEnded,
     hook.NobodyPulls,
     hook.PullRefused,
     hook.PullFails,

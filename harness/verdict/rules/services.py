@@ -1,0 +1,63 @@
+"""Hook's own services: what goes on without one of them, and what does not."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.phases import Party
+from harness.timeline import Event, named
+from harness.verdict.rules.case import Case, Finding
+
+_LOG: Final = "what it said last is in /var/log/{}.log of the guest: look with --pause-on-failure"
+
+
+def engine_ended(case: Case) -> Finding | None:
+    """The service that runs the containers ended, and with it whatever they were at."""
+    for event in _ended(case, "docker"):
+        killed = _killed(case)
+        reason = ", after Linux ran out of memory" if killed else ""
+        return Finding(
+            blame=Party.MACHINE if killed else Party.DOCKER,
+            because=(
+                f"{_how(event)} in {case.phase.words}{reason}: no container runs without it, and"
+                " Hook does not start it again"
+            ),
+            evidence=[*killed, event],
+            hint="give the machine more memory" if killed else _LOG.format(event.get("service")),
+        )
+    return None
+
+
+def bootkit_ended(case: Case) -> Finding | None:
+    """The service that pulls and starts the worker ended before it had done so."""
+    if case.seen("guest.worker.started"):
+        return None
+    for event in _ended(case, "bootkit"):
+        return Finding(
+            blame=Party.HOOK,
+            because=(
+                f"{_how(event)} before the worker was started, and Hook does not start it again"
+                if case.seen("registry.request.received")
+                else f"docker is up, but nobody asked the registry for the worker: {_how(event)}"
+            ),
+            evidence=[event],
+            hint=_LOG.format(event.get("service")),
+        )
+    return None
+
+
+def _ended(case: Case, word: str) -> list[Event]:
+    """Return the ends of services with ``word`` in their name, since this kernel began."""
+    began = max((event.seq for event in case.seen("guest.kernel.started")), default=0)
+    ends = named(case.events, "guest.service.ended")
+    return [one for one in ends if one.seq > began and word in str(one.get("service"))]
+
+
+def _how(event: Event) -> str:
+    return f"Hook's service {event.get('service')} {event.get('reason')}"
+
+
+def _killed(case: Case) -> list[Event]:
+    """Return what the kernel said of memory: a service seldom ends for nothing."""
+    errors = case.seen("guest.error.seen")
+    return [event for event in errors if event.get("pattern") == "out of memory"][-2:]
