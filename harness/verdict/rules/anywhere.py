@@ -56,7 +56,7 @@ def _shut_down(case: Case) -> Finding | None:
         if event.get("guest"):
             return Finding(
                 blame=Party.HOOK if case.seen("guest.kernel.started") else Party.FIRMWARE,
-                because=f"the machine switched itself off in {case.phase.words}",
+                because=f"the machine switched itself off in {case.where}",
                 evidence=[event],
             )
     return None
@@ -67,7 +67,7 @@ def _power_lost(case: Case) -> Finding | None:
     for event in case.seen("machine.power.lost"):
         return Finding(
             blame=Party.MACHINE,
-            because=f"the machine lost its power in {case.phase.words}",
+            because=f"the machine lost its power in {case.where}",
             evidence=[event],
         )
     return None
@@ -156,7 +156,7 @@ def _halted(case: Case) -> Finding | None:
         words = f"; a console said last: {quoted(spoke[-1].get('text'))}" if spoke else ""
         return Finding(
             blame=Party.HOOK if case.seen("guest.kernel.started") else Party.FIRMWARE,
-            because=f"the machine halted for good in {case.phase.words}{words}",
+            because=f"the machine halted for good in {case.where}{words}",
             evidence=[*spoke[-1:], event],
         )
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from harness.facts import action_reports, state_of
 from harness.phases import Party, Phase
 from harness.timeline import Event, named
 from harness.verdict.phases import PhaseTracker
@@ -51,6 +52,14 @@ class Case:
     def in_phase(self, *names: str) -> list[Event]:
         """Return the events with one of ``names`` since the phase began."""
         return named(self.here, *names)
+
+    @property
+    def where(self) -> str:
+        """Where the boot ended, in words that follow "in": the phase, and the action that ran."""
+        last = action_reports(self.in_phase("tink.action.reported"))[-1:]
+        if last and state_of(last[0]) == "RUNNING":
+            return f"{self.phase.words}, while action '{last[0].get('action')}' ran"
+        return self.phase.words
 
 
 Rule = Callable[[Case], Finding | None]

@@ -19,7 +19,7 @@ def engine_ended(case: Case) -> Finding | None:
         return Finding(
             blame=Party.MACHINE if killed else Party.DOCKER,
             because=(
-                f"{_how(event)} in {case.phase.words}{reason}: no container runs without it, and"
+                f"{_how(event)} in {case.where}{reason}: no container runs without it, and"
                 " Hook does not start it again"
             ),
             evidence=[*killed, event],

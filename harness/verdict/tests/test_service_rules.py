@@ -39,6 +39,15 @@ def test_an_action_fails_for_want_of_the_engine(first: str) -> None:
     )
 
 
+def test_the_action_that_ran_is_named() -> None:
+    tape = working()
+    tape.add(60, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowActions")
+    report(tape, 61, "RUNNING")
+    tape.add(62, "machine", "machine.power.lost", machine="machine")
+    found = judge(tape.events)
+    assert found.because == "the machine lost its power in workflow, while action 'print' ran"
+
+
 def test_what_the_kernel_said_of_memory_belongs_to_it() -> None:
     tape = good_boot().until("guest.docker.started")
     killed = tape.add(41, "machine", "guest.error.seen", pattern="out of memory", console="ttyS1",
