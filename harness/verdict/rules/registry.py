@@ -247,7 +247,8 @@ def _wrong_port(case: Case, said: Event) -> Finding | None:
     if not dialled or not ports or int(dialled["port"]) in ports:
         return None
     told = f"{dialled['host']}:{dialled['port']}"
-    keys = [key for key in _REGISTRY_KEYS if f":{dialled['port']}" in (argument(case, key) or "")]
+    named = {told, dialled["host"]} if dialled["port"] in _USUAL_PORTS else {told}
+    keys = [key for key in _REGISTRY_KEYS if (argument(case, key) or "").partition("/")[0] in named]
     if not keys:
         return None
     return Finding(
@@ -266,6 +267,8 @@ def _registries(case: Case) -> list[Event]:
     return [event for event in started if str(event.get("service")).startswith("registry")]
 
 
+_USUAL_PORTS: Final = ("443", "80")
+"""Where docker asks a registry whose name has no port."""
 _REGISTRY_KEYS: Final = ("docker_registry", "tink_worker_image")
 
 

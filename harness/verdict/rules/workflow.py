@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from harness.facts import state_of
@@ -273,12 +276,46 @@ def _never_called(case: Case) -> Finding | None:
             because=f"the worker is told to call {wanted}, and Tinkerbell listens at {there[0]}",
             evidence=[*command, *(one for one, _ in told[-1:])],
         )
+    not_reached = _not_reached(case, told, there)
+    if not_reached:
+        return replace(not_reached, evidence=[*started, *not_reached.evidence])
     return Finding(
         blame=Party.WORKER,
         because=f"the worker was started, but never called Tinkerbell{words}",
         evidence=[*started, *(one for one, _ in told[-2:])],
         hint="is grpc_authority on the kernel command line, and can it be reached?",
     )
+
+
+def _not_reached(
+    case: Case, told: Sequence[tuple[Event, str]], there: Sequence[str]
+) -> Finding | None:
+    """The worker calls the right address, and nothing of that comes to Tinkerbell's server."""
+    tried = [(event, found) for event, text in told if (found := _DIALLED.search(text))]
+    if not tried or tried[-1][1]["to"] not in there or case.seen("tink.connection.accepted"):
+        return None
+    last = tried[-1][1]
+    refused = "refused" in last["why"]
+    return Finding(
+        blame=Party.TINK if refused else Party.LINK,
+        because=(
+            f"the worker calls Tinkerbell at {last['to']}, and"
+            f" {'is refused' if refused else 'nothing of that arrives'}, {times(len(tried))}:"
+            f" {last['why']}"
+        ),
+        evidence=[one for one, _ in tried[-3:]],
+        hint=(
+            "does Tinkerbell's server run, and does a firewall refuse for it?"
+            if refused
+            else f"does a firewall between them drop port {last['to'].rpartition(':')[2]}?"
+            " look for the SYN in the capture"
+        ),
+    )
+
+
+_DIALLED: Final = re.compile(
+    r"dial tcp (?P<to>[^\s\"]+:\d+): (?P<why>i/o timeout|connect: [a-z ]+)"
+)
 
 
 def _given_up(case: Case, running: Event) -> Finding | None:

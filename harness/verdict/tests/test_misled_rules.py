@@ -191,6 +191,18 @@ def test_a_registry_at_another_port() -> None:
     )
 
 
+def test_a_registry_that_is_named_without_its_port() -> None:
+    tape = pulling()
+    line = "docker_registry=192.168.77.1:5000 tink_worker_image=192.168.77.1/w:v1"
+    tape.add(39, "machine", "guest.cmdline.seen", cmdline=line)
+    tape.add(40, "machine", "guest.docker.started", console="ttyS1")
+    fails(tape, 42, 'Get "https://192.168.77.1/v2/": dial tcp 192.168.77.1:443: connect:'
+          " connection refused")  # fmt: skip
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("worker-pull", "boot-script")
+    assert "port 443 (tink_worker_image), where nobody listens" in found.because
+
+
 @pytest.mark.parametrize(
     ("address", "netmask", "says"),
     [

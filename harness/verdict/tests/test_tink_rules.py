@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.phases import Phase
 from harness.scenario.tests.samples import MAC, Tape, good_boot, report
 from harness.verdict.judge import Verdict, judge
@@ -28,6 +30,27 @@ def alerts(tape: Tape, alert: str) -> None:
         tape.add(
             45 + number, "tink", "tink.connection.failed", id=number, peer="x:1", reason=reason
         )
+
+
+@pytest.mark.parametrize(
+    ("why", "blame", "says"),
+    [
+        ("i/o timeout", "link", "and nothing of that arrives, twice: i/o timeout"),
+        ("connect: connection refused", "tink", "and is refused, twice: connect: connection"),
+    ],
+)
+def test_calls_that_never_come_to_the_server(why: str, blame: str, says: str) -> None:
+    tape = Tape()
+    tape.add(0, "tink", "service.started", service="tink", address="192.168.77.1", port=42113)
+    tape.events += worker_up().events
+    error = f"transport: Error while dialing: dial tcp 192.168.77.1:42113: {why}"
+    for t in (70, 91):
+        message = f'{{"msg":"failed to get workflow context","error":"rpc error: {error}"}}'
+        tape.add(t, "syslog", "syslog.message.received", mac=MAC, message=message)
+    verdict = found(tape)
+    assert verdict.blame == blame
+    assert verdict.because.startswith("the worker calls Tinkerbell at 192.168.77.1:42113, and")
+    assert says in verdict.because
 
 
 def test_a_certificate_that_the_worker_refuses() -> None:
