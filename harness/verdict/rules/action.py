@@ -10,6 +10,7 @@ from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
+from harness.verdict.rules.link import lost_between
 from harness.verdict.rules.registry import broken_off, refusals
 from harness.verdict.rules.words import errors, of_the_action
 
@@ -67,6 +68,17 @@ def action_failed(case: Case) -> Finding | None:
         if metadata:
             return metadata
         said = f": {words}" if words else ""
+        lost = lost_between(case, since, event.seq)
+        if lost and (not words or _WAITED.search(words)):
+            return Finding(
+                blame=Party.LINK,
+                because=(
+                    f"action '{action}' failed, and meanwhile the machine's link lost its carrier"
+                    f"{repeated(lost)}{said}"
+                ),
+                evidence=[*lost[-3:], event],
+                hint="is the cable in, and the switch's port on?",
+            )
         ended = _ended_by_itself(case, event, since, words)
         for pattern, blame, hint in _REASONS:
             if pattern.search(words):

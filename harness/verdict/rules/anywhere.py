@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.phases import Party, Phase
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
-from harness.verdict.rules.hook import no_room_for_initramfs
+from harness.verdict.rules.hook import damaged_initramfs, no_room_for_initramfs
 from harness.verdict.rules.http import file_not_whole
 from harness.verdict.rules.link import link_came_too_late, link_is_down
 
@@ -19,6 +19,9 @@ def _panicked(case: Case) -> Finding | None:
         full = no_room_for_initramfs(case)
         if full:
             return replace(full, evidence=[*full.evidence, event])
+        damaged = damaged_initramfs(case)
+        if damaged:
+            return replace(damaged, evidence=[*damaged.evidence, event])
         line = str(event.get("line"))
         memory = "memory" in line.lower()
         return Finding(

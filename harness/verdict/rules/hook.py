@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from harness.facts import is_initramfs
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import services
@@ -78,20 +80,52 @@ def no_room_for_initramfs(case: Case) -> Finding | None:
     return None
 
 
-def _too_little_memory(case: Case) -> Finding | None:
-    """The kernel ran out of memory before anything else went wrong."""
-    full = no_room_for_initramfs(case)
-    if full:
-        return full
-    errors = said(case, "out of memory", "initramfs broken")
+def damaged_initramfs(case: Case) -> Finding | None:
+    """Judge an initramfs that Linux can't unpack, and that had room to be unpacked in."""
+    errors = [
+        event
+        for event in said(case, "initramfs broken")
+        if "write error" not in str(event.get("line"))
+    ]
     if not errors:
         return None
-    line = str(errors[0].get("line"))
+    line = errors[-1].get("line")
+    sent = [
+        event
+        for event in case.seen("http.response.finished")
+        if is_initramfs(str(event.get("path"))) and event.get("status") == 200
+    ]
+    foreign = bool(_NOT_FOR_IT.search(str(line)))
+    whole = f", though HTTP sent all {sent[-1].get('bytes')} bytes of it" if sent else ""
     return Finding(
-        blame=Party.MACHINE if "emory" in line else Party.KERNEL,
-        because=f"Linux could not go on: {quoted(line)}",
+        blame=Party.HOOK if foreign or not sent else Party.HTTP,
+        because=f"Linux can't unpack its initramfs{whole}: {quoted(line)}",
+        evidence=[*sent[-1:], *errors[-1:]],
+        hint=(
+            "can this kernel unpack what the initramfs is packed with?"
+            if foreign
+            else "is the file on the server the one that was built? compare their digests"
+        ),
+    )
+
+
+_NOT_FOR_IT: Final = re.compile(r"not configured|invalid magic")
+"""Linux, init/initramfs.c: another packing, or something else altogether."""
+
+
+def _too_little_memory(case: Case) -> Finding | None:
+    """The kernel ran out of memory before anything else went wrong."""
+    spoilt = no_room_for_initramfs(case) or damaged_initramfs(case)
+    if spoilt:
+        return spoilt
+    errors = said(case, "out of memory")
+    if not errors:
+        return None
+    return Finding(
+        blame=Party.MACHINE,
+        because=f"Linux could not go on: {quoted(errors[0].get('line'))}",
         evidence=errors[:3],
-        hint="give the machine more memory; is the initramfs whole?",
+        hint="give the machine more memory",
     )
 
 

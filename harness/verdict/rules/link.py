@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from harness.facts import state_of
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding
 
+_FINAL = ("FAILED", "TIMEOUT")
 _ENDS = {"link.restored": "link.lost", "link.forwarding": "link.blocked"}
 _HINTS = {
     "link.lost": "is the cable in, and the switch's port on?",
@@ -56,9 +58,15 @@ def link_came_too_late(case: Case) -> Finding | None:
     )
 
 
+def lost_between(case: Case, since: int, until: int) -> list[Event]:
+    """Return how often the carrier was lost between two events, by their numbers."""
+    return [event for event in _of_its_nic(case, "link.lost") if since < event.seq < until]
+
+
 def _last(case: Case, name: str, end: str) -> Event | None:
-    """Return the latest event ``name``, unless ``end`` came after it."""
-    found = _of_its_nic(case, name, end)
+    """Return the latest event ``name``, unless ``end`` came after it, or the workflow was over."""
+    over = [e.seq for e in case.seen("tink.workflow.changed") if state_of(e) in _FINAL]
+    found = [e for e in _of_its_nic(case, name, end) if not over or e.seq < over[-1]]
     return found[-1] if found and found[-1].name == name else None
 
 

@@ -155,3 +155,24 @@ def test_a_status_proves_that_an_action_failed_by_itself(
     verdict = judge(tape.events)
     assert verdict.blame == "action"
     assert verdict.conclusive is conclusive
+
+
+@pytest.mark.parametrize("words", ["", "pull print:v1: read tcp: i/o timeout", "exit status 3"])
+def test_a_cable_that_comes_and_goes_fails_what_waits_for_the_network(words: str) -> None:
+    tape = good_boot().until("tink.action.reported", action="print")
+    report(tape, 51, "write", "STATE_RUNNING")
+    for t in (52, 58):
+        tape.add(t, "switch", "link.lost", mac=MAC)
+        tape.add(t + 3, "switch", "link.restored", mac=MAC, duration_s=3.0)
+    if words:
+        says(tape, 64, WORKER, f'{{"level":"error","msg":"x","error":"{words}"}}')
+    report(tape, 65, "write", "STATE_FAILED")
+    tape.add(65, "tink", "tink.workflow.changed", workflow_id="w", state="STATE_FAILED")
+    tape.add(66, "switch", "link.lost", mac=MAC)  # after it was over
+    found = judge(tape.events)
+    assert "since" not in found.because
+    if "status" in words:
+        assert (found.blame, found.because) == ("action", f"action 'write' failed: {words}")
+    else:
+        assert found.blame == "link"
+        assert "meanwhile the machine's link lost its carrier, twice" in found.because

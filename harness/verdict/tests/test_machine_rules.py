@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.phases import Party, Phase
 from harness.scenario.tests.samples import Tape, good_boot
 from harness.verdict import judge
@@ -30,8 +32,29 @@ def test_an_initramfs_that_did_not_fit_is_told_without_a_panic_as_well() -> None
     assert judge(tape.events).blame is Party.MACHINE
 
 
-def test_a_damaged_initramfs_is_no_lack_of_memory() -> None:
+@pytest.mark.parametrize("panics", [False, True])
+@pytest.mark.parametrize(
+    ("line", "blame"),
+    [
+        ("ZSTD-compressed data is corrupt", Party.HTTP),
+        ("uncompression error", Party.HTTP),
+        ("compression method zstd not configured", Party.HOOK),
+        ("invalid magic at start of compressed archive", Party.HOOK),
+    ],
+)
+def test_a_damaged_initramfs_is_no_lack_of_memory(line: str, blame: Party, panics: bool) -> None:
     tape = good_boot().until("guest.kernel.started")
-    said(tape, 49.6, "initramfs broken", "Initramfs unpacking failed: uncompression error")
+    said(tape, 49.6, "initramfs broken", f"[    2.368069] Initramfs unpacking failed: {line}")
+    if panics:
+        panic = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
+        tape.add(50.8, "machine", "guest.panicked", line=panic, console="ttyS1")
     verdict = judge(tape.events)
-    assert verdict.blame is Party.KERNEL
+    assert verdict.blame is blame
+    assert verdict.because.startswith("Linux can't unpack its initramfs, though HTTP sent all ")
+    assert verdict.because.endswith(f"“Initramfs unpacking failed: {line}”")
+
+
+def test_an_initramfs_that_nobody_sent_is_damaged_in_its_build() -> None:
+    tape = good_boot().until("guest.kernel.started").without("http.")
+    said(tape, 49.6, "initramfs broken", "Initramfs unpacking failed: uncompression error")
+    assert judge(tape.events).blame is Party.HOOK
