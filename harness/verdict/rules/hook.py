@@ -183,22 +183,46 @@ def no_address(case: Case) -> Finding | None:
     )
 
 
-def _docker_ends(case: Case) -> Finding | None:
-    """F44, F46: the engine ends right after its start."""
-    errors = said(case, "docker did not start")
-    if not errors or case.seen("guest.docker.started"):
+def docker_ends(case: Case) -> Finding | None:
+    """F44, F46: the engine ends right after its start, or right after it said that it is up."""
+    errors = [e for e in case.seen("guest.error.seen") if e.get("pattern") == _NO_START]
+    up = case.seen("registry.request.received", "guest.worker.started", "tink.rpc.received")
+    began = case.seen("guest.docker.started") if case.phase is Phase.HOOK_BOOT else up
+    if not errors or (began and began[-1].seq > errors[0].seq):
         return None
     reasons = [event for event in errors if "failed to start daemon" in str(event.get("line"))]
     last = (reasons or errors)[-1]
+    line = last.get("line") if reasons else _last_words(case, last) or last.get("line")
     return Finding(
         blame=Party.DOCKER,
-        because=f"the docker engine ends right after its start: {quoted(last.get('line'))}",
+        because=f"the docker engine ends right after its start: {quoted(line)}",
         evidence=errors[-5:],
         hint=(
             "does a kernel argument carry a newline or a wrong value (syslog_host,"
             " insecure_registries)?"
         ),
     )
+
+
+_NO_START: Final = "docker did not start"
+
+
+def _last_words(case: Case, error: Event) -> str | None:
+    """Return what the engine said last of its own accord before ``error`` told that it ended."""
+    service = _SERVICE.search(str(error.get("line")))
+    for event in reversed(case.seen("console.line.seen")):
+        text = str(event.get("text"))
+        if event.seq > error.seq or not service or service[0] not in text or text == error["line"]:
+            continue
+        return None if _AT_EASE.search(text) else text
+    return None
+
+
+_SERVICE: Final = re.compile(r"\b[a-z][\w.-]*docker[\w.-]*: ")
+"""Whose line it is, as Hook's init and LinuxKit's log put it before it."""
+_AT_EASE: Final = re.compile(
+    r"level=(?:debug|info|warning)|error starting up|will retry|[Ss]tarting"
+)
 
 
 def _docker_missing(case: Case) -> Finding | None:
@@ -222,7 +246,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _no_kernel,
         _too_little_memory,
         _address_refused,
-        _docker_ends,
+        docker_ends,
         _no_dhcp,
         services.engine_ended,
         _docker_missing,

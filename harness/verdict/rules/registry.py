@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import clock, dns, layers, services
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
-from harness.verdict.rules.hook import no_address, said
+from harness.verdict.rules.hook import docker_ends, no_address, said
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.words import error_in
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
+_NO_TLS_SPOKEN: Final = "plain HTTP on the TLS port"
 _X509: Final = re.compile(r"x509: [^\"\\]+")
 _X509_HINT: Final = (
     "Hook offers no way to add a CA: list the registry in insecure_registries, or give it a"
@@ -54,10 +56,12 @@ def _registry_tls(case: Case) -> Finding | None:
         and not (requests and requests[-1].seq > failed[-1].seq)
         and not _by_proxy(case, after=failed[0].seq)
     ):
+        # Of an insecure registry that has TLS, each try without it is told as well.
+        told = [one for one in failed if one.get("reason") != _NO_TLS_SPOKEN] or failed
         return Finding(
             blame=Party.REGISTRY,
-            because=f"no TLS connection to the registry came about: {failed[-1].get('reason')}",
-            evidence=failed[-5:],
+            because=f"no TLS connection to the registry came about: {told[-1].get('reason')}",
+            evidence=told[-5:],
             hint="does Hook trust the registry's certificate, or list it in insecure_registries?",
         )
     return None
@@ -227,6 +231,11 @@ def _registry_unreached(case: Case) -> Finding | None:
         if wrong:
             return wrong
         blame, hint = Party.REGISTRY, "does the registry listen where the kernel arguments say?"
+    elif "reset by peer" in text:
+        blame, hint = (
+            Party.REGISTRY,
+            "does a proxy or firewall before the registry end connections?",
+        )
     elif text.startswith("lookup"):
         blame, hint = Party.DNS, "is the name in the lab's DNS, and did Hook take its name server?"
     return Finding(
@@ -294,6 +303,25 @@ def _sent_elsewhere(case: Case) -> Finding | None:
     )
 
 
+def _sent_to_no_name(case: Case) -> Finding | None:
+    """A storage whose name nobody here resolves: it is the registry that has it there."""
+    redirected = case.in_phase("registry.request.redirected")
+    unknown = dns.name_unresolved(case)
+    if not redirected or unknown is None:
+        return None
+    last = redirected[-1]
+    host = urlsplit(str(last.get("location"))).hostname
+    if not host or host not in unknown.because:
+        return None
+    return replace(
+        unknown,
+        blame=Party.REGISTRY,
+        because=f"the registry sends docker to {last.get('location')}, and {unknown.because}",
+        evidence=[*redirected[-2:], *unknown.evidence],
+        hint="docker must resolve the name of the storage that the registry names, and reach it",
+    )
+
+
 def broken_off(case: Case, *, after: int) -> list[tuple[Event, str]]:
     """Return why docker gave up pulls in their middle; Hook says of these that they went well."""
     return [
@@ -321,6 +349,11 @@ _LAYERS: Final = re.compile(
 """Docker, its shim, runc and its init each put words of their own before what went wrong."""
 
 
+_ENGINE_LACKS: Final = re.compile(
+    r"failed to start shim|unable to retrieve OCI runtime|fork/exec \S*(?:runc|shim)\S*:"
+    r'|exec: \\?"(?:runc|containerd-shim[\w-]*)\\?": executable file not found'
+)
+"""containerd, runtime/v2; of an image's program it says "OCI runtime create failed"."""
 _NO_IMAGE: Final = "No such image"
 _NOT_RUN: Final = re.compile(
     r"exec format error|exec: [^:\\]*: (?:no such file or directory|permission denied"
@@ -349,6 +382,15 @@ def _worker_ends(case: Case) -> Finding | None:
                 *errors[-3:],
             ],
             hint="Hook hides errors in mid-pull: see “image pull logs” on the console",
+        )
+    if _ENGINE_LACKS.search(line):
+        return Finding(
+            blame=Party.DOCKER,
+            because=(
+                f"docker can't run any container, {times(len(errors))}: {quoted(_reason(line))}"
+            ),
+            evidence=errors[-3:],
+            hint="does Hook's image have all of the engine: containerd, its shim, runc?",
         )
     why = _NOT_RUN.search(line)
     return Finding(
@@ -411,8 +453,10 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.WORKER_PULL: (
         lease_lost,
         services.engine_ended,
+        docker_ends,
         clock.clock_wrong,
         _registry_tls,
+        _sent_to_no_name,
         dns.name_unresolved,
         _registry_answers,
         _proxy_refuses,

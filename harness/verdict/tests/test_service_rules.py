@@ -1,4 +1,4 @@
-"""A service of Hook that ends takes the rest of the boot with it."""
+"""Hook's engine and services: what ends, and what they lack, takes the rest of the boot with it."""
 
 from __future__ import annotations
 
@@ -86,3 +86,78 @@ def test_a_machine_that_shuts_down_ends_its_services_first() -> None:
     assert ended(tape, "service-ended", by=68)
     tape.add(66, "machine", "machine.reset", machine="machine", guest=True)
     assert play(tape, until=72) is None
+
+
+def complains(tape: Tape, t: float, pattern: str, line: str) -> None:
+    tape.add(t, "machine", "guest.error.seen", pattern=pattern, line=line, console="ttyS1")
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("tells", [False, True])
+def test_an_engine_without_runc_says_that_it_is_up_and_ends(up: bool, tells: bool) -> None:
+    tape = good_boot().until("guest.docker.started" if up else "guest.init.started")
+    for t in (41, 52):
+        last = "hook-docker: failed to find runc binary"
+        text = last if tells else 'hook-docker: time="x" level=info msg="bye"'
+        tape.add(t, "machine", "console.line.seen", console="ttyS1", text=f"[    9.9190] {text}")
+        line = "[   10.021624] hook-docker: error starting up Docker dockerd: exit status 1"
+        tape.add(t, "machine", "console.line.seen", console="ttyS1", text=line)
+        complains(tape, t, "docker did not start", line)
+        tape.add(t, "machine", "console.line.seen", console="ttyS1",
+                 text="[   10.0] hook-docker: will retry in 10 seconds")  # fmt: skip
+    found = judge(tape.events)
+    assert found.blame == "docker"
+    words = last if tells else "hook-docker: error starting up Docker dockerd: exit status 1"
+    assert found.because == f"the docker engine ends right after its start: “{words}”"
+
+
+def test_an_engine_that_came_up_in_the_end_is_not_to_blame() -> None:
+    tape = good_boot().until("guest.docker.started")
+    complains(tape, 41, "docker did not start", "hook-docker: error starting up Docker dockerd")
+    tape.add(52, "registry", "registry.request.received", id="r1", mac=MAC, path="/v2/")
+    assert judge(tape.events).blame != "docker"
+
+
+def test_an_engine_without_its_shim_runs_nothing() -> None:
+    tape = good_boot().until("registry.blob.served")
+    line = (
+        "hook-bootkit: bootstrapping tink-worker failed: failed to start shim: failed to resolve"
+        ' runtime path: runtime "io.containerd.runc.v2" binary not installed'
+    )
+    complains(tape, 45, "worker did not start", line)
+    found = judge(tape.events)
+    assert found.blame == "docker"
+    assert found.because.startswith("docker can't run any container, once: “")
+
+
+def test_tls_that_is_too_old_is_told_and_not_the_try_without_it() -> None:
+    tape = good_boot().until("guest.docker.started")
+    for t, why in enumerate(("unsupported protocol", *["plain HTTP on the TLS port"] * 3), 41):
+        tape.add(t, "registry", "registry.tls.failed", peer="x:1", reason=why)
+    found = judge(tape.events)
+    assert (found.blame, found.because) == (
+        "registry",
+        "no TLS connection to the registry came about: unsupported protocol",
+    )
+
+
+@pytest.mark.parametrize(("host", "blame"), [("cdn.lab", "registry"), ("elsewhere.lab", "dns")])
+def test_a_storage_whose_name_nobody_knows_is_the_registrys(host: str, blame: str) -> None:
+    tape = good_boot().until("guest.docker.started")
+    where = f"http://{host}/v2/x"
+    tape.add(41, "registry", "registry.request.redirected", id="r1", path="/v2/tink-worker/x",
+             status=302, location=where)  # fmt: skip
+    tape.add(42, "dns", "dns.query.received", name="cdn.lab", type="A")
+    tape.add(42, "dns", "dns.answer.sent", name="cdn.lab", rcode="NXDOMAIN")
+    why = "dial tcp: lookup cdn.lab on 192.168.77.1:53: no such host"
+    complains(tape, 43, "image pull failure", f'Get "http://cdn.lab/": {why}')
+    found = judge(tape.events)
+    assert found.blame == blame
+    assert found.because.startswith(f"the registry sends docker to {where}") is (host == "cdn.lab")
+
+
+def test_a_registry_that_resets_connections_is_to_blame() -> None:
+    tape = good_boot().until("guest.docker.started")
+    why = "dial tcp 192.168.77.1:5000: connect: connection reset by peer"
+    complains(tape, 43, "image pull failure", f'Get "http://192.168.77.1:5000/v2/": {why}')
+    assert judge(tape.events).blame == "registry"
