@@ -95,7 +95,7 @@ def complains(tape: Tape, t: float, pattern: str, line: str) -> None:
 @pytest.mark.parametrize("up", [False, True])
 @pytest.mark.parametrize("tells", [False, True])
 def test_an_engine_without_runc_says_that_it_is_up_and_ends(up: bool, tells: bool) -> None:
-    tape = good_boot().until("guest.docker.started" if up else "guest.init.started")
+    tape = good_boot().until("guest.docker.started" if up else "guest.kernel.started")
     for t in (41, 52):
         last = "hook-docker: failed to find runc binary"
         text = last if tells else 'hook-docker: time="x" level=info msg="bye"'
