@@ -8,7 +8,7 @@ evidence", said with what was seen last.
 * ``firmware``, ``ipxe``, ``hook``, ``registry``, ``workflow``, ``disk`` — one module a part of the
   boot.
 * ``services`` — Hook's engine, or the service that pulls the worker, ended.
-* ``layers`` — what a registry gives, and what does not come of it.
+* ``layers``, ``mute`` — what a registry gives, and what does not come of it.
 * ``clock``, ``dns``, ``words`` — what several of them ask: a wrong clock, a name that nobody
   resolves, and what the worker says of itself.
 * ``medium`` — machines that boot from an ISO; asked before those.

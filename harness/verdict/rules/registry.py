@@ -14,6 +14,7 @@ from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, ti
 from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
 from harness.verdict.rules.hook import docker_ends, no_address, said
 from harness.verdict.rules.http import is_final
+from harness.verdict.rules.mute import registry_mute
 from harness.verdict.rules.words import error_in
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
@@ -467,6 +468,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         layers.stands_still,
         layers.layer_refused,
         layers.unreadable,
+        registry_mute,
         services.bootkit_ended,
         _worker_silent,
     ),

@@ -161,3 +161,29 @@ def test_a_registry_that_resets_connections_is_to_blame() -> None:
     why = "dial tcp 192.168.77.1:5000: connect: connection reset by peer"
     complains(tape, 43, "image pull failure", f'Get "http://192.168.77.1:5000/v2/": {why}')
     assert judge(tape.events).blame == "registry"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "why", "blame"),
+    [
+        ("http", "context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+         "registry"),
+        ("http", "net/http: request canceled (Client.Timeout exceeded while awaiting headers)",
+         "registry"),
+        ("https", "net/http: TLS handshake timeout", "registry"),
+        ("http", "EOF", "registry"),
+        ("https", "net/http: request canceled while waiting for connection"
+         " (Client.Timeout exceeded while awaiting headers)", "link"),
+    ],
+)  # fmt: skip
+def test_a_registry_that_does_not_answer(scheme: str, why: str, blame: str) -> None:
+    tape = good_boot().until("guest.docker.started")
+    url = f"{scheme}://192.168.77.1:5000/v2/"
+    for t in (60, 80):
+        error = f'Error response from daemon: Get \\"{url}\\": {why}","imageName":"x/y:v1"'
+        line = f'hook-bootkit: {{"level":"error","error":"{error}}}'
+        complains(tape, t, "image pull failure", line)
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("worker-pull", blame)
+    assert url in found.because
+    assert ", twice: " in found.because
