@@ -149,12 +149,15 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     # -- TFTP
     "tftp.request.received": _kind("RRQ or WRQ", "id mac peer file opcode options"),
     "tftp.oack.sent": _kind("Options were accepted", "id options"),
-    "tftp.transfer.progressed": _kind("Some blocks later", "id file bytes length"),
+    "tftp.transfer.progressed": _kind(
+        "Some blocks later; resends: how often there was no ACK in time",
+        "id file bytes length resends",
+    ),
     "tftp.transfer.finished": _kind(
         "The last block was acknowledged", "id mac file bytes duration_s"
     ),
     "tftp.transfer.aborted": _kind("The client sent ERROR", "id file code text bytes"),
-    "tftp.transfer.timed_out": _kind("The client went silent", "id mac file bytes"),
+    "tftp.transfer.timed_out": _kind("The client went silent", "id mac file bytes resends"),
     "tftp.error.sent": _kind("The server sent ERROR", "id mac peer file code text"),
     "tftp.malformed": _kind("Bytes on a TFTP port that are no TFTP", "peer reason bytes"),
     # -- HTTP

@@ -119,6 +119,8 @@ class Transfer:
         self._acked = 0
         self._sent = 0
         self._retried = 0
+        self._resends = 0
+        """How often something was sent again for want of an acknowledgement."""
         self._resent_at = -1
         """The acknowledged block at which a repeated ACK was answered already."""
         self._state = _State.NEGOTIATING if self._granted else _State.SENDING
@@ -188,6 +190,7 @@ class Transfer:
         note = self._note(
             "tftp.transfer.timed_out",
             mac=self._mac, file=self.request.file, bytes=self.acknowledged_bytes,
+            resends=self._resends or None,
         )  # fmt: skip
         return [self._packet(Error(code=ErrorCode.UNDEFINED, text="timed out")), note]
 
@@ -242,6 +245,7 @@ class Transfer:
                     file=self.request.file,
                     bytes=self.acknowledged_bytes,
                     length=self.length,
+                    resends=self._resends or None,
                 )
             )
         return commands
@@ -287,6 +291,7 @@ class Transfer:
 
     def _resend(self, now: float) -> list[Command]:
         del now
+        self._resends += 1
         if self._state is _State.NEGOTIATING:
             return [self._packet(Oack(options=self._granted))]
         self._sent = self._acked

@@ -164,12 +164,18 @@ def _tftp_too_slow(case: Case) -> Finding | None:
     octets, took_s = last.get("bytes", 0) - first.get("bytes", 0), last.t - first.t
     if octets <= 0 or took_s < _SLOW_S or case.events[-1].t - last.t > _SLOW_S:
         return None
+    again = int(last.get("resends") or 0) - int(first.get("resends") or 0)
+    lost = again >= _LOST and took_s / again < _PATIENCE_S
     return Finding(
-        blame=Party.UNKNOWN,
+        blame=Party.LINK if lost else Party.UNKNOWN,
         because=(
             f"{last.get('file')} was not through in time: {megabytes(last.get('bytes', 0))} of"
-            f" {megabytes(under_way.length_bytes)}, {octets / took_s:.0f} octets a second; not"
-            " enough evidence whether TFTP is slow or the way to it"
+            f" {megabytes(under_way.length_bytes)}, {octets / took_s:.0f} octets a second; "
+            + (
+                f"{again} times no ACK came in time, and a block was sent again: packets are lost"
+                if lost
+                else "not enough evidence whether TFTP is slow or the way to it"
+            )
         ),
         evidence=[first, *progress[-3:]],
         hint="the capture tells: does a block leave long after the last one was acknowledged?",
@@ -177,6 +183,9 @@ def _tftp_too_slow(case: Case) -> Finding | None:
 
 
 _SLOW_S: Final = 20.0
+_LOST: Final = 3
+_PATIENCE_S: Final = 30.0
+"""What is lost so seldom does not hold up a transfer."""
 
 
 def _no_tftp_answer(case: Case) -> Finding | None:

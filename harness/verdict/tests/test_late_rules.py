@@ -10,8 +10,11 @@ from harness.verdict import judge
 from harness.verdict.tests.playing import ended
 
 
-def blocks(until: int) -> Tape:
-    """Return a boot program that comes with 512 octets each two seconds."""
+def blocks(until: int, *, resent_each: int = 0) -> Tape:
+    """Return a boot program that comes with 512 octets each two seconds.
+
+    Of so many of them one was sent twice.
+    """
     tape = good_boot().until("tftp.request.received", id=2)
     for number in range(1, until // 2):
         tape.add(
@@ -20,6 +23,7 @@ def blocks(until: int) -> Tape:
             file="ipxe.efi",
             bytes=512 * number,
             length=1_040_000,
+            **({"resends": number // resent_each} if resent_each else {}),
         )
     return tape
 
@@ -33,6 +37,15 @@ def test_a_boot_program_that_comes_by_drops() -> None:
         " evidence whether TFTP is slow or the way to it"
     )
     assert "256 octets a second" in ended(blocks(100), "too-slow", by=39).because
+
+
+def test_one_that_is_sent_twice_again_and_again_is_lost_on_its_way() -> None:
+    verdict = judge(blocks(60, resent_each=4).events)
+    assert verdict.blame is Party.LINK
+    assert verdict.because.endswith(
+        "; 7 times no ACK came in time, and a block was sent again: packets are lost"
+    )
+    assert judge(blocks(200, resent_each=25).events).blame is Party.UNKNOWN
 
 
 def test_one_that_stopped_is_not_slow() -> None:

@@ -306,6 +306,8 @@ def test_silence_is_retransmitted_then_given_up() -> None:
         assert packets(source.timed_out(now)) == first
     commands = source.timed_out(30.0)
     assert notes(commands) == ["tftp.transfer.timed_out"]
+    [note] = [command for command in commands if isinstance(command, Note)]
+    assert note.fields["resends"] == 2
     assert isinstance(packets(commands)[0], Error)
     assert source.over
 
