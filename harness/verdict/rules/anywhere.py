@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from harness.phases import Party, Phase
-from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
+from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.hook import damaged_initramfs, no_room_for_initramfs
 from harness.verdict.rules.http import file_not_whole
 from harness.verdict.rules.link import link_came_too_late, link_is_down
@@ -24,6 +24,14 @@ def _panicked(case: Case) -> Finding | None:
             return replace(damaged, evidence=[*damaged.evidence, event])
         line = str(event.get("line"))
         memory = "memory" in line.lower()
+        told = argument(case, "mem") if memory else None
+        if told:
+            return Finding(
+                blame=Party.BOOT_SCRIPT,
+                because=f"the kernel is told to use {told} of memory (mem=), and panicked: {line}",
+                evidence=[*case.seen("guest.cmdline.seen")[-1:], event],
+                hint="take mem= out of the kernel arguments",
+            )
         return Finding(
             blame=Party.MACHINE if memory else Party.KERNEL,
             because=f"the guest's kernel panicked: {line}",

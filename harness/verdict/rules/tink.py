@@ -10,6 +10,7 @@ from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules import clock
 from harness.verdict.rules.case import Case, Finding, times
+from harness.verdict.rules.words import errors
 
 _OF_A_CERTIFICATE: Final = re.compile(r"alert: .*(certificate|unknown ca)")
 _TOLD: Final = re.compile(r"x509: [^\"\\]+")
@@ -192,4 +193,57 @@ def report_not_taken(case: Case) -> Finding | None:
         ),
         evidence=[*running[-1:], *lost[-3:], *rerun[-1:]],
         hint="does something between the two answer in Tinkerbell's name, or lose what it stores?",
+    )
+
+
+def calls_broken_off(case: Case) -> Finding | None:
+    """Judge calls that came and were not answered, when the worker did not wait for that."""
+    calls = case.seen("tink.rpc.received")
+    if not calls:
+        return None
+    done = {event.get("id") for event in case.seen("tink.rpc.finished")}
+    rpc = next((one.get("rpc") for one in reversed(calls) if one.get("id") not in done), None)
+    mine = [one for one in calls if one.get("rpc") == rpc]
+    cut = [one for one in mine if one.get("id") not in done]
+    told = [one for one in errors(case, after=cut[0].seq) if _CUT in one[1]] if cut else []
+    if not told or mine[-1] is not cut[-1]:
+        return None
+    return Finding(
+        blame=Party.TINK,
+        because=(
+            f"Tinkerbell's server breaks off the worker's {rpc}, {times(len(cut))}: {told[-1][1]}"
+        ),
+        evidence=[*cut[-3:], *(event for event, _ in told[-2:])],
+        hint="what stands before the server, and does it pass HTTP/2 on?",
+    )
+
+
+_CUT: Final = "stream terminated by RST_STREAM"
+
+
+def no_actions(case: Case) -> Finding | None:
+    """Judge a workflow that Tinkerbell names, and of which it gives the worker no action."""
+    named = [event for event in case.seen("tink.contexts.sent") if event.get("workflows")]
+    done = {
+        event.get("id"): event
+        for event in case.seen("tink.rpc.finished")
+        if event.get("rpc") == "GetWorkflowActions" and event.get("code") == "OK"
+    }
+    given = {event.get("id") for event in case.seen("tink.actions.sent") if event.get("actions")}
+    if not named or not done or given & done.keys() or case.seen("tink.action.reported"):
+        return None
+    panics = [
+        event
+        for event in case.seen("syslog.message.received")
+        if event.seq > named[0].seq and str(event.get("message")).startswith("panic: ")
+    ]
+    then = f", and the worker ends: {panics[-1].get('message')}" if panics else ""
+    return Finding(
+        blame=Party.TINK,
+        because=(
+            f"Tinkerbell says that there is workflow {named[-1]['workflows'][0]}, and gives the"
+            f" worker no action of it, {times(len(done))}{then}"
+        ),
+        evidence=[*named[-1:], *list(done.values())[-2:], *panics[-1:]],
+        hint="does the template have actions, and does the server see its own data?",
     )

@@ -380,6 +380,8 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         action.action_failed,
         tink.report_not_taken,
         tink.call_refused,
+        tink.calls_broken_off,
+        tink.no_actions,
         _not_back,
         _another_kernel,
         _tink_unanswered,

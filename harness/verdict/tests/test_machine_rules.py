@@ -58,3 +58,12 @@ def test_an_initramfs_that_nobody_sent_is_damaged_in_its_build() -> None:
     tape = good_boot().until("guest.kernel.started").without("http.")
     said(tape, 49.6, "initramfs broken", "Initramfs unpacking failed: uncompression error")
     assert judge(tape.events).blame is Party.HOOK
+
+
+@pytest.mark.parametrize(("told", "blame"), [("", Party.MACHINE), (" mem=300M", Party.BOOT_SCRIPT)])
+def test_memory_that_the_kernel_is_told_not_to_use(told: str, blame: Party) -> None:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(30, "machine", "guest.cmdline.seen", cmdline=f"console=ttyS1{told}")
+    line = "Kernel panic - not syncing: System is deadlocked on memory"
+    tape.add(31, "machine", "guest.panicked", line=line, console="ttyS1")
+    assert judge(tape.events).blame is blame

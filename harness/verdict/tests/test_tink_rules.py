@@ -184,3 +184,44 @@ def test_an_agent_that_is_told_there_is_nothing_is_not_refused() -> None:
 def test_refusals_that_were_over_are_no_reason() -> None:
     tape = asked(worker_up(), *["UNAVAILABLE"] * 5, "OK")
     assert "UNAVAILABLE" not in found(tape).because
+
+
+def asks(tape: Tape, t: float, number: int, rpc: str) -> None:
+    tape.add(t, "tink", "tink.rpc.received", id=number, rpc=rpc, peer="x:1")
+
+
+def has_work(tape: Tape, t: float, number: int) -> None:
+    asks(tape, t, number, "GetWorkflowContexts")
+    tape.add(t, "tink", "tink.contexts.sent", id=number, worker_id=MAC, workflows=["default/w"])
+    tape.add(t, "tink", "tink.rpc.finished", id=number, rpc="GetWorkflowContexts", code="OK")
+
+
+def test_calls_that_are_broken_off() -> None:
+    tape = worker_up()
+    why = "rpc error: code = Unavailable desc = stream terminated by RST_STREAM"
+    for number, t in ((1, 50), (3, 56)):
+        has_work(tape, t, number)
+        asks(tape, t, number + 1, "GetWorkflowActions")
+        tape.add(t + 0.1, "syslog", "syslog.message.received", mac=MAC,
+                 message=f'{{"level":"error","msg":"x","error":"{why}"}}')  # fmt: skip
+    verdict = found(tape)
+    assert verdict.blame == "tink"
+    assert verdict.because.startswith(
+        f"Tinkerbell's server breaks off the worker's GetWorkflowActions, twice: {why}"
+    )
+
+
+@pytest.mark.parametrize("panics", [False, True])
+def test_a_workflow_without_actions(panics: bool) -> None:
+    tape = worker_up()
+    words = "panic: runtime error: index out of range [0] with length 0"
+    for number, t in ((1, 50), (3, 56)):
+        has_work(tape, t, number)
+        asks(tape, t, number + 1, "GetWorkflowActions")
+        tape.add(t, "tink", "tink.rpc.finished", id=number + 1, rpc="GetWorkflowActions", code="OK")
+        if panics:
+            tape.add(t + 0.1, "syslog", "syslog.message.received", mac=MAC, message=words)
+    verdict = found(tape)
+    assert verdict.blame == "tink"
+    says = "workflow default/w, and gives the worker no action of it, twice"
+    assert says + (f", and the worker ends: {words}" if panics else "") in verdict.because
