@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -117,7 +118,7 @@ _Reader = TypeVar("_Reader")
 
 
 class Console:
-    """One serial port of a running machine: the only reader of its socket."""
+    """One serial port of a running machine: the only reader of its line."""
 
     def __init__(self, *, name: str, machine: str, timeline: Timeline, tasks: TaskKeeper) -> None:
         self.name = name
@@ -128,14 +129,23 @@ class Console:
         self._shown_partial = ""
         self._line_readers: list[LineReader] = []
         self._data_readers: list[DataReader] = []
+        self._reading: asyncio.ReadTransport | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._aside = False
 
-    async def connect(self, connected: socket.socket) -> None:
-        """Take over the socket and begin to read."""
-        reader, self._writer = await asyncio.open_connection(sock=connected)
+    async def connect(self, reading: io.FileIO, writing: io.FileIO) -> None:
+        """Take over our ends of the line, which are pipes', and begin to read."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        self._reading, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), reading
+        )
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), writing
+        )
+        self._writer = asyncio.StreamWriter(transport, protocol, None, loop)
         self._task = self._tasks.spawn(self._pump(reader), name=f"console {self.name}")
 
     def state(self) -> dict[str, str]:
@@ -280,6 +290,8 @@ class Console:
             await asyncio.wait({task}, timeout=1)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if self._reading is not None:
+            self._reading.close()
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()

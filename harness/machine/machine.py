@@ -21,6 +21,7 @@ from harness.machine.milestones import Milestones
 from harness.machine.qemu import CONSOLES, QEMU, Channels, MachineSpec, qemu_command
 from harness.machine.qmp import Monitor
 from harness.machine.ram import Ram
+from harness.machine.serial import SerialLine
 from harness.process import command_line, minimal_environment, send_signal, start_program
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -98,11 +99,12 @@ class Machine:
         """
         (self._run_dir / "qemu.cmd").write_text(command_line(qemu_command(self.spec)) + "\n")
         ram = self.ram
-        pairs = {name: socket.socketpair() for name in ("qmp", *CONSOLES)}
+        ours, theirs = socket.socketpair()
+        lines = {name: self._serial_line(name) for name in CONSOLES}
         attach = self._private_dir / f"{self.name}-qmp"
         channels = Channels(
-            monitor=pairs["qmp"][1].fileno(),
-            consoles={name: pairs[name][1].fileno() for name in CONSOLES},
+            monitor=theirs.fileno(),
+            consoles={name: line.path for name, line in lines.items()},
             ram=ram.fileno(),
             attach=attach if _fits(attach) else None,
         )
@@ -115,31 +117,35 @@ class Machine:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=[ram.fileno(), *(theirs.fileno() for _, theirs in pairs.values())],
+                    pass_fds=[ram.fileno(), theirs.fileno()],
                     start_new_session=True,
                 )
         except BaseException as error:
-            for ours, _ in pairs.values():
-                ours.close()
+            ours.close()
+            for line in lines.values():
+                line.close()
             if isinstance(error, OSError):
                 raise SetupFailed(f"QEMU can't be started: {error.strerror}") from error
             raise
         finally:
-            for _, theirs in pairs.values():
-                theirs.close()
+            theirs.close()
         self._watch = self._tasks.spawn(self._wait_for_end(self._process), name=f"QEMU {self.name}")
         for name, console in self.consoles.items():
-            # Not QEMU's own logfile=: that repeats an octet whenever the socket is full.
+            # Not QEMU's own logfile=: that repeats an octet whenever the line is full.
             console.read_data(self._serial_log(name))
-            await console.connect(pairs[name][0])
+            await console.connect(lines[name].reading, lines[name].writing)
             await self._let_people_in(console)
             console.read_lines(self._milestones.read)
         try:
-            await self._tasks.race(
-                self.monitor.connect(pairs["qmp"][0]),
-                Deadline.after(_START),
-                waiting_for=f"{self.name}: the monitor's greeting",
-            )
+            try:
+                await self._tasks.race(
+                    self.monitor.connect(ours),
+                    Deadline.after(_START),
+                    waiting_for=f"{self.name}: the monitor's greeting",
+                )
+            finally:
+                for line in lines.values():  # it greets when it has opened everything
+                    line.taken()
         except (MonitorLost, QemuExited) as error:
             self._expected_end = True
             await self._kill()
@@ -148,6 +154,12 @@ class Machine:
         self._events = self._tasks.spawn(
             self.monitor.run(self._monitor_said), name=f"monitor {self.name}"
         )
+
+    def _serial_line(self, console: str) -> SerialLine:
+        try:
+            return SerialLine(self._private_dir / f"{self.name}-{console}-line")
+        except OSError as error:
+            raise SetupFailed(f"no line to {console} can be made: {error.strerror}") from error
 
     async def _let_people_in(self, console: Console) -> None:
         path = self._private_dir / f"{self.name}-{console.name}"

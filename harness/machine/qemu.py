@@ -85,13 +85,13 @@ def cpu_model(accel: str) -> str:
 class Channels:
     """How the harness is connected to a QEMU that it starts.
 
-    The file descriptors are inherited; but for the RAM they are ends of socket pairs: no path is
-    too long, no connection is awaited, and no socket file is left behind.
+    The file descriptors are inherited.
     """
 
     monitor: int
-    consoles: Mapping[str, int]
-    """By the names in ``CONSOLES``."""
+    """An end of a socket pair: no path is too long, no connection is awaited."""
+    consoles: Mapping[str, Path]
+    """By the names in ``CONSOLES``, what comes before ``.in`` and ``.out`` of two FIFOs."""
     ram: int
     """The file that is the machine's RAM."""
     attach: Path | None = None
@@ -174,7 +174,7 @@ def _channel_words(channels: Channels) -> list[str]:
     for number, console in enumerate(CONSOLES):
         words += [
             "-chardev",
-            f"socket,id={console},fd={channels.consoles[console]}",
+            f"pipe,id={console},path={escaped(channels.consoles[console])}",
             "-device",
             f"isa-serial,chardev={console},index={number}",
         ]

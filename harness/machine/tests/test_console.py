@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import io
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -77,6 +78,30 @@ def test_a_line_without_end_is_cut() -> None:
     assert len(splitter.partial) == LINE_LIMIT
 
 
+class Far:
+    """QEMU's end of a serial line."""
+
+    def __init__(self, into: int, out: int) -> None:
+        self._into, self._out = into, out
+
+    def send(self, data: bytes) -> None:
+        os.write(self._out, data)
+
+    async def send_all(self, data: bytes) -> None:
+        sent = 0
+        while sent < len(data):
+            sent += await asyncio.to_thread(os.write, self._out, data[sent:])
+
+    async def typed(self) -> bytes:
+        return await asyncio.wait_for(asyncio.to_thread(os.read, self._into, 100), 10)
+
+    def close(self) -> None:
+        for descriptor in (self._into, self._out):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._into = self._out = -1
+
+
 class Bench:
     """A console whose other end is in the test's hand."""
 
@@ -84,12 +109,13 @@ class Bench:
         self.timeline = Timeline(None)
         self.tasks = TaskKeeper()
         self.console = Console(name="ttyS0", machine="m1", timeline=self.timeline, tasks=self.tasks)
-        ours, self.theirs = socket.socketpair()
-        self.theirs.setblocking(False)
-        self._ours = ours
+        reading, out = os.pipe()
+        into, writing = os.pipe()
+        self.theirs = Far(into, out)
+        self._ours = io.FileIO(reading, "r"), io.FileIO(writing, "w")
 
     async def connect(self) -> None:
-        await self.console.connect(self._ours)
+        await self.console.connect(*self._ours)
 
     async def line(self, text: str) -> Event:
         return await self.tasks.race(
@@ -151,7 +177,7 @@ async def test_several_dialogs_see_everything() -> None:
         bench.theirs.send(b"noise\r\nbox login: ")
         assert await asyncio.gather(*waits) == [0, 0]
         await bench.console.write(b"root\r")
-        assert await asyncio.get_running_loop().sock_recv(bench.theirs, 100) == b"root\r"
+        assert await bench.theirs.typed() == b"root\r"
     await bench.close()
 
 
@@ -159,9 +185,8 @@ async def test_a_dialog_nobody_reads_does_not_hold_up_the_console() -> None:
     bench = Bench()
     await bench.connect()
     with bench.console.dialog():
-        loop = asyncio.get_running_loop()
-        await asyncio.wait_for(loop.sock_sendall(bench.theirs, b"0123456789\r\n" * 200_000), 20)
-        await asyncio.wait_for(loop.sock_sendall(bench.theirs, b"end\r\n"), 20)
+        await asyncio.wait_for(bench.theirs.send_all(b"0123456789\r\n" * 200_000), 20)
+        await asyncio.wait_for(bench.theirs.send_all(b"end\r\n"), 20)
         await bench.line("end")
     await bench.close()
     assert len(bench.timeline) == 200_001
@@ -184,9 +209,8 @@ async def test_people_can_attach_and_type(tmp_path: Path) -> None:
     await bench.console.serve(path)
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b"root\r")
-    loop = asyncio.get_running_loop()
-    assert await asyncio.wait_for(loop.sock_recv(bench.theirs, 100), 10) == b"root\r"
-    await loop.sock_sendall(bench.theirs, b"Password: ")
+    assert await bench.theirs.typed() == b"root\r"
+    await bench.theirs.send_all(b"Password: ")
     assert await asyncio.wait_for(reader.readexactly(10), 10) == b"Password: "
     writer.close()
     await bench.close()

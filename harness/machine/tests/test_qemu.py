@@ -22,7 +22,10 @@ SPEC = MachineSpec(
     uuid="2b6c1f0e-8d7a-4a53-9d5e-0123456789ab",
 )
 CHANNELS = Channels(
-    monitor=7, consoles={"ttyS0": 8, "ttyS1": 9}, ram=10, attach=Path("/dev/shm/m1-qmp")
+    monitor=7,
+    consoles={"ttyS0": Path("/x/a,b"), "ttyS1": Path("/x/c")},
+    ram=10,
+    attach=Path("/dev/shm/m1-qmp"),
 )
 
 GOLDEN = """\
@@ -46,9 +49,9 @@ qemu-system-x86_64
 -drive if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,file=/run,,dir/vda.img
 -device virtio-blk-pci,drive=disk0,bootindex=2,serial=s1
 -object memory-backend-file,id=ram,size=2048M,align=2M,share=on,dump=off,mem-path=/proc/self/fd/10
--chardev socket,id=ttyS0,fd=8
+-chardev pipe,id=ttyS0,path=/x/a,,b
 -device isa-serial,chardev=ttyS0,index=0
--chardev socket,id=ttyS1,fd=9
+-chardev pipe,id=ttyS1,path=/x/c
 -device isa-serial,chardev=ttyS1,index=1
 -chardev socket,id=qmp,fd=7
 -mon chardev=qmp,mode=control
