@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 
 from harness.clock import Deadline
 from harness.machine.console import Console
+from harness.machine.firmware import Firmware
+from harness.machine.machine import Machine
+from harness.machine.qemu import DirectKernel, MachineSpec
 from harness.machine.serial import ROOM_BYTES, SerialLine
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
@@ -20,6 +24,52 @@ BOOT_BYTES = 100_000
 
 def _descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+PRINTED = 40_000
+
+
+def kernel_that_does_not_wait() -> bytes:
+    """Return what QEMU takes for a kernel: it prints ``PRINTED`` octets and asks for no room."""
+    code = bytes.fromhex(
+        "baf803 b9409c"  # mov dx, 3F8h (ttyS0); mov cx, 40000
+        "88c8 243f 0430"  # mov al, cl; and al, 3Fh; add al, "0"
+        "ee e2f7"  # out dx, al; loop
+        "b00a ee"  # a newline
+        "f4 ebfd"  # hlt, for ever
+    )
+    header = bytearray(512)
+    header[0x1F1] = 4  # setup sectors (Documentation/arch/x86/boot.rst)
+    header[0x1FE:0x200] = b"\x55\xaa"
+    return bytes(header) + code.ljust(4 * 512, b"\0") + bytes(4096)
+
+
+@pytest.mark.machine
+async def test_a_guest_that_waits_for_nobody_loses_nothing(tmp_path: Path) -> None:
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(kernel_that_does_not_wait())
+    timeline, tasks = Timeline(None), TaskKeeper()
+    machine = Machine(
+        spec=MachineSpec(
+            name="m1", firmware=Firmware.BIOS, accel="tcg", nics=(), memory_mib=256,
+            direct=DirectKernel(kernel=kernel),
+        ),
+        run_dir=tmp_path, private_dir=tmp_path, timeline=timeline, tasks=tasks,
+    )  # fmt: skip
+    try:
+        await machine.power_on()
+        time.sleep(1.0)  # noqa: ASYNC251 - we have no time for it, as on a busy host
+        # Lines are cut at some length: the last piece is what ends in the newline.
+        await tasks.race(
+            timeline.wait_for(lambda event: event.get("text", "").endswith("4321")),
+            Deadline.after(timedelta(seconds=20)),
+            waiting_for="the last octets",
+        )
+    finally:
+        await machine.power_off()
+        await tasks.close()
+    printed = bytes((number & 0x3F) + 0x30 for number in range(PRINTED, 0, -1))
+    assert printed in (tmp_path / "serial-ttyS0.log").read_bytes()
 
 
 def qemu_opens(path: Path) -> tuple[int, int]:
