@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from harness.phases import Party
@@ -49,27 +50,9 @@ def name_unresolved(case: Case) -> Finding | None:
             hint="is the answer in the capture? then: a firewall, or a route on the way back",
         )
     evidence = [*asked[-3:], *answers[-2:], event]
-    if answers and all(e.get("rcode") == "NOERROR" for e in answers):
-        return Finding(
-            blame=Party.DNS,
-            because=f"the name server knows {name} and no address of it, {times(len(answers))}",
-            evidence=evidence,
-            hint="is there an A record beside the others, and no CNAME that leads nowhere?",
-        )
-    if answers:
-        codes = sorted({str(e.get("rcode")) for e in answers})
-        return Finding(
-            blame=Party.DNS,
-            because=f"the name server answers {', '.join(codes)} for {name}, {times(len(answers))}",
-            evidence=evidence,
-            hint="is the name in the zone that the machine's name server serves?",
-        )
-    if asked:
-        return Finding(
-            blame=Party.DNS,
-            because=f"the name server was asked {times(len(asked))} for {name} and never answered",
-            evidence=evidence,
-        )
+    answered = _answered(name, asked, answers, evidence)
+    if answered:
+        return answered
     if why == "no such host":
         return Finding(
             blame=Party.DNS,
@@ -94,6 +77,43 @@ def name_unresolved(case: Case) -> Finding | None:
         evidence=evidence,
         hint="did the machine get a name server: DHCP option 6, or the seventh field of ipam=?",
     )
+
+
+def unknown_name(case: Case, name: str, told: Sequence[Event]) -> Finding | None:
+    """Judge a name of which a program only says that it has no address, by what was answered."""
+    asked = [event for event in case.seen("dns.query.received") if _same(event, name)]
+    answers = [event for event in case.seen("dns.answer.sent") if _same(event, name)]
+    if any(event.get("answers") for event in answers):
+        return None
+    return _answered(name, asked, answers, [*asked[-3:], *answers[-2:], *told])
+
+
+def _answered(
+    name: str, asked: Sequence[Event], answers: Sequence[Event], evidence: list[Event]
+) -> Finding | None:
+    """Return what the name server made of questions for a name, if it was asked."""
+    if answers and all(e.get("rcode") == "NOERROR" for e in answers):
+        return Finding(
+            blame=Party.DNS,
+            because=f"the name server knows {name} and no address of it, {times(len(answers))}",
+            evidence=evidence,
+            hint="is there an A record beside the others, and no CNAME that leads nowhere?",
+        )
+    if answers:
+        codes = sorted({str(e.get("rcode")) for e in answers})
+        return Finding(
+            blame=Party.DNS,
+            because=f"the name server answers {', '.join(codes)} for {name}, {times(len(answers))}",
+            evidence=evidence,
+            hint="is the name in the zone that the machine's name server serves?",
+        )
+    if asked:
+        return Finding(
+            blame=Party.DNS,
+            because=f"the name server was asked {times(len(asked))} for {name} and never answered",
+            evidence=evidence,
+        )
+    return None
 
 
 def led_astray(case: Case, said: Event) -> Finding | None:

@@ -276,6 +276,13 @@ def _never_called(case: Case) -> Finding | None:
             because=f"the worker is told to call {wanted}, and Tinkerbell listens at {there[0]}",
             evidence=[*command, *(one for one, _ in told[-1:])],
         )
+    host = (wanted or "").rpartition(":")[0]
+    if told and host and _NO_ADDRESS.search(words):
+        unknown = dns.unknown_name(case, host, [told[-1][0]])
+        if unknown:
+            return replace(
+                unknown, because=f"the worker is told to call {wanted}, and {unknown.because}"
+            )
     not_reached = _not_reached(case, told, there)
     if not_reached:
         return replace(not_reached, evidence=[*started, *not_reached.evidence])
@@ -285,6 +292,10 @@ def _never_called(case: Case) -> Finding | None:
         evidence=[*started, *(one for one, _ in told[-2:])],
         hint="is grpc_authority on the kernel command line, and can it be reached?",
     )
+
+
+_NO_ADDRESS: Final = re.compile(r"produced zero addresses|no such host")
+"""gRPC for Go, resolver: it does not say of which name."""
 
 
 def _not_reached(

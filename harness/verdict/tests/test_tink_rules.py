@@ -225,3 +225,26 @@ def test_a_workflow_without_actions(panics: bool) -> None:
     assert verdict.blame == "tink"
     says = "workflow default/w, and gives the worker no action of it, twice"
     assert says + (f", and the worker ends: {words}" if panics else "") in verdict.because
+
+
+@pytest.mark.parametrize(
+    ("rcode", "says"),
+    [
+        ("NXDOMAIN", "the name server answers NXDOMAIN for tink.lab, once"),
+        ("NOERROR", "the name server knows tink.lab and no address of it, once"),
+        (None, "the name server was asked once for tink.lab and never answered"),
+    ],
+)
+def test_a_server_whose_name_has_no_address(rcode: str | None, says: str) -> None:
+    tape = worker_up()
+    line = f"worker_id={MAC} grpc_authority=tink.lab:42113"
+    tape.add(59, "machine", "guest.cmdline.seen", cmdline=line)
+    tape.add(60, "dns", "dns.query.received", id="d1", name="tink.lab.", type="A")
+    if rcode:
+        tape.add(60, "dns", "dns.answer.sent", id="d1", name="tink.lab.", rcode=rcode, answers=[])
+    error = "rpc error: desc = name resolver error: produced zero addresses"
+    message = f'{{"msg":"failed to get workflow context","error":"{error}"}}'
+    tape.add(61, "syslog", "syslog.message.received", mac=MAC, message=message)
+    verdict = found(tape)
+    assert verdict.blame == "dns"
+    assert verdict.because.startswith(f"the worker is told to call tink.lab:42113, and {says}")
