@@ -186,9 +186,7 @@ def no_address(case: Case) -> Finding | None:
 def docker_ends(case: Case) -> Finding | None:
     """F44, F46: the engine ends right after its start, or right after it said that it is up."""
     errors = [e for e in case.seen("guest.error.seen") if e.get("pattern") == _NO_START]
-    up = case.seen("registry.request.received", "guest.worker.started", "tink.rpc.received")
-    began = case.seen("guest.docker.started") if case.phase is Phase.HOOK_BOOT else up
-    if not errors or (began and began[-1].seq > errors[0].seq):
+    if not errors or any(_runs(event) for event in case.events if event.seq > errors[-1].seq):
         return None
     reasons = [event for event in errors if "failed to start daemon" in str(event.get("line"))]
     last = (reasons or errors)[-1]
@@ -204,6 +202,20 @@ def docker_ends(case: Case) -> Finding | None:
     )
 
 
+def _runs(event: Event) -> bool:
+    """Whether an event shows that an engine is at work."""
+    said = event.name == "guest.error.seen" and "response from daemon" in str(event.get("line"))
+    return said or event.name in _AT_WORK
+
+
+_AT_WORK: Final = frozenset(
+    {
+        "guest.docker.started",
+        "guest.worker.started",
+        "registry.request.received",
+        "tink.rpc.received",
+    }
+)
 _NO_START: Final = "docker did not start"
 
 

@@ -47,8 +47,13 @@ def bootkit_ended(case: Case) -> Finding | None:
 
 
 def _ended(case: Case, word: str) -> list[Event]:
-    """Return the ends of services with ``word`` in their name, since this kernel began."""
-    began = max((event.seq for event in case.seen("guest.kernel.started")), default=0)
+    """Return the ends of services with ``word`` in their name, since this kernel began.
+
+    Not those of a machine that was reset then: it ended them to start anew.
+    """
+    began = max(
+        (event.seq for event in case.seen("guest.kernel.started", "machine.reset")), default=0
+    )
     ends = named(case.events, "guest.service.ended")
     return [one for one in ends if one.seq > began and word in str(one.get("service"))]
 

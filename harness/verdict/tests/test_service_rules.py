@@ -75,6 +75,16 @@ def test_another_kernel_has_services_of_its_own() -> None:
     assert play(tape, until=62) is None
 
 
+def test_a_machine_that_restarted_itself_ended_its_engine_first() -> None:
+    tape = working()
+    tape.add(60, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowActions")
+    ends(tape, 61, "hook-docker", "was killed by signal 15 (terminated)")
+    tape.add(62, "machine", "machine.reset", machine="machine", guest=True)
+    found = judge(tape.events)
+    assert "hook-docker" not in found.because
+    assert "was reset in mid-workflow" in found.because
+
+
 def test_bootkit_is_done_once_the_worker_runs() -> None:
     tape = ends(working(), 60, "hook-bootkit", "ended")
     assert play(tape, until=70) is None
@@ -111,10 +121,15 @@ def test_an_engine_without_runc_says_that_it_is_up_and_ends(up: bool, tells: boo
     assert found.because == f"the docker engine ends right after its start: “{words}”"
 
 
-def test_an_engine_that_came_up_in_the_end_is_not_to_blame() -> None:
+@pytest.mark.parametrize("asks", [True, False])
+def test_an_engine_that_came_up_in_the_end_is_not_to_blame(asks: bool) -> None:
     tape = good_boot().until("guest.docker.started")
     complains(tape, 41, "docker did not start", "hook-docker: error starting up Docker dockerd")
-    tape.add(52, "registry", "registry.request.received", id="r1", mac=MAC, path="/v2/")
+    if asks:
+        tape.add(52, "registry", "registry.request.received", id="r1", mac=MAC, path="/v2/")
+    else:
+        why = "Error response from daemon: dial tcp 192.168.77.1:5000: i/o timeout"
+        complains(tape, 52, "image pull failure", f"hook-bootkit: {why}")
     assert judge(tape.events).blame != "docker"
 
 
