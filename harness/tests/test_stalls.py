@@ -113,7 +113,7 @@ def test_a_lab_that_starves_ends_as_host_too_slow(tmp_path: Path) -> None:
     assert result.outcome is Outcome.HOST_TOO_SLOW, result.verdict
     assert result.verdict.blame is Party.HOST
     [event] = named(result.events, "host.too_slow")
-    assert event["granted_s"] < event["given_s"] == 1
+    assert event["granted_s"] < event["given_s"] <= 1  # the wait began a little later
     assert "the host is too slow: in" in result.verdict.because
     assert named(result.events, "dossier.begun") == []  # nothing hangs
     text = (result.run_dir / "report.html").read_text()
