@@ -130,22 +130,8 @@ class Machine:
         finally:
             theirs.close()
         self._watch = self._tasks.spawn(self._wait_for_end(self._process), name=f"QEMU {self.name}")
-        for name, console in self.consoles.items():
-            # Not QEMU's own logfile=: that repeats an octet whenever the line is full.
-            console.read_data(self._serial_log(name))
-            await console.connect(lines[name].reading, lines[name].writing)
-            await self._let_people_in(console)
-            console.read_lines(self._milestones.read)
         try:
-            try:
-                await self._tasks.race(
-                    self.monitor.connect(ours),
-                    Deadline.after(_START),
-                    waiting_for=f"{self.name}: the monitor's greeting",
-                )
-            finally:
-                for line in lines.values():  # it greets when it has opened everything
-                    line.taken()
+            await self._connect(ours, lines)
         except (MonitorLost, QemuExited) as error:
             self._expected_end = True
             await self._kill()
@@ -154,6 +140,24 @@ class Machine:
         self._events = self._tasks.spawn(
             self.monitor.run(self._monitor_said), name=f"monitor {self.name}"
         )
+
+    async def _connect(self, monitor: socket.socket, lines: Mapping[str, SerialLine]) -> None:
+        """Read the consoles, and return when the monitor has greeted."""
+        try:
+            for name, console in self.consoles.items():
+                # Not QEMU's own logfile=: that repeats an octet whenever the line is full.
+                console.read_data(self._serial_log(name))
+                await console.connect(lines[name].reading, lines[name].writing)
+                await self._let_people_in(console)
+                console.read_lines(self._milestones.read)
+            await self._tasks.race(
+                self.monitor.connect(monitor),
+                Deadline.after(_START),
+                waiting_for=f"{self.name}: the monitor's greeting",
+            )
+        finally:
+            for line in lines.values():  # it greets when it has opened everything
+                line.taken()
 
     def _serial_line(self, console: str) -> SerialLine:
         try:

@@ -15,17 +15,14 @@ import pytest
 from harness.clock import Deadline
 from harness.process import CommandFailed, run, send_signal, start_program
 from harness.tasks import TaskKeeper
+from harness.tests.processes import stat_of
 
 SHELL_WITH_A_CHILD = "sleep 60 & echo $$ $! >&2; wait"
 """As a compiler does: it starts another that holds the same pipes."""
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    return stat_of(pid)[:1] not in ([], ["Z"])
 
 
 def until_reaped(pid: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from harness.errors import HostUnfit
 from harness.machine import accelerator
 from harness.machine.accelerator import choose_accelerator, probe_kvm
+from harness.machine.tests.kernels import kernel_of
 
 pytestmark = pytest.mark.machine
 
@@ -24,11 +25,7 @@ def boot_sector(text: bytes) -> bytes:
         "f4 ebfd"  # hlt, for ever
     )
     assert len(code) == 29
-    setup = code + text + b"\0"
-    header = bytearray(512)
-    header[0x1F1] = 4  # setup sectors (Documentation/arch/x86/boot.rst)
-    header[0x1FE:0x200] = b"\x55\xaa"
-    return bytes(header) + setup.ljust(4 * 512, b"\0") + bytes(4096)
+    return kernel_of(code + text + b"\0")
 
 
 async def test_a_kernel_that_says_nothing_is_no_proof(

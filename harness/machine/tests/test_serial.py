@@ -16,6 +16,7 @@ from harness.machine.firmware import Firmware
 from harness.machine.machine import Machine
 from harness.machine.qemu import DirectKernel, MachineSpec
 from harness.machine.serial import ROOM_BYTES, SerialLine
+from harness.machine.tests.kernels import kernel_of
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -38,10 +39,7 @@ def kernel_that_does_not_wait() -> bytes:
         "b00a ee"  # a newline
         "f4 ebfd"  # hlt, for ever
     )
-    header = bytearray(512)
-    header[0x1F1] = 4  # setup sectors (Documentation/arch/x86/boot.rst)
-    header[0x1FE:0x200] = b"\x55\xaa"
-    return bytes(header) + code.ljust(4 * 512, b"\0") + bytes(4096)
+    return kernel_of(code)
 
 
 @pytest.mark.machine

@@ -10,7 +10,7 @@ from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
-from harness.verdict.rules.link import lost_between
+from harness.verdict.rules.link import CABLE_HINT, lost_between
 from harness.verdict.rules.registry import broken_off, refusals
 from harness.verdict.rules.words import errors, of_the_action
 
@@ -77,7 +77,7 @@ def action_failed(case: Case) -> Finding | None:
                     f"{repeated(lost)}{said}"
                 ),
                 evidence=[*lost[-3:], event],
-                hint="is the cable in, and the switch's port on?",
+                hint=CABLE_HINT,
             )
         ended = _ended_by_itself(case, event, since, words)
         for pattern, blame, hint in _REASONS:
@@ -89,9 +89,7 @@ def action_failed(case: Case) -> Finding | None:
                     hint=hint,
                     conclusive=ended,
                 )
-        disk = [
-            one for one in case.in_phase("guest.error.seen") if one.get("pattern") == "disk error"
-        ]
+        disk = case.said("disk error")
         if disk:
             return Finding(
                 blame=Party.DISK,

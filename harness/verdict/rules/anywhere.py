@@ -138,7 +138,7 @@ def _booted_otherwise(case: Case) -> Finding | None:
 
 def _soft_lockup(case: Case) -> Finding | None:
     """A virtual CPU that hangs; two of them under TCG can, in a kernel text patch."""
-    stuck = [e for e in case.in_phase("guest.error.seen") if e.get("pattern") == "soft lockup"]
+    stuck = case.said("soft lockup")
     if not stuck:
         return None
     return Finding(

@@ -53,6 +53,14 @@ class Case:
         """Return the events with one of ``names`` since the phase began."""
         return named(self.here, *names)
 
+    def said(self, *patterns: str) -> list[Event]:
+        """Return the consoles' known failures of these kinds since the phase began."""
+        return _of_kinds(self.in_phase("guest.error.seen"), patterns)
+
+    def ever_said(self, *patterns: str) -> list[Event]:
+        """Return the same, whatever the phase."""
+        return _of_kinds(self.seen("guest.error.seen"), patterns)
+
     @property
     def where(self) -> str:
         """Where the boot ended, in words that follow "in": the phase, and the action that ran."""
@@ -60,6 +68,10 @@ class Case:
         if last and state_of(last[0]) == "RUNNING":
             return f"{self.phase.words}, while action '{last[0].get('action')}' ran"
         return self.phase.words
+
+
+def _of_kinds(errors: Sequence[Event], patterns: Sequence[str]) -> list[Event]:
+    return [event for event in errors if event.get("pattern") in patterns]
 
 
 Rule = Callable[[Case], Finding | None]

@@ -32,8 +32,7 @@ def name_unresolved(case: Case) -> Finding | None:
         return None
     event, found = said[-1]
     name, why = found["name"], found["why"]
-    asked = [e for e in case.seen("dns.query.received") if _same(e, name)]
-    answers = [e for e in case.seen("dns.answer.sent") if _same(e, name)]
+    asked, answers = _about(case, name)
     good = next((e.seq for e in reversed(answers) if e.get("answers")), 0)
     if good > event.seq:
         return None  # it works by now
@@ -81,11 +80,16 @@ def name_unresolved(case: Case) -> Finding | None:
 
 def unknown_name(case: Case, name: str, told: Sequence[Event]) -> Finding | None:
     """Judge a name of which a program only says that it has no address, by what was answered."""
-    asked = [event for event in case.seen("dns.query.received") if _same(event, name)]
-    answers = [event for event in case.seen("dns.answer.sent") if _same(event, name)]
+    asked, answers = _about(case, name)
     if any(event.get("answers") for event in answers):
         return None
     return _answered(name, asked, answers, [*asked[-3:], *answers[-2:], *told])
+
+
+def _about(case: Case, name: str) -> tuple[list[Event], list[Event]]:
+    """Return the questions for a name, and the answers."""
+    asked, answers = case.seen("dns.query.received"), case.seen("dns.answer.sent")
+    return [e for e in asked if _same(e, name)], [e for e in answers if _same(e, name)]
 
 
 def _answered(

@@ -16,16 +16,11 @@ _KEYS: Final = ("interface", "vlan_id", "ipam")
 """Kernel arguments that decide which interface Hook uses, and how."""
 
 
-def said(case: Case, *patterns: str) -> list[Event]:
-    """Return the console's known failures of these kinds since the phase began."""
-    return [e for e in case.in_phase("guest.error.seen") if e.get("pattern") in patterns]
-
-
 def _no_kernel(case: Case) -> Finding | None:
     """F33: nothing on any console, and nothing on the wire either."""
     if case.seen("guest.kernel.started") or case.seen("dhcp.discover.received", stage="guest"):
         return None
-    failed = said(case, "boot script failed", "ipxe error")
+    failed = case.said("boot script failed", "ipxe error")
     if failed:
         return Finding(
             blame=Party.KERNEL,
@@ -84,7 +79,7 @@ def damaged_initramfs(case: Case) -> Finding | None:
     """Judge an initramfs that Linux can't unpack, and that had room to be unpacked in."""
     errors = [
         event
-        for event in said(case, "initramfs broken")
+        for event in case.said("initramfs broken")
         if "write error" not in str(event.get("line"))
     ]
     if not errors:
@@ -118,7 +113,7 @@ def _too_little_memory(case: Case) -> Finding | None:
     spoilt = no_room_for_initramfs(case) or damaged_initramfs(case)
     if spoilt:
         return spoilt
-    errors = said(case, "out of memory")
+    errors = case.said("out of memory")
     if not errors:
         return None
     return Finding(
@@ -131,7 +126,7 @@ def _too_little_memory(case: Case) -> Finding | None:
 
 def _address_refused(case: Case) -> Finding | None:
     """F40: ipam= on the kernel command line that says too little, or what is not there."""
-    errors = said(case, "address refused")
+    errors = case.said("address refused")
     if not errors or case.seen("dhcp.ack.sent", stage="guest"):
         return None
     return Finding(
@@ -165,7 +160,7 @@ def no_address(case: Case) -> Finding | None:
         )
     told = {key: value for key in _KEYS if (value := argument(case, key)) is not None}
     # dhcpcd says so in Hook's boot, and docker fails later
-    errors = [e for e in case.seen("guest.error.seen") if e.get("pattern") == "no address"]
+    errors = case.ever_said("no address")
     words = f": {quoted(errors[0].get('line'))}" if errors else ""
     if told:
         text = " ".join(f"{key}={value}" for key, value in told.items())
@@ -185,7 +180,7 @@ def no_address(case: Case) -> Finding | None:
 
 def docker_ends(case: Case) -> Finding | None:
     """F44, F46: the engine ends right after its start, or right after it said that it is up."""
-    errors = [e for e in case.seen("guest.error.seen") if e.get("pattern") == _NO_START]
+    errors = case.ever_said("docker did not start")
     if not errors or any(_runs(event) for event in case.events if event.seq > errors[-1].seq):
         return None
     reasons = [event for event in errors if "failed to start daemon" in str(event.get("line"))]
@@ -216,7 +211,6 @@ _AT_WORK: Final = frozenset(
         "tink.rpc.received",
     }
 )
-_NO_START: Final = "docker did not start"
 
 
 def _last_words(case: Case, error: Event) -> str | None:

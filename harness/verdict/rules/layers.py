@@ -9,7 +9,6 @@ from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.phases import megabytes
 from harness.verdict.rules.case import Case, Finding, quoted, times
-from harness.verdict.rules.hook import said
 from harness.verdict.rules.http import unheard, who_is_slow
 from harness.verdict.rules.words import error_in
 
@@ -106,7 +105,7 @@ def stands_still(case: Case) -> Finding | None:
 
 def unreadable(case: Case) -> Finding | None:
     """What the registry gave is no manifest, or none for this machine."""
-    failed = said(case, "image pull failure")
+    failed = case.said("image pull failure")
     if not failed or case.seen("guest.worker.started"):
         return None
     line = str(failed[-1].get("line"))
@@ -140,7 +139,7 @@ _NO_MANIFEST: Final = re.compile(
 
 def layer_refused(case: Case) -> Finding | None:
     """F57: a layer came, and docker can't take it; bootkit only logs that."""
-    errors = said(case, "layer refused")
+    errors = case.said("layer refused")
     if not errors or case.seen("guest.worker.started"):
         return None
     return Finding(

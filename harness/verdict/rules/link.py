@@ -7,10 +7,11 @@ from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding
 
+CABLE_HINT = "is the cable in, and the switch's port on?"
 _FINAL = ("FAILED", "TIMEOUT")
 _ENDS = {"link.restored": "link.lost", "link.forwarding": "link.blocked"}
 _HINTS = {
-    "link.lost": "is the cable in, and the switch's port on?",
+    "link.lost": CABLE_HINT,
     "link.blocked": "let the switch's port forward at once: portfast, or LACP with fallback",
 }
 

@@ -12,7 +12,7 @@ from harness.timeline import Event
 from harness.verdict.rules import clock, dns, layers, services
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
-from harness.verdict.rules.hook import docker_ends, no_address, said
+from harness.verdict.rules.hook import docker_ends, no_address
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.mute import registry_mute
 from harness.verdict.rules.words import error_in
@@ -327,7 +327,7 @@ def broken_off(case: Case, *, after: int) -> list[tuple[Event, str]]:
     """Return why docker gave up pulls in their middle; Hook says of these that they went well."""
     return [
         (event, found["why"].strip())
-        for event in said(case, "pull broken off", "layer refused")
+        for event in case.said("pull broken off", "layer refused")
         if event.seq > after and (found := _BROKEN_OFF.search(str(event.get("line"))))
     ]
 
@@ -364,7 +364,7 @@ _NOT_RUN: Final = re.compile(
 
 def _worker_ends(case: Case) -> Finding | None:
     """F57: bootkit can't create the worker's container."""
-    errors = said(case, "worker did not start")
+    errors = case.said("worker did not start")
     if not errors:
         return None
     line = str(errors[-1].get("line"))

@@ -14,7 +14,7 @@ _LOG: Final = "what it said last is in /var/log/{}.log of the guest: look with -
 def engine_ended(case: Case) -> Finding | None:
     """The service that runs the containers ended, and with it whatever they were at."""
     for event in _ended(case, "docker"):
-        killed = _killed(case)
+        killed = case.ever_said("out of memory")[-2:]  # a service seldom ends for nothing
         reason = ", after Linux ran out of memory" if killed else ""
         return Finding(
             blame=Party.MACHINE if killed else Party.DOCKER,
@@ -60,9 +60,3 @@ def _ended(case: Case, word: str) -> list[Event]:
 
 def _how(event: Event) -> str:
     return f"Hook's service {event.get('service')} {event.get('reason')}"
-
-
-def _killed(case: Case) -> list[Event]:
-    """Return what the kernel said of memory: a service seldom ends for nothing."""
-    errors = case.seen("guest.error.seen")
-    return [event for event in errors if event.get("pattern") == "out of memory"][-2:]
