@@ -17,6 +17,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from harness.hook.files import HookFiles
 
+_TEST_ENDS_WITHIN_S = 300
+
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -26,6 +28,17 @@ def pytest_configure() -> None:
     """Let Ctrl-C end what tests start: a shell's background job ignores it, and so its children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let no test hang for longer than it can take; boots and scenarios have deadlines of theirs.
+
+    What a test shares with others is not counted: on a new machine it is built first.
+    """
+    for item in items:
+        known = item.get_closest_marker("boot") or item.get_closest_marker("timeout")
+        if isinstance(item, pytest.Function) and not known:
+            item.add_marker(pytest.mark.timeout(_TEST_ENDS_WITHIN_S, func_only=True))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -113,13 +113,18 @@ async def live(item: Item, folder: Path, authority: Authority) -> Tape:
 
 
 async def test_every_verdict(tmp_path: Path, authority: Authority) -> None:
-    items = load_all([SCENARIOS])
-    tapes = await asyncio.gather(
-        *(live(item, tmp_path / str(number), authority) for number, item in enumerate(items))
-    )
+    # There is no line here that could lose a frame: what is not the server's fault needs a boot.
+    items = [
+        item for item in load_all([SCENARIOS]) if all(fault.at == "tink" for fault in item.faults)
+    ]
+    async with asyncio.TaskGroup() as lives:
+        tapes = [
+            lives.create_task(live(item, tmp_path / str(number), authority))
+            for number, item in enumerate(items)
+        ]
     wrong = []
     for item, tape in zip(items, tapes, strict=True):
-        verdict, expected = judge(tape.events), item.expected_verdict
+        verdict, expected = judge(tape.result().events), item.expected_verdict
         if expected is None:
             right = verdict.passed
         else:
