@@ -142,11 +142,13 @@ class FileSender:
             burst.stop()
 
         lost.add_done_callback(stop)
+        running = self._loop.run_in_executor(None, burst.run)
         try:
             # shielded: a thread that has not begun must begin, to close what it was given
-            return await asyncio.shield(self._loop.run_in_executor(None, burst.run))
+            return await asyncio.shield(running)
         except asyncio.CancelledError:
             burst.stop()
+            await asyncio.wait([running])  # no time at all, and what it had sent is told
             raise
         except ConnectionAbortedError:
             raise
