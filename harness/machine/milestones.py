@@ -106,6 +106,7 @@ _FAILURES: Final = {
     "image pull failure": r"image pull failure|[Ff]ailed to pull image",
     "pull broken off": r"\bNot continuing with pull after error: ",
     "certificate refused": r"\bx509: ",
+    "program missing": r'\bexec: \\?"[^"\\]+\\?": (?:executable file not found|stat \S+ no such)',
     "exec format error": r"exec format error",
     "no workflow server": r"failed to get workflow context",
 }

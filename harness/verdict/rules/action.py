@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from harness.facts import is_metadata, state_of
 from harness.phases import Party
 from harness.timeline import Event
+from harness.verdict.rules import dns
 from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.link import CABLE_HINT, lost_between
@@ -79,6 +81,10 @@ def action_failed(case: Case) -> Finding | None:
                 evidence=[*lost[-3:], event],
                 hint=CABLE_HINT,
             )
+        unknown = dns.name_in(case, words, evidence)
+        if unknown:
+            because = f"action '{action}' failed, and {unknown.because}"
+            return replace(unknown, because=because)
         ended = _ended_by_itself(case, event, since, words)
         for pattern, blame, hint in _REASONS:
             if pattern.search(words):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from harness.phases import Party, Phase
+from harness.verdict.rules.arguments import other_init
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.hook import damaged_initramfs, no_room_for_initramfs
 from harness.verdict.rules.http import file_not_whole
@@ -32,6 +33,9 @@ def _panicked(case: Case) -> Finding | None:
                 evidence=[*case.seen("guest.cmdline.seen")[-1:], event],
                 hint="take mem= out of the kernel arguments",
             )
+        misled = other_init(case, line)
+        if misled:
+            return replace(misled, evidence=[*misled.evidence, event])
         return Finding(
             blame=Party.MACHINE if memory else Party.KERNEL,
             because=f"the guest's kernel panicked: {line}",

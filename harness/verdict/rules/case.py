@@ -77,11 +77,16 @@ def _of_kinds(errors: Sequence[Event], patterns: Sequence[str]) -> list[Event]:
 Rule = Callable[[Case], Finding | None]
 
 
+def arguments(case: Case) -> list[str]:
+    """Return the words of the kernel command line; none when it was not seen."""
+    lines = case.seen("guest.cmdline.seen")
+    return str(lines[-1].get("cmdline")).split() if lines else []
+
+
 def argument(case: Case, key: str) -> str | None:
     """Return a kernel argument's last value; None when no command line was seen, or without it."""
-    lines = case.seen("guest.cmdline.seen")
     found = None
-    for word in str(lines[-1].get("cmdline")).split() if lines else ():
+    for word in arguments(case):
         name, equals, value = word.partition("=")
         if name == key and equals:
             found = value

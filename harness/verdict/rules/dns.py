@@ -8,6 +8,7 @@ from typing import Final
 
 from harness.phases import Party
 from harness.timeline import Event
+from harness.verdict.rules import arguments
 from harness.verdict.rules.case import Case, Finding, quoted, times
 from harness.verdict.rules.dhcp import hooks_leases
 
@@ -49,7 +50,7 @@ def name_unresolved(case: Case) -> Finding | None:
             hint="is the answer in the capture? then: a firewall, or a route on the way back",
         )
     evidence = [*asked[-3:], *answers[-2:], event]
-    answered = _answered(name, asked, answers, evidence)
+    answered = _answered(case, name, asked, answers, evidence)
     if answered:
         return answered
     if why == "no such host":
@@ -83,7 +84,13 @@ def unknown_name(case: Case, name: str, told: Sequence[Event]) -> Finding | None
     asked, answers = _about(case, name)
     if any(event.get("answers") for event in answers):
         return None
-    return _answered(name, asked, answers, [*asked[-3:], *answers[-2:], *told])
+    return _answered(case, name, asked, answers, [*asked[-3:], *answers[-2:], *told])
+
+
+def name_in(case: Case, words: str, told: Sequence[Event]) -> Finding | None:
+    """Judge the name that ``words`` of a program say it can't look up, by what was answered."""
+    found = _LOOKUP.search(words)
+    return unknown_name(case, found["name"], told) if found else None
 
 
 def _about(case: Case, name: str) -> tuple[list[Event], list[Event]]:
@@ -93,15 +100,21 @@ def _about(case: Case, name: str) -> tuple[list[Event], list[Event]]:
 
 
 def _answered(
-    name: str, asked: Sequence[Event], answers: Sequence[Event], evidence: list[Event]
+    case: Case,
+    name: str,
+    asked: Sequence[Event],
+    answers: Sequence[Event],
+    evidence: list[Event],
 ) -> Finding | None:
     """Return what the name server made of questions for a name, if it was asked."""
+    source = arguments.said_by(case, name)
+    told = f"the kernel command line says {source}: " if source else ""
     if answers and all(e.get("rcode") == "NOERROR" for e in answers):
         return Finding(
             blame=Party.DNS,
             because=f"the name server knows {name} and no address of it, {times(len(answers))}",
             evidence=evidence,
-            hint="is there an A record beside the others, and no CNAME that leads nowhere?",
+            hint=f"{told}is there an A record beside the others, and no CNAME that leads nowhere?",
         )
     if answers:
         codes = sorted({str(e.get("rcode")) for e in answers})
@@ -109,7 +122,7 @@ def _answered(
             blame=Party.DNS,
             because=f"the name server answers {', '.join(codes)} for {name}, {times(len(answers))}",
             evidence=evidence,
-            hint="is the name in the zone that the machine's name server serves?",
+            hint=f"{told}is the name in the zone that the machine's name server serves?",
         )
     if asked:
         return Finding(

@@ -9,6 +9,7 @@ from harness.facts import is_initramfs
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import services
+from harness.verdict.rules.arguments import command_line, told_not_to
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted
 from harness.verdict.rules.dhcp import dhcp_exchange
 
@@ -170,6 +171,28 @@ def no_address(case: Case) -> Finding | None:
             evidence=[*case.seen("guest.cmdline.seen")[-1:], *errors[:2]],
             hint="is there an interface of that name, and is the VLAN on its port?",
         )
+    client = [*case.ever_said("program missing"), *services.ended(case, "dhcp")]
+    client = [event for event in client if "dhcp" in str(event.fields)]
+    if client:
+        last = client[0]
+        told_how = quoted(last.get("line")) if last.get("line") else services.how(last)
+        return Finding(
+            blame=Party.HOOK,
+            because=f"nothing in Hook asks for an address: {told_how}",
+            evidence=client[:3],
+            hint="is the DHCP client's container of this Hook whole?",
+        )
+    withheld = told_not_to(case)
+    if withheld:
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because=(
+                f"the kernel is told {' '.join(withheld)}, and Hook's network card was never heard"
+                f" of{words}"
+            ),
+            evidence=[*command_line(case), *errors[:2]],
+            hint="take that out of the kernel arguments",
+        )
     return Finding(
         blame=Party.KERNEL,
         because=f"Hook runs, and its network card was never heard of{words}",
@@ -186,12 +209,15 @@ def docker_ends(case: Case) -> Finding | None:
     reasons = [event for event in errors if "failed to start daemon" in str(event.get("line"))]
     last = (reasons or errors)[-1]
     line = last.get("line") if reasons else _last_words(case, last) or last.get("line")
+    missing = "executable file not found" in str(line)
     return Finding(
         blame=Party.DOCKER,
         because=f"the docker engine ends right after its start: {quoted(line)}",
         evidence=errors[-5:],
         hint=(
-            "does a kernel argument carry a newline or a wrong value (syslog_host,"
+            "is the engine's container of this Hook whole?"
+            if missing
+            else "does a kernel argument carry a newline or a wrong value (syslog_host,"
             " insecure_registries)?"
         ),
     )

@@ -13,13 +13,13 @@ _LOG: Final = "what it said last is in /var/log/{}.log of the guest: look with -
 
 def engine_ended(case: Case) -> Finding | None:
     """The service that runs the containers ended, and with it whatever they were at."""
-    for event in _ended(case, "docker"):
+    for event in ended(case, "docker"):
         killed = case.ever_said("out of memory")[-2:]  # a service seldom ends for nothing
         reason = ", after Linux ran out of memory" if killed else ""
         return Finding(
             blame=Party.MACHINE if killed else Party.DOCKER,
             because=(
-                f"{_how(event)} in {case.where}{reason}: no container runs without it, and"
+                f"{how(event)} in {case.where}{reason}: no container runs without it, and"
                 " Hook does not start it again"
             ),
             evidence=[*killed, event],
@@ -32,13 +32,13 @@ def bootkit_ended(case: Case) -> Finding | None:
     """The service that pulls and starts the worker ended before it had done so."""
     if case.seen("guest.worker.started"):
         return None
-    for event in _ended(case, "bootkit"):
+    for event in ended(case, "bootkit"):
         return Finding(
             blame=Party.HOOK,
             because=(
-                f"{_how(event)} before the worker was started, and Hook does not start it again"
+                f"{how(event)} before the worker was started, and Hook does not start it again"
                 if case.seen("registry.request.received")
-                else f"docker is up, but nobody asked the registry for the worker: {_how(event)}"
+                else f"docker is up, but nobody asked the registry for the worker: {how(event)}"
             ),
             evidence=[event],
             hint=_LOG.format(event.get("service")),
@@ -46,7 +46,7 @@ def bootkit_ended(case: Case) -> Finding | None:
     return None
 
 
-def _ended(case: Case, word: str) -> list[Event]:
+def ended(case: Case, word: str) -> list[Event]:
     """Return the ends of services with ``word`` in their name, since this kernel began.
 
     Not those of a machine that was reset then: it ended them to start anew.
@@ -58,5 +58,6 @@ def _ended(case: Case, word: str) -> list[Event]:
     return [one for one in ends if one.seq > began and word in str(one.get("service"))]
 
 
-def _how(event: Event) -> str:
+def how(event: Event) -> str:
+    """Return a service and its end, in words."""
     return f"Hook's service {event.get('service')} {event.get('reason')}"

@@ -11,7 +11,7 @@ from harness.facts import state_of
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.phases import WORKER_ENDED
-from harness.verdict.rules import action, clock, dns, services, tink
+from harness.verdict.rules import action, arguments, clock, dns, services, tink
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.dhcp import lease_lost
 from harness.verdict.rules.words import ReportsTold, errors
@@ -194,6 +194,9 @@ def _no_work(case: Case) -> Finding | None:
         return None
     contexts = case.seen("tink.contexts.sent")
     if contexts and not any(event.get("workflows") for event in contexts):
+        other = arguments.other_worker(case)
+        if other:
+            return replace(other, evidence=[*other.evidence, *contexts[-3:]])
         return Finding(
             blame=Party.TINK,
             because=f"there is no workflow for worker {contexts[-1].get('worker_id')}",
@@ -208,6 +211,9 @@ def _no_work(case: Case) -> Finding | None:
     if told and not case.seen("tink.action.sent"):
         why = told[-1].get("details") or told[-1].get("code")
         asked = [one for one in case.seen("tink.rpc.received") if one.get("rpc") == "GetAction"]
+        other = arguments.other_worker(case)
+        if other:
+            return replace(other, evidence=[*other.evidence, *asked[-2:], *told[-2:]])
         return Finding(
             blame=Party.TINK,
             because=(f"the agent asked {times(len(asked))} for an action and got none: {why}"),

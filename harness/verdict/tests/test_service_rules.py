@@ -202,3 +202,20 @@ def test_a_registry_that_does_not_answer(scheme: str, why: str, blame: str) -> N
     assert (found.failed_in, found.blame) == ("worker-pull", blame)
     assert url in found.because
     assert ", twice: " in found.because
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ('exec: "containerd": executable file not found in $PATH', "container of this Hook whole"),
+        ("failed to start daemon: invalid mirror", "wrong value"),
+    ],
+)
+def test_an_engine_that_does_not_start_for_want_of_a_program(line: str, hint: str) -> None:
+    tape = good_boot().until("guest.kernel.started")
+    for t in (30, 40, 50):
+        tape.add(t, "machine", "guest.error.seen", pattern="docker did not start",
+                 console="ttyS1", line=f"hook-docker: error starting up Docker {line}")  # fmt: skip
+    found = judge(tape.events)
+    assert found.blame == "docker"
+    assert hint in (found.hint or "")

@@ -1,0 +1,71 @@
+"""What the boot script told the kernel, where that is at the bottom of a failure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from harness.phases import Party
+from harness.timeline import Event
+from harness.verdict.rules.case import Case, Finding, argument, arguments
+
+_WITHHELD: Final = re.compile(
+    r"pci=(?:off|noacpi)|acpi=off|(?:module_blacklist|modprobe\.blacklist|initcall_blacklist)=.+"
+)
+"""Linux, admin-guide/kernel-parameters.rst: what it is not to use."""
+_MAC: Final = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)
+
+
+def told_not_to(case: Case) -> list[str]:
+    """Return the arguments that keep the kernel from buses and drivers that it has."""
+    return [word for word in arguments(case) if _WITHHELD.fullmatch(word)]
+
+
+def said_by(case: Case, text: str) -> str | None:
+    """Return the argument, ``key=value``, that a name or an address comes from; the last one."""
+    edge = r"(?![\w.-]*\w)"
+    wanted = re.compile(rf"[^=]+=(?:.*[^\w.-])?{re.escape(text)}{edge}.*", re.IGNORECASE)
+    return next((word for word in reversed(arguments(case)) if wanted.fullmatch(word)), None)
+
+
+def command_line(case: Case) -> list[Event]:
+    """Return the event that tells of the arguments, as evidence; empty when none was seen."""
+    return case.seen("guest.cmdline.seen")[-1:]
+
+
+def other_init(case: Case, line: str) -> Finding | None:
+    """Judge a kernel that finds no first program, and was told to take another than Hook's."""
+    for key, of_it in (("rdinit", "root fs"), ("init", "init"), ("noinitrd", "root fs")):
+        value = argument(case, key)
+        word = key if key in arguments(case) else f"{key}={value}" if value else ""
+        if word and of_it in line:
+            return Finding(
+                blame=Party.BOOT_SCRIPT,
+                because=f"the kernel is told {word}, and panicked: {line}",
+                evidence=command_line(case),
+                hint="Hook's first program is /init of its initramfs: take the argument out",
+            )
+    return None
+
+
+def other_worker(case: Case) -> Finding | None:
+    """Judge a worker whose id is the MAC address of another machine."""
+    told = argument(case, "worker_id")
+    if told is None or not _MAC.fullmatch(told):
+        return None
+    own = {
+        str(one.get("mac")).lower()
+        for event in case.seen("machine.powered_on")
+        for one in (event.fields, *(event.get("nics") or ()))
+    }
+    if not own or told.lower().replace("-", ":") in own:
+        return None
+    return Finding(
+        blame=Party.BOOT_SCRIPT,
+        because=(
+            f"there is no workflow for worker {told}: the kernel command line says worker_id={told}"
+            f" to the machine {', '.join(sorted(own))}"
+        ),
+        evidence=command_line(case),
+        hint="is the script made for this machine, or one for all, or out of a cache?",
+    )
