@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from harness.phases import Party, Phase
+from harness.timeline import Event
 from harness.verdict.rules.arguments import other_init
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.hook import damaged_initramfs, no_room_for_initramfs
@@ -86,6 +87,29 @@ def _power_lost(case: Case) -> Finding | None:
             evidence=[event],
         )
     return None
+
+
+def _stands_still(case: Case) -> Finding | None:
+    """Somebody stopped the virtual CPUs, and nobody let them run again (qapi/run-state.json)."""
+    stopped: Event | None = None
+    for event in case.seen("qmp.event.seen"):
+        kind, by_guest = event.get("event"), (event.get("data") or {}).get("guest")
+        if kind == "STOP":
+            stopped = event
+        elif kind == "RESUME" or (kind in ("SHUTDOWN", "RESET") and by_guest):
+            stopped = None
+    still_s = case.events[-1].t - stopped.t if stopped else 0.0
+    if stopped is None or still_s < _STILL_S:
+        return None
+    return Finding(
+        blame=Party.MACHINE,
+        because=f"the machine was stopped in {case.where}, and stood still for {still_s:.0f} s",
+        evidence=[stopped],
+        hint="who sent stop to QEMU's monitor? a disk that fails may do so too (werror=stop)",
+    )
+
+
+_STILL_S: Final = 20.0
 
 
 def _reset_again(case: Case) -> Finding | None:
@@ -202,6 +226,7 @@ FIRST: Final[tuple[Rule, ...]] = (
     _qemu_exited,
     _shut_down,
     _halted_early,
+    _stands_still,
     link_is_down,
     link_came_too_late,
     _reset_again,

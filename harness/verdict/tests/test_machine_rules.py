@@ -67,3 +67,30 @@ def test_memory_that_the_kernel_is_told_not_to_use(told: str, blame: Party) -> N
     line = "Kernel panic - not syncing: System is deadlocked on memory"
     tape.add(31, "machine", "guest.panicked", line=line, console="ttyS1")
     assert judge(tape.events).blame is blame
+
+
+def stops(resumed: bool, till: float) -> Tape:
+    tape = good_boot().until("tink.contexts.sent")
+    began = tape.events[-1].t
+    tape.add(began, "machine", "qmp.event.seen", event="RESUME", data={})
+    tape.add(began + 1, "machine", "qmp.event.seen", event="STOP", data={})
+    if resumed:
+        tape.add(began + 4, "machine", "qmp.event.seen", event="RESUME", data={})
+    tape.add(began + till, "machine", "qmp.event.seen", event="SHUTDOWN", data={"guest": False})
+    tape.add(began + till, "run", "run.finished", outcome="deadline")
+    return tape
+
+
+def test_a_machine_whose_cpus_were_stopped_is_no_worker_that_hangs() -> None:
+    verdict = judge(stops(resumed=False, till=101).events)
+    assert (verdict.failed_in, verdict.blame) == (Phase.WORKFLOW, Party.MACHINE)
+    assert verdict.because.startswith(
+        "the machine was stopped in workflow, and stood still for 100 s"
+    )
+
+
+@pytest.mark.parametrize(("resumed", "till"), [(True, 101), (False, 10)])
+def test_a_machine_that_was_stopped_for_a_moment_is_not_to_blame(
+    resumed: bool, till: float
+) -> None:
+    assert judge(stops(resumed, till).events).blame != Party.MACHINE
