@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
 
 from harness.phases import Party
 from harness.timeline import Event
-from harness.verdict.rules.case import Case, Finding, argument, times
+from harness.verdict.rules.case import Case, Finding, argument, quoted, times
 
 
 def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -> Finding | None:
@@ -56,7 +57,33 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
             because=f"{who} asked {times(len(asked))} for an address and got no answer",
             evidence=asked[-5:],
         )
+    in_vain = [
+        event
+        for event in case.said("firmware found no network", "ipxe error")
+        if _IN_VAIN.search(str(event.get("line")))
+    ]
+    if in_vain:
+        return asked_in_vain(who, in_vain)
     return Finding(blame=party, because=f"{who} never asked for an address", evidence=case.here[:1])
+
+
+_IN_VAIN: Final = re.compile(
+    r"PXE-E18|No configuration methods succeeded|\bipxe\.org/(?:040ee1|4c1060)"
+)
+"""edk2's "server response timeout", and how iPXE ends its ``dhcp``."""
+
+
+def asked_in_vain(who: str, said: list[Event]) -> Finding:
+    """Return what a client that says it asked, and of which nothing was heard, tells."""
+    return Finding(
+        blame=Party.LINK,
+        because=(
+            f"{who} says that it asked for an address, and nothing of that arrived:"
+            f" {quoted(said[0].get('line'))}"
+        ),
+        evidence=said[:3],
+        hint="does the switch's port forward, in the right VLAN, and is there a relay if need be?",
+    )
 
 
 def _another_server(case: Case, stages: tuple[str, ...], who: str) -> Finding | None:

@@ -178,7 +178,14 @@ def _nobody_there(case: Case, name: str, server: str, evidence: list[Event]) -> 
     if "0.0.0.0" in there:
         there = [str(e.get("address")).partition("/")[0] for e in case.seen("segment.created")]
     leases = case.seen("dhcp.ack.sent", stage="guest")
-    if not there or server in there:
+    if server in there:
+        return Finding(
+            blame=Party.LINK,
+            because=f"nothing that Hook asks the name server {server} for {name} arrives there",
+            evidence=evidence,
+            hint="look for the question in the capture: a firewall between them drops it",
+        )
+    if not there:
         return Finding(
             blame=Party.DNS,
             because=f"nobody answers at {server}, which Hook asks for {name}",

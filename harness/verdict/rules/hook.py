@@ -11,10 +11,12 @@ from harness.timeline import Event
 from harness.verdict.rules import services
 from harness.verdict.rules.arguments import command_line, told_not_to
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted
-from harness.verdict.rules.dhcp import dhcp_exchange
+from harness.verdict.rules.dhcp import asked_in_vain, dhcp_exchange
 
 _KEYS: Final = ("interface", "vlan_id", "ipam")
 """Kernel arguments that decide which interface Hook uses, and how."""
+_IN_VAIN: Final = re.compile(r"timed out|have a carrier")
+"""How dhcpcd says that it has an interface, and that nobody answers on it."""
 
 
 def _no_kernel(case: Case) -> Finding | None:
@@ -182,6 +184,9 @@ def no_address(case: Case) -> Finding | None:
             evidence=client[:3],
             hint="is the DHCP client's container of this Hook whole?",
         )
+    in_vain = [event for event in errors if _IN_VAIN.search(str(event.get("line")))]
+    if in_vain and not any("no valid interfaces" in str(event.get("line")) for event in errors):
+        return asked_in_vain("Hook", in_vain)
     withheld = told_not_to(case)
     if withheld:
         return Finding(

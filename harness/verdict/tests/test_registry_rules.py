@@ -248,6 +248,15 @@ def test_a_name_server_that_is_another_than_there_is() -> None:
 def test_a_name_server_that_hears_nothing() -> None:
     found = judge(lookup_at("10.0.0.1", known="10.0.0.1").events)
     assert (found.blame, found.because) == (
+        "link",
+        "nothing that Hook asks the name server 10.0.0.1 for r.lab arrives there",
+    )
+
+
+def test_a_lab_without_a_name_server() -> None:
+    tape = Tape([e for e in lookup_at("10.0.0.1").events if e.get("service") != "dns"])
+    found = judge(tape.events)
+    assert (found.blame, found.because) == (
         "dns",
         "nobody answers at 10.0.0.1, which Hook asks for r.lab",
     )
