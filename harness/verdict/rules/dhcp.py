@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
 from harness.phases import Party
@@ -108,23 +108,26 @@ def _another_server(case: Case, stages: tuple[str, ...], who: str) -> Finding | 
     )
 
 
-def lease_elsewhere(case: Case) -> Finding | None:
-    """Judge Hook's lease: an address or a netmask that is not this network's."""
-    leases = hooks_leases(case)
-    network = _network(case)
-    if not leases or network is None or argument(case, "ipam"):
+def lease_elsewhere(case: Case, stage: str = "guest", who: str = "Hook") -> Finding | None:
+    """Judge a lease: an address or a netmask that is not this network's, or a server's address."""
+    leases = _leases(case, stage)
+    here = _interface(case)
+    if not leases or here is None or (stage == "guest" and argument(case, "ipam")):
         return None
+    network = here.network
     last = leases[-1]
     address, mask = str(last.get("address") or "0.0.0.0"), last.get("netmask")
     if IPv4Address(address) not in network:
         wrong = f"{address}, which is not in this network"
+    elif IPv4Address(address) == here.ip:
+        wrong = f"{address}, which is that of the lab's servers"
     elif mask and mask != str(network.netmask):
         wrong = f"{address} with the netmask {mask}, which is not this network's"
     else:
         return None
     return Finding(
         blame=Party.DHCP,
-        because=f"DHCP gave Hook the address {wrong} ({network})",
+        because=f"DHCP gave {who} the address {wrong} ({network})",
         evidence=[*case.seen("segment.created")[:1], *leases[-2:]],
         hint="is the address in its Hardware one of the network it is plugged into?",
     )
@@ -173,19 +176,24 @@ _FROM_HOOK: Final = (
 
 def hooks_leases(case: Case) -> list[Event]:
     """Return what Hook was given for the NIC it booted from; a BMC's may well be elsewhere."""
+    return _leases(case, "guest")
+
+
+def _leases(case: Case, stage: str) -> list[Event]:
     machine = case.tracker.machine
     own = machine.get("mac") if machine else None
     return [
         event
-        for event in case.seen("dhcp.ack.sent", stage="guest")
+        for event in case.seen("dhcp.ack.sent", stage=stage)
         if (own is None or event.get("mac") == own) and event.get("address")
     ]
 
 
-def _network(case: Case) -> IPv4Network | None:
+def _interface(case: Case) -> IPv4Interface | None:
+    """Return the lab's own address, with its network."""
     for event in case.seen("segment.created"):
         try:
-            return IPv4Interface(str(event.get("address"))).network
+            return IPv4Interface(str(event.get("address")))
         except ValueError:
             return None
     return None

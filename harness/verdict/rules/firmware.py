@@ -9,8 +9,8 @@ from harness.facts import is_boot_program, named_file
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.phases import megabytes
-from harness.verdict.rules.case import Case, Finding, Rule, times
-from harness.verdict.rules.dhcp import dhcp_exchange
+from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
+from harness.verdict.rules.dhcp import dhcp_exchange, lease_elsewhere
 from harness.verdict.rules.http import http_errors
 
 
@@ -39,6 +39,24 @@ def _nothing_to_boot(case: Case) -> Finding | None:
             because=f"DHCP sends the firmware to {there} for {file}, and nobody there was asked",
             evidence=acks[-2:],
             hint="is that the address of the TFTP server, as the machine sees it?",
+        )
+    elsewhere = lease_elsewhere(case, str(acks[-1].get("stage")), "the firmware")
+    if elsewhere:
+        return elsewhere
+    vain = [
+        event
+        for event in case.seen("guest.error.seen")
+        if event.seq > acks[-1].seq and _NOTHING_CAME.search(str(event.get("line")))
+    ]
+    if vain:
+        return Finding(
+            blame=Party.LINK,
+            because=(
+                f"the firmware says that it asked for {file}, and nothing of that arrived:"
+                f" {quoted(vain[0].get('line'))}"
+            ),
+            evidence=[*acks[-1:], *vain[:1]],
+            hint="look for the request in the capture: a firewall between them drops it",
         )
     return Finding(
         blame=Party.FIRMWARE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.phases import megabytes
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
-from harness.verdict.rules.dhcp import dhcp_exchange
+from harness.verdict.rules.dhcp import dhcp_exchange, lease_elsewhere
 from harness.verdict.rules.http import http_errors, sent_in_circles, unheard, who_is_slow
 
 _STILL_S: Final = 25.0
@@ -132,6 +133,9 @@ def _script_unreached(case: Case) -> Finding | None:
             hint="does the web server listen there?",
         )
     if _TIMED_OUT.search(line):
+        elsewhere = lease_elsewhere(case, "tinkerbell", "iPXE")
+        if elsewhere:
+            return replace(elsewhere, evidence=[*elsewhere.evidence, *said[-2:]])
         return Finding(
             blame=Party.LINK,
             because=f"iPXE could not reach its script at {url}: {quoted(line)}",

@@ -124,6 +124,10 @@ def _registry_answers(case: Case) -> Finding | None:
             evidence=[*challenged[-2:], *(event for event, _ in realm[-3:])],
             hint="does the realm in WWW-Authenticate name a host that the machine can reach?",
         )
+    # what stands before the registry, or in its place, challenges as well
+    challenged = challenged or [
+        event for event in case.seen("registry.request.failed") if event.get("status") == 401
+    ]
     if challenged and not case.seen("registry.manifest.served"):
         if argument(case, "registry_username") and argument(case, "registry_password"):
             return Finding(

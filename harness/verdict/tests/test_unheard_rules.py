@@ -49,3 +49,70 @@ def test_a_hook_that_asked_for_an_address(lines: list[str], blame: str) -> None:
     found = judge(complains(tape, "no address", *lines).events)
     assert (found.failed_in, found.blame) == ("hook-boot", blame)
     assert lines[0] in found.because
+
+
+@pytest.mark.parametrize(
+    ("line", "blame"),
+    [
+        (E18, "link"),
+        ("Connection timed out (https://ipxe.org/4c126035)", "link"),
+        ("PXE-E16: No valid offer received.", "firmware"),
+    ],
+)
+def test_a_firmware_that_asked_for_its_boot_program(line: str, blame: str) -> None:
+    tape = good_boot().until("dhcp.ack.sent", stage="firmware")
+    found = judge(complains(tape, "firmware found no network", line).events)
+    assert (found.failed_in, found.blame) == ("firmware-dhcp", blame)
+    assert (line in found.because) == (blame == "link")
+
+
+def leased(stage: str, address: str) -> Tape:
+    """Return a boot up to an ACK that gives ``address``."""
+    tape = Tape()
+    tape.add(0, "lab", "segment.created", bridge="lab0", kind="bridge", address="192.168.77.1/24")
+    good = good_boot().until("dhcp.ack.sent", stage=stage)
+    for event in good.events:
+        fields = dict(event.fields)
+        if event.name == "dhcp.ack.sent" and fields["stage"] == stage:
+            fields["address"] = address
+        tape.add(event.t, event.source, event.name, **fields)
+    return tape
+
+
+@pytest.mark.parametrize(
+    ("stage", "who", "pattern", "line"),
+    [
+        ("firmware", "the firmware", "firmware found no network", E18),
+        ("tinkerbell", "iPXE", "ipxe error", "Connection timed out (https://ipxe.org/4c0a6092)"),
+    ],
+    ids=["firmware", "iPXE"],
+)
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("10.9.9.9", "10.9.9.9, which is not in this network (192.168.77.0/24)"),
+        ("192.168.77.1", "192.168.77.1, which is that of the lab's servers (192.168.77.0/24)"),
+        ("192.168.77.10", ""),
+    ],
+)
+def test_an_address_from_which_nobody_is_heard(
+    stage: str, who: str, pattern: str, line: str, address: str, words: str
+) -> None:
+    found = judge(complains(leased(stage, address), pattern, line).events)
+    if words:
+        assert (found.blame, found.because) == ("dhcp", f"DHCP gave {who} the address {words}")
+    else:
+        assert found.blame == "link"
+
+
+def test_a_challenge_of_what_stands_in_the_registrys_place() -> None:
+    tape = good_boot().until("guest.docker.started")
+    path = "/v2/tink-worker/manifests/v0.12.2"
+    tape.add(40, "registry", "registry.request.received", id=1, method="HEAD", path=path)
+    tape.add(40, "registry", "registry.request.failed", id=1, method="HEAD", path=path, status=401)
+    found = judge(complains(tape, "image pull failure", "daemon: unauthorized").events)
+    assert (found.failed_in, found.blame, found.because) == (
+        "worker-pull",
+        "hook",
+        "the registry asked for credentials and Hook came with none",
+    )
