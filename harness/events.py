@@ -124,6 +124,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "guest.error.seen": _kind(
         "A console printed a known failure; again: times", "line console pattern times"
     ),
+    "disk.measured": _kind(  # waited_s: the time that its operations took, all added up
+        "What the guest did with a disk", "disk operations failed read_bytes written_bytes waited_s"
+    ),
     "disk.checked": _kind(
         "A disk was compared from outside", "disk at_bytes expected found matched"
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -563,7 +563,9 @@ class Lab:
         }
 
     async def check_disks(self) -> None:
-        """Compare the disks with what the scenario expects of them; record what was found."""
+        """Record how the disks were used, and how they compare with what the scenario expects."""
+        for use in await self.machine.disk_use():
+            self.timeline.record("machine", "disk.measured", **asdict(use))
         for name, expectation in disk_expectations(self.item):
             disk = self.disks.get(name)
             if disk is not None:

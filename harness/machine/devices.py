@@ -138,8 +138,9 @@ def disk_words(disks: Sequence[Disk]) -> Iterator[str]:
 def _image(disk: Disk) -> str:
     """Return which file is the disk; one with errors reports them instead of stopping QEMU."""
     # cache=unsafe ignores the guest's flushes: the file is read through the same page cache, and
-    # nobody needs it to survive a crash of the host.
-    common = "cache=unsafe,discard=unmap"
+    # nobody needs it to survive a crash of the host. One that is to fail must be heard of.
+    heard = any("iotype=flush" in rule for rule in disk.errors)
+    common = f"cache={'writeback' if heard else 'unsafe'},discard=unmap"
     if not disk.errors:
         return f"format=raw,{common},file={escaped(disk.path)}"
     rules = (

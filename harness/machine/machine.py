@@ -15,6 +15,7 @@ from typing import Any, Final
 from harness.clock import Deadline
 from harness.errors import GuestPanic, HostUnfit, LabError, MonitorLost, QemuExited, SetupFailed
 from harness.machine.console import Console
+from harness.machine.disk_use import DiskUse, disk_use
 from harness.machine.effort import Effort, effort_of
 from harness.machine.halts import HaltTeller
 from harness.machine.milestones import Milestones
@@ -28,6 +29,7 @@ from harness.timeline import Timeline
 
 _START: Final = timedelta(seconds=30)
 _QUIT: Final = timedelta(seconds=3)
+_LOOK: Final = timedelta(seconds=1)
 _SOCKET_PATH_LIMIT: Final = 107
 
 
@@ -261,6 +263,14 @@ class Machine:
         """Plug the cable of the NIC with ``mac`` in, or out: the guest sees its carrier change."""
         number = [nic.mac for nic in self.spec.nics].index(mac)
         await self.monitor.execute("set_link", name=f"net{number}", up=up)
+
+    async def disk_use(self) -> list[DiskUse]:
+        """Return what the guest did with its disks; nothing when QEMU does not tell in a second."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(LabError, asyncio.TimeoutError):
+                async with asyncio.timeout(_LOOK.total_seconds()):
+                    return await disk_use(self.monitor, self.spec.disks)
+        return []
 
     def expect_end(self) -> None:
         """Take QEMU's end for nothing unusual from now on."""

@@ -215,6 +215,26 @@ _REASONS: Final = (
 """What a worker's words tell of the culprit, the surest first."""
 
 
+def _crawls(use: Event, took_s: float) -> bool:
+    """Whether a disk kept an action waiting for most of the time that it took."""
+    waited_s = float(use.get("waited_s") or 0)
+    each_s = waited_s / max(int(use.get("operations") or 0), 1)
+    return each_s >= _CRAWLS_S and waited_s >= took_s / 2
+
+
+def _pace(use: Event) -> str:
+    each_s = float(use.get("waited_s", 0)) / int(use.get("operations", 1))
+    moved = int(use.get("read_bytes") or 0) + int(use.get("written_bytes") or 0)
+    return (
+        f"disk {use.get('disk')} took {each_s:.1f} s for each of its {use.get('operations')}"
+        f" operations ({moved / 1e3:.0f} kB in all)"
+    )
+
+
+_CRAWLS_S: Final = 0.5
+"""An operation of a disk that is well takes some 10 ms at most."""
+
+
 def _timed_out(case: Case, event: Event, since: int, evidence: list[Event]) -> Finding:
     """F69: tink-agent's timeout counts the pull as well, tink-worker's does not."""
     pulled = [
@@ -224,6 +244,15 @@ def _timed_out(case: Case, event: Event, since: int, evidence: list[Event]) -> F
     ]
     agent = bool(case.seen("tink.action.sent"))
     part = "; its image was still being pulled" if pulled and agent else ""
+    began = next((one.t for one in case.events if one.seq == since), event.t)
+    crawls = [use for use in case.seen("disk.measured") if _crawls(use, event.t - began)]
+    if crawls and not part:
+        return Finding(
+            blame=Party.DISK,
+            because=f"action '{event.get('action')}' timed out, and {_pace(crawls[0])}",
+            evidence=[*evidence, *crawls[:1]],
+            hint="is the disk failing, or its time too short for a disk as slow?",
+        )
     message = f": {event.get('message')}" if event.get("message") else ""
     return Finding(
         blame=Party.ACTION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.scenario.tests.samples import MAC, Tape, good_boot, report
+from harness.scenario.tests.samples import MAC, Tape, change, good_boot, report
 from harness.verdict import judge
 
 CONTAINER = "bcb21df25f96"
@@ -176,3 +176,24 @@ def test_a_cable_that_comes_and_goes_fails_what_waits_for_the_network(words: str
     else:
         assert found.blame == "link"
         assert "meanwhile the machine's link lost its carrier, twice" in found.because
+
+
+@pytest.mark.parametrize(
+    ("operations", "waited_s", "blame"),
+    [(31, 118.0, "disk"), (31, 40.0, "action"), (3000, 118.0, "action"), (0, 0.0, "action")],
+    ids=["crawls", "is slow for a while", "has much to do", "is not used"],
+)
+def test_an_action_that_times_out_on_a_disk(operations: int, waited_s: float, blame: str) -> None:
+    tape = good_boot().until("tink.action.reported", action="disk")
+    report(tape, 180, "disk", "STATE_TIMEOUT")
+    change(tape, 180, "STATE_TIMEOUT", "STATE_RUNNING")
+    tape.add(180.1, "run", "run.decided", because="the workflow ended", rule="x", evidence=[])
+    tape.add(181, "machine", "disk.measured", disk="vda", operations=operations, failed=0,
+             read_bytes=0, written_bytes=240_000, waited_s=waited_s)  # fmt: skip
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("workflow", blame)
+    assert found.because == "action 'disk' timed out" + (
+        ", and disk vda took 3.8 s for each of its 31 operations (240 kB in all)"
+        if blame == "disk"
+        else ""
+    )
