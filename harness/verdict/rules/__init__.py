@@ -44,13 +44,19 @@ def by_phase() -> Mapping[Phase, tuple[Rule, ...]]:
     return _BY_PHASE
 
 
+_OF_THE_END: Final = (
+    "lab.", "run.", "host.", "disk.", "machine.exited", "service.stopped", "capture.", "qmp.",
+)  # fmt: skip
+"""What comes when a run is over, or comes of itself."""
+
+
 def find(case: Case) -> Finding:
     """Return the first finding of the rules for the phase the boot ended in."""
     for rule in (*anywhere.FIRST, *_BY_PHASE.get(case.phase, ()), *anywhere.LAST):
         finding = rule(case)
         if finding:
             return finding
-    last = [event for event in case.events if not event.name.startswith(("lab.", "run."))][-3:]
+    last = [event for event in case.events if not event.name.startswith(_OF_THE_END)][-3:]
     seen = f"; last seen: {last[-1].name}" if last else ""
     return Finding(
         blame=Party.UNKNOWN,

@@ -9,12 +9,12 @@ from typing import Final
 from harness.facts import is_metadata, state_of
 from harness.phases import Party
 from harness.timeline import Event
-from harness.verdict.rules import dns
+from harness.verdict.rules import dns, layers
 from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.link import CABLE_HINT, lost_between
 from harness.verdict.rules.registry import broken_off, refusals
-from harness.verdict.rules.words import errors, of_the_action
+from harness.verdict.rules.words import cannot_call, errors, of_the_action
 
 
 def action_failed(case: Case) -> Finding | None:
@@ -30,7 +30,7 @@ def action_failed(case: Case) -> Finding | None:
             if one.seq < event.seq and one.get("action") == action and state_of(one) == "RUNNING"
         ]
         since = began[-1].seq if began else case.here[0].seq
-        told = errors(case, after=since)
+        told = [one for one in errors(case, after=since) if cannot_call(one[0]) is None]
         message = str(event.get("message") or "")
         own = of_the_action(case, after=since)
         words = next((text for _, text in reversed(told) if "report" not in text), "") or message
@@ -53,6 +53,10 @@ def action_failed(case: Case) -> Finding | None:
                 ),
                 conclusive=is_final(missing[-1].get("status")),
             )
+        cut = layers.breaks_off(case) if "No such image" in words else None
+        if cut:
+            because = f"action '{action}' failed, its image could not be pulled: {cut.because}"
+            return replace(cut, because=because, evidence=[*cut.evidence, event])
         if "No such image" in words:
             given_up = broken_off(case, after=since)
             if given_up:

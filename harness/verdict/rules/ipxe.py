@@ -31,6 +31,39 @@ def _said(case: Case) -> list[Event]:
     ]
 
 
+def spoilt_program(case: Case) -> Finding | None:
+    """Judge a boot program that came, and that the firmware, or its own start, could not unpack."""
+    had = [
+        event
+        for event in case.seen("tftp.transfer.finished", "http.response.finished")
+        if event.get("bytes") and is_boot_program(str(event.get("file") or event.get("path")))
+    ]
+    if not had or case.seen("dhcp.discover.received", stage="tinkerbell"):
+        return None
+    last = had[-1]
+    failed = [
+        (event, str(event.get("reason") or event.get("text")))
+        for event in case.seen("firmware.boot.failed", "console.line.seen")
+        if event.seq > last.seq
+        and (event.get("reason") in _UNFIT or _NOT_INSTALLED.search(str(event.get("text"))))
+    ]
+    if not failed:
+        return None
+    file = str(last.get("file") or last.get("path")).rpartition("/")[2]
+    return Finding(
+        blame=Party.TFTP if last.name.startswith("tftp.") else Party.HTTP,
+        because=f"the firmware was sent {file}, and it does not start: {quoted(failed[0][1])}",
+        evidence=[last, *(event for event, _ in failed[:2])],
+        hint="is it on the server what it should be, and whole? compare its checksum",
+    )
+
+
+_UNFIT: Final = ("Unsupported", "Load Error", "Volume Corrupted", "CRC Error", "Compromised Data")
+"""How edk2 says that something is no program (EFI_STATUS, UEFI specification, appendix D)."""
+_NOT_INSTALLED: Final = re.compile(r"Installation failed - cannot")
+"""iPXE's own start (src/arch/x86/prefix/libprefix.S), when what it unpacks is damaged."""
+
+
 def _unfit_program(case: Case) -> Finding | None:
     """F4: the firmware was given what it can't start, and nothing of it was heard."""
     if case.seen("dhcp.discover.received", stage="tinkerbell"):
@@ -360,6 +393,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         _wrong_url,
         _https,
         _unfit_program,
+        spoilt_program,
         sent_in_circles,
         _script_refused,
         _no_script,

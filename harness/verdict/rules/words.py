@@ -54,7 +54,10 @@ def of_the_action(case: Case, *, after: int) -> list[Event]:
     Docker's log driver tags a message with the first 12 digits of its container's identifier.
     """
     before = {
-        event.get("tag") for event in case.seen("syslog.message.received") if event.seq <= after
+        event.get("tag")
+        for event in case.seen("syslog.message.received")
+        # a worker's lines may come again, and late
+        if event.seq <= after or _WORKERS.search(str(event.get("message")))
     }
     return [
         event
@@ -66,6 +69,8 @@ def of_the_action(case: Case, *, after: int) -> list[Event]:
     ]
 
 
+_WORKERS: Final = re.compile(r'"(?:workerID|worker_id|agentID)":')
+"""In nearly all that tink-worker v0.12.2 and tink-agent v0.25.0 say."""
 _CONTAINER: Final = re.compile(r"[0-9a-f]{12}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from harness.scenario.tests.samples import MAC, Tape, change, good_boot, report
@@ -197,3 +199,48 @@ def test_an_action_that_times_out_on_a_disk(operations: int, waited_s: float, bl
         if blame == "disk"
         else ""
     )
+
+
+def told(tape: Tape, t: float, error: str, words: str) -> None:
+    line = {"msg": words, "agentID": MAC, "error": error}
+    says(tape, t, WORKER, json.dumps(line, separators=(",", ":")))
+
+
+def without_its_image(*, whole: bool) -> Tape:
+    """Return a tape on which a layer of an action's image broke off, for good or not."""
+    tape = good_boot().until("tink.action.reported", action="print")
+    report(tape, 51, "write", "STATE_RUNNING")
+    digest = "sha256:57fe"
+    tape.add(52, "registry", "registry.response.cut", id=9, how="close", mac=MAC, method="GET",
+             path=f"/v2/write/blobs/{digest}", bytes=1000, length=739_017)  # fmt: skip
+    if whole:
+        tape.add(53, "registry", "registry.blob.served", id=10, mac=MAC, repository="write",
+                 digest=digest, bytes=739_017)  # fmt: skip
+    told(tape, 60, "daemon: No such image: write:v1", "error executing action")
+    report(tape, 61, "write", "STATE_FAILED")
+    told(tape, 61, "code = Canceled desc = CANCELLED", "error reading/retrieving action")
+    return tape
+
+
+def test_the_layer_that_broke_off_is_named() -> None:
+    found = judge(without_its_image(whole=False).events)
+    assert found.blame == "registry"
+    assert found.because == (
+        "action 'write' failed, its image could not be pulled: the registry broke off"
+        " /v2/write/blobs/sha256:57fe after 1000 of 739017 octets, once"
+    )
+
+
+def test_that_a_worker_asks_for_more_work_is_not_why_its_action_failed() -> None:
+    found = judge(without_its_image(whole=True).events)
+    assert found.because.endswith("No such image: write:v1")
+
+
+def test_a_workers_own_line_that_comes_late_is_not_what_its_action_said() -> None:
+    tape = good_boot().until("tink.action.reported", action="print")
+    report(tape, 51, "write", "STATE_RUNNING")
+    says(tape, 52, WORKER, '{"msg":"starting container","workerID":"' + MAC + '"}')
+    says(tape, 52, CONTAINER, "the disk is too small")
+    says(tape, 53, WORKER, '{"msg":"starting container","workerID":"' + MAC + '"}')
+    report(tape, 54, "write", "STATE_FAILED")
+    assert judge(tape.events).because == "action 'write' failed: the disk is too small"
