@@ -8,11 +8,11 @@ from typing import Final
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
+from harness.verdict.rules import program
 from harness.verdict.rules.arguments import other_init
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.hook import damaged_initramfs, no_room_for_initramfs
 from harness.verdict.rules.http import file_not_whole
-from harness.verdict.rules.ipxe import spoilt_program
 from harness.verdict.rules.link import link_came_too_late, link_is_down
 
 
@@ -205,7 +205,7 @@ def _halted(case: Case) -> Finding | None:
 def _halted_early(case: Case) -> Finding | None:
     """The same before Linux: what did not happen then is no cause of it."""
     phases = list(Phase)
-    spoilt = spoilt_program(case) if case.phase is Phase.IPXE else None
+    spoilt = program.spoilt(case) if case.phase is Phase.IPXE else None
     if spoilt:
         return spoilt
     return _halted(case) if phases.index(case.phase) < phases.index(Phase.HOOK_BOOT) else None
