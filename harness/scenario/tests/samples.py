@@ -135,8 +135,9 @@ def _pull(tape: Tape, t: float, repository: str, tag: str) -> None:
     path = f"/v2/{repository}/manifests/{tag}"
     common = {"mac": MAC, "repository": repository, "digest": DIGEST}
     tape.add(t, "registry", "registry.request.received", id=1, mac=MAC, method="HEAD", path=path)
-    tape.add(t, "registry", "registry.manifest.served", method="HEAD", reference=tag, **common)
-    tape.add(t + 0.1, "registry", "registry.manifest.served", method="GET", reference=DIGEST,
+    tape.add(t, "registry", "registry.manifest.served", id=1, method="HEAD", reference=tag,
              **common)  # fmt: skip
+    tape.add(t + 0.1, "registry", "registry.manifest.served", id=2, method="GET",
+             reference=DIGEST, **common)  # fmt: skip
     tape.add(t + 0.3, "registry", "registry.blob.served", id=3, bytes=9_000_000, length=9_000_000,
              **common)  # fmt: skip

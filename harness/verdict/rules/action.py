@@ -219,6 +219,14 @@ _REASONS: Final = (
 """What a worker's words tell of the culprit, the surest first."""
 
 
+def still_pulled(case: Case, action: str, what: str = "waits") -> Finding | None:
+    """Judge an action whose image docker still waits for."""
+    waiting = layers.waits(case)
+    if waiting is None:
+        return None
+    return replace(waiting, because=f"action '{action}' {what} for its image: {waiting.because}")
+
+
 def _crawls(use: Event, took_s: float) -> bool:
     """Whether a disk kept an action waiting for most of the time that it took."""
     waited_s = float(use.get("waited_s") or 0)
@@ -249,6 +257,9 @@ def _timed_out(case: Case, event: Event, since: int, evidence: list[Event]) -> F
     agent = bool(case.seen("tink.action.sent"))
     part = "; its image was still being pulled" if pulled and agent else ""
     began = next((one.t for one in case.events if one.seq == since), event.t)
+    waiting = still_pulled(case, str(event.get("action")), "timed out, and waits")
+    if waiting:
+        return replace(waiting, evidence=[*waiting.evidence, event])
     crawls = [use for use in case.seen("disk.measured") if _crawls(use, event.t - began)]
     if crawls and not part:
         return Finding(

@@ -71,8 +71,11 @@ def stands_still(case: Case) -> Finding | None:
 
     Docker waits for ever: it has no time limit on a layer.
     """
-    if case.seen("guest.worker.started"):
-        return None
+    return None if case.seen("guest.worker.started") else waits(case)
+
+
+def waits(case: Case) -> Finding | None:
+    """Judge a layer or manifest, of whichever image, that docker still waits for."""
     for request in reversed(_under_way(case)):
         progress = [
             event

@@ -366,6 +366,9 @@ def _workflow_stuck(case: Case) -> Finding | None:
     calls = case.seen("tink.rpc.received")
     if reports and state_of(reports[-1]) == "RUNNING":
         last = reports[-1]
+        waiting = action.still_pulled(case, str(last.get("action")))
+        if waiting:
+            return waiting
         given_up = _given_up(case, last)
         if given_up:
             return given_up

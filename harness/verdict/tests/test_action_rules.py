@@ -244,3 +244,39 @@ def test_a_workers_own_line_that_comes_late_is_not_what_its_action_said() -> Non
     says(tape, 53, WORKER, '{"msg":"starting container","workerID":"' + MAC + '"}')
     report(tape, 54, "write", "STATE_FAILED")
     assert judge(tape.events).because == "action 'write' failed: the disk is too small"
+
+
+def pulls(*, what: str, ends: str | None = None) -> Tape:
+    """Return a tape on which docker asks for a part of an action's image."""
+    tape = good_boot().until("tink.action.reported", action="print")
+    report(tape, 51, "write", "STATE_RUNNING")
+    tape.add(51, "tink", "tink.rpc.finished", id=1, rpc="GetWorkflowContexts", code="OK")
+    path = f"/v2/write/{what}"
+    tape.add(52, "registry", "registry.request.received", id=9, mac=MAC, method="GET", path=path)
+    if ends:
+        tape.add(53, "registry", ends, id=9, mac=MAC, repository="write", digest="sha256:57fe",
+                 bytes=1)  # fmt: skip
+    return tape
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "TIMEOUT"])
+@pytest.mark.parametrize(
+    ("what", "ends", "blame"),
+    [
+        ("manifests/v1", None, "registry"),
+        ("blobs/sha256:57fe", None, "registry"),
+        ("manifests/v1", "registry.manifest.served", "action"),
+        ("blobs/sha256:57fe", "registry.blob.served", "action"),
+    ],
+    ids=["manifest", "blob", "manifest that came", "blob that came"],
+)
+def test_an_action_whose_image_does_not_come(
+    state: str, what: str, ends: str | None, blame: str
+) -> None:
+    tape = pulls(what=what, ends=ends)
+    if state == "TIMEOUT":
+        report(tape, 200, "write", "STATE_TIMEOUT")
+    tape.add(200, "run", "run.decided", because="nothing was heard", rule="x", evidence=[])
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("workflow", blame)
+    assert ("for its image" in found.because) == (blame == "registry")
