@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -209,3 +210,28 @@ def machine_time(events: Iterable[Event]) -> MachineTime | None:
             worked = float(event.get("busy_s", 0)) + float(event.get("delayed_s", 0))
             return MachineTime(on_s=on_s, idle_s=max(0.0, on_s - worked))
     return None
+
+
+def detours(events: Iterable[Event]) -> list[str]:
+    """Return which of a firmware's ways over the network came to nothing before another one did.
+
+    A boot that ends well by HTTP, say, may hide that nothing came by TFTP.
+    """
+    failed: list[str] = []
+    told: list[str] = []
+    began_s = 0.0
+    for event in events:
+        if event.name in ("machine.powered_on", "machine.reset"):
+            failed, began_s = [], event.t
+        elif event.name == "firmware.boot.tried":
+            began_s = event.t
+        elif event.name == "firmware.boot.failed":
+            way = str(event.get("way")).partition(" (")[0]
+            if _OVER_NETWORK.search(way):
+                failed.append(f"{way}: {event.get('reason')}, after {event.t - began_s:.0f} s")
+        elif event.name in ("http.script.served", "guest.kernel.started"):
+            told, failed = [*told, *failed], []
+    return told
+
+
+_OVER_NETWORK: Final = re.compile(r"PXE|HTTP")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
-from harness.facts import MachineTime, nearest, resumed_words
+from harness.facts import MachineTime, detours, nearest, resumed_words
 from harness.phases import Phase
 from harness.scenario.expectations import Outcome
 from harness.scenario.item import Item
@@ -274,7 +274,8 @@ def final_block(
 
 def pace_notes(events: Sequence[Event]) -> list[tuple[str, str]]:
     """Return what took longer than usual, and how busy the host was: a word and a sentence."""
-    notes = [("slow", one.words) for one in overruns(events, track(events))]
+    notes = [("detour", f"the firmware went on after {text}") for text in detours(events)]
+    notes += [("slow", one.words) for one in overruns(events, track(events))]
     busy = how_busy(events)
     if busy is not None and busy.stalled_s >= _NOTABLE * busy.total_s:
         stretch = f"deadlines were stretched {busy.stretch:.1f} times"
