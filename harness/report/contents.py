@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,9 +49,12 @@ def phases(run: RunRecord) -> list[dict[str, Any]]:
     return rows
 
 
-def busy(run: RunRecord) -> str:
-    """Return how much the host held the run up; nothing when that is not worth a word."""
-    return next((text for word, text in pace_notes(run.events) if word == "host"), "")
+def notes(run: RunRecord) -> defaultdict[str, list[str]]:
+    """Return what the terminal says below a boot, by its word: ``detour``, ``slow``, ``host``."""
+    told: defaultdict[str, list[str]] = defaultdict(list)
+    for word, text in pace_notes(run.events):
+        told[word].append(text)
+    return told
 
 
 def actions(events: Sequence[Event]) -> list[dict[str, Any]]:

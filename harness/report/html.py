@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.facts import detours
 from harness.report import contents
 from harness.report.bootchart import bootchart
 from harness.report.dossier import exhibit_dossier
@@ -63,8 +62,7 @@ def render(run: RunRecord) -> str:
             picture=Markup(picture),
             faults=contents.faults(run),
             phases=contents.phases(run),
-            busy=contents.busy(run),
-            detours=detours(run.events),
+            notes=contents.notes(run),
             chart=bootchart(run.events, power_on_s),
             actions=contents.actions(run.events),
             calls=contents.calls(run.events),

@@ -14,10 +14,7 @@ from harness.machine.devices import Disk, disk_words
 from harness.machine.disk_use import DiskUse
 from harness.machine.disks import create_disk
 from harness.machine.faulty import rules
-from harness.machine.firmware import Firmware
-from harness.machine.machine import Machine
-from harness.machine.qemu import DirectKernel, MachineSpec
-from harness.machine.tests.kernels import kernel_of
+from harness.machine.tests.kernels import kernel_of, machine_of
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -40,16 +37,8 @@ def kernel_that_writes() -> bytes:
 # SeaBIOS knows a disk with a bootindex only, where QEMU is told to be strict.
 async def used(folder: Path, *disks: Disk) -> tuple[str, list[DiskUse]]:
     """Return what the guest said of its write, and how QEMU counted it."""
-    kernel = folder / "vmlinuz"
-    kernel.write_bytes(kernel_that_writes())
     timeline, tasks = Timeline(None), TaskKeeper()
-    machine = Machine(
-        spec=MachineSpec(
-            name="m1", firmware=Firmware.BIOS, accel="tcg", nics=(), memory_mib=256,
-            direct=DirectKernel(kernel=kernel), disks=disks,
-        ),
-        run_dir=folder, private_dir=folder, timeline=timeline, tasks=tasks,
-    )  # fmt: skip
+    machine = machine_of(kernel_that_writes(), folder, timeline, tasks, *disks)
     assert await machine.disk_use() == []  # it is off
     try:
         await machine.power_on()

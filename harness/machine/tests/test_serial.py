@@ -12,11 +12,8 @@ import pytest
 
 from harness.clock import Deadline
 from harness.machine.console import Console
-from harness.machine.firmware import Firmware
-from harness.machine.machine import Machine
-from harness.machine.qemu import DirectKernel, MachineSpec
 from harness.machine.serial import ROOM_BYTES, SerialLine
-from harness.machine.tests.kernels import kernel_of
+from harness.machine.tests.kernels import kernel_of, machine_of
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -44,16 +41,8 @@ def kernel_that_does_not_wait() -> bytes:
 
 @pytest.mark.machine
 async def test_a_guest_that_waits_for_nobody_loses_nothing(tmp_path: Path) -> None:
-    kernel = tmp_path / "vmlinuz"
-    kernel.write_bytes(kernel_that_does_not_wait())
     timeline, tasks = Timeline(None), TaskKeeper()
-    machine = Machine(
-        spec=MachineSpec(
-            name="m1", firmware=Firmware.BIOS, accel="tcg", nics=(), memory_mib=256,
-            direct=DirectKernel(kernel=kernel),
-        ),
-        run_dir=tmp_path, private_dir=tmp_path, timeline=timeline, tasks=tasks,
-    )  # fmt: skip
+    machine = machine_of(kernel_that_does_not_wait(), tmp_path, timeline, tasks)
     try:
         await machine.power_on()
         time.sleep(1.0)  # noqa: ASYNC251 - we have no time for it, as on a busy host

@@ -229,16 +229,17 @@ def still_pulled(case: Case, action: str, what: str = "waits") -> Finding | None
 
 def _crawls(use: Event, took_s: float) -> bool:
     """Whether a disk kept an action waiting for most of the time that it took."""
-    waited_s = float(use.get("waited_s") or 0)
-    each_s = waited_s / max(int(use.get("operations") or 0), 1)
-    return each_s >= _CRAWLS_S and waited_s >= took_s / 2
+    return _each_s(use) >= _CRAWLS_S and float(use.get("waited_s") or 0) >= took_s / 2
+
+
+def _each_s(use: Event) -> float:
+    return float(use.get("waited_s") or 0) / max(int(use.get("operations") or 0), 1)
 
 
 def _pace(use: Event) -> str:
-    each_s = float(use.get("waited_s", 0)) / int(use.get("operations", 1))
     moved = int(use.get("read_bytes") or 0) + int(use.get("written_bytes") or 0)
     return (
-        f"disk {use.get('disk')} took {each_s:.1f} s for each of its {use.get('operations')}"
+        f"disk {use.get('disk')} took {_each_s(use):.1f} s for each of its {use.get('operations')}"
         f" operations ({moved / 1e3:.0f} kB in all)"
     )
 

@@ -32,7 +32,7 @@ def _panicked(case: Case) -> Finding | None:
             return Finding(
                 blame=Party.BOOT_SCRIPT,
                 because=f"the kernel is told to use {told} of memory (mem=), and panicked: {line}",
-                evidence=[*case.seen("guest.cmdline.seen")[-1:], event],
+                evidence=[*case.command_line, event],
                 hint="take mem= out of the kernel arguments",
             )
         misled = other_init(case, line)

@@ -6,7 +6,6 @@ import re
 from typing import Final
 
 from harness.phases import Party
-from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, argument, arguments
 
 _WITHHELD: Final = re.compile(
@@ -28,11 +27,6 @@ def said_by(case: Case, text: str) -> str | None:
     return next((word for word in reversed(arguments(case)) if wanted.fullmatch(word)), None)
 
 
-def command_line(case: Case) -> list[Event]:
-    """Return the event that tells of the arguments, as evidence; empty when none was seen."""
-    return case.seen("guest.cmdline.seen")[-1:]
-
-
 def other_init(case: Case, line: str) -> Finding | None:
     """Judge a kernel that finds no first program, and was told to take another than Hook's."""
     for key, of_it in (("rdinit", "root fs"), ("init", "init"), ("noinitrd", "root fs")):
@@ -42,7 +36,7 @@ def other_init(case: Case, line: str) -> Finding | None:
             return Finding(
                 blame=Party.BOOT_SCRIPT,
                 because=f"the kernel is told {word}, and panicked: {line}",
-                evidence=command_line(case),
+                evidence=case.command_line,
                 hint="Hook's first program is /init of its initramfs: take the argument out",
             )
     return None
@@ -66,6 +60,6 @@ def other_worker(case: Case) -> Finding | None:
             f"there is no workflow for worker {told}: the kernel command line says worker_id={told}"
             f" to the machine {', '.join(sorted(own))}"
         ),
-        evidence=command_line(case),
+        evidence=case.command_line,
         hint="is the script made for this machine, or one for all, or out of a cache?",
     )

@@ -62,6 +62,11 @@ class Case:
         return _of_kinds(self.seen("guest.error.seen"), patterns)
 
     @property
+    def command_line(self) -> list[Event]:
+        """The event that tells of the kernel's arguments, as evidence; empty when none was seen."""
+        return self.seen("guest.cmdline.seen")[-1:]
+
+    @property
     def where(self) -> str:
         """Where the boot ended, in words that follow "in": the phase, and the action that ran."""
         last = action_reports(self.in_phase("tink.action.reported"))[-1:]
@@ -77,10 +82,14 @@ def _of_kinds(errors: Sequence[Event], patterns: Sequence[str]) -> list[Event]:
 Rule = Callable[[Case], Finding | None]
 
 
+def lines_with(pattern: re.Pattern[str], errors: Sequence[Event]) -> list[Event]:
+    """Return those of a console's failures whose line has ``pattern`` in it."""
+    return [event for event in errors if pattern.search(str(event.get("line")))]
+
+
 def arguments(case: Case) -> list[str]:
     """Return the words of the kernel command line; none when it was not seen."""
-    lines = case.seen("guest.cmdline.seen")
-    return str(lines[-1].get("cmdline")).split() if lines else []
+    return [word for event in case.command_line for word in str(event.get("cmdline")).split()]
 
 
 def argument(case: Case, key: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.phases import Party
 from harness.timeline import Event
-from harness.verdict.rules.case import Case, Finding, argument, quoted, times
+from harness.verdict.rules.case import Case, Finding, argument, lines_with, quoted, times
 
 
 def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -> Finding | None:
@@ -57,11 +57,7 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
             because=f"{who} asked {times(len(asked))} for an address and got no answer",
             evidence=asked[-5:],
         )
-    in_vain = [
-        event
-        for event in case.said("firmware found no network", "ipxe error")
-        if _IN_VAIN.search(str(event.get("line")))
-    ]
+    in_vain = lines_with(_IN_VAIN, case.said("firmware found no network", "ipxe error"))
     if in_vain:
         return asked_in_vain(who, in_vain)
     return Finding(blame=party, because=f"{who} never asked for an address", evidence=case.here[:1])

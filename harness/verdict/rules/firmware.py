@@ -9,7 +9,7 @@ from harness.facts import is_boot_program, named_file
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.phases import megabytes
-from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
+from harness.verdict.rules.case import Case, Finding, Rule, lines_with, quoted, times
 from harness.verdict.rules.dhcp import dhcp_exchange, lease_elsewhere
 from harness.verdict.rules.http import http_errors
 
@@ -43,11 +43,8 @@ def _nothing_to_boot(case: Case) -> Finding | None:
     elsewhere = lease_elsewhere(case, str(acks[-1].get("stage")), "the firmware")
     if elsewhere:
         return elsewhere
-    vain = [
-        event
-        for event in case.seen("guest.error.seen")
-        if event.seq > acks[-1].seq and _NOTHING_CAME.search(str(event.get("line")))
-    ]
+    said = [event for event in case.seen("guest.error.seen") if event.seq > acks[-1].seq]
+    vain = lines_with(_NOTHING_CAME, said)
     if vain:
         return Finding(
             blame=Party.LINK,
@@ -219,7 +216,7 @@ def _no_tftp_answer(case: Case) -> Finding | None:
     if not vain or vain[-1] is not asked[-1]:
         return None
     said = [event for event in case.seen("guest.error.seen") if event.seq > vain[0].seq]
-    silent = [event for event in said if _NOTHING_CAME.search(str(event.get("line")))]
+    silent = lines_with(_NOTHING_CAME, said)
     lost = case.seen("tftp.transfer.timed_out")
     if not silent and not lost and len(vain) < _ASKED_IN_VAIN:
         return None

@@ -9,8 +9,8 @@ from harness.facts import is_initramfs
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import services
-from harness.verdict.rules.arguments import command_line, told_not_to
-from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted
+from harness.verdict.rules.arguments import told_not_to
+from harness.verdict.rules.case import Case, Finding, Rule, argument, lines_with, quoted
 from harness.verdict.rules.dhcp import asked_in_vain, dhcp_exchange
 
 _KEYS: Final = ("interface", "vlan_id", "ipam")
@@ -137,7 +137,7 @@ def _address_refused(case: Case) -> Finding | None:
         because=(
             f"Hook can't set up the static address it was told: {quoted(errors[0].get('line'))}"
         ),
-        evidence=[*case.seen("guest.cmdline.seen")[-1:], *errors[:3]],
+        evidence=[*case.command_line, *errors[:3]],
         hint="ipam=MAC:VLAN:ADDRESS:NETMASK:GATEWAY:HOST:DNS:SEARCH:NTP, the MAC with dashes",
     )
 
@@ -170,7 +170,7 @@ def no_address(case: Case) -> Finding | None:
         return Finding(
             blame=Party.GUEST_NETWORK,
             because=f"Hook was told {text}, and asked for no address{words}",
-            evidence=[*case.seen("guest.cmdline.seen")[-1:], *errors[:2]],
+            evidence=[*case.command_line, *errors[:2]],
             hint="is there an interface of that name, and is the VLAN on its port?",
         )
     client = [*case.ever_said("program missing"), *services.ended(case, "dhcp")]
@@ -184,7 +184,7 @@ def no_address(case: Case) -> Finding | None:
             evidence=client[:3],
             hint="is the DHCP client's container of this Hook whole?",
         )
-    in_vain = [event for event in errors if _IN_VAIN.search(str(event.get("line")))]
+    in_vain = lines_with(_IN_VAIN, errors)
     if in_vain and not any("no valid interfaces" in str(event.get("line")) for event in errors):
         return asked_in_vain("Hook", in_vain)
     withheld = told_not_to(case)
@@ -195,7 +195,7 @@ def no_address(case: Case) -> Finding | None:
                 f"the kernel is told {' '.join(withheld)}, and Hook's network card was never heard"
                 f" of{words}"
             ),
-            evidence=[*command_line(case), *errors[:2]],
+            evidence=[*case.command_line, *errors[:2]],
             hint="take that out of the kernel arguments",
         )
     return Finding(

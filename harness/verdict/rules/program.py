@@ -7,16 +7,13 @@ from typing import Final
 
 from harness.facts import is_boot_program, unfit_program
 from harness.phases import Party
+from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, quoted
 
 
 def spoilt(case: Case) -> Finding | None:
     """Judge a boot program that came, and that the firmware, or its own start, could not unpack."""
-    had = [
-        event
-        for event in case.seen("tftp.transfer.finished", "http.response.finished")
-        if event.get("bytes") and is_boot_program(str(event.get("file") or event.get("path")))
-    ]
+    had = [event for event in _had(case) if event.get("bytes")]
     if not had or case.seen("dhcp.discover.received", stage="tinkerbell"):
         return None
     last = had[-1]
@@ -52,11 +49,7 @@ def unfit(case: Case) -> Finding | None:
         for event in case.seen("dhcp.discover.received", "dhcp.request.received")
         if event.get("stage") in ("firmware", "ipxe") and event.get("arch") is not None
     ]
-    had = [
-        event
-        for event in case.seen("tftp.transfer.finished", "http.response.finished")
-        if is_boot_program(str(event.get("file") or event.get("path")))
-    ]
+    had = _had(case)
     if not asked or not had:
         return None
     file, arch = str(had[-1].get("file") or had[-1].get("path")), int(asked[-1].get("arch", 0))
@@ -73,3 +66,12 @@ def unfit(case: Case) -> Finding | None:
         ),
         conclusive=True,
     )
+
+
+def _had(case: Case) -> list[Event]:
+    """Return the boot programs that were sent to their end."""
+    return [
+        event
+        for event in case.seen("tftp.transfer.finished", "http.response.finished")
+        if is_boot_program(str(event.get("file") or event.get("path")))
+    ]

@@ -184,7 +184,7 @@ def _proxy_refuses(case: Case) -> Finding | None:
             f"the proxy does not let docker through to {last.get('target')},"
             f" {times(len(refused))}: {last.get('reason')}"
         ),
-        evidence=[*case.seen("guest.cmdline.seen")[-1:], *refused[-3:]],
+        evidence=[*case.command_line, *refused[-3:]],
         hint=f"is the whole value there, with user and password? {' '.join(told)}".strip(),
         conclusive="credentials" in str(last.get("reason")),
     )
@@ -212,7 +212,7 @@ def _registry_unreached(case: Case) -> Finding | None:
         return Finding(
             blame=Party.BOOT_SCRIPT,
             because=f"docker can't reach the proxy it was told to use, {times(len(said))}: {text}",
-            evidence=[*case.seen("guest.cmdline.seen")[-1:], *(event for event, _ in said[-3:])],
+            evidence=[*case.command_line, *(event for event, _ in said[-3:])],
             hint="HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in capitals, on the kernel command line",
         )
     elsewhere = lease_elsewhere(case) or dns.led_astray(case, said[-1][0])
@@ -271,7 +271,7 @@ def _wrong_port(case: Case, said: Event) -> Finding | None:
             f"Hook is told to pull from port {dialled['port']} ({', '.join(keys)}), where nobody"
             f" listens: the registry is at port {' and '.join(map(str, ports))}"
         ),
-        evidence=[*_registries(case), *case.seen("guest.cmdline.seen")[-1:], said],
+        evidence=[*_registries(case), *case.command_line, said],
         hint=f"compare {told} with where the registry is",
     )
 
@@ -430,7 +430,7 @@ def _worker_silent(case: Case) -> Finding | None:
                     " Hook does not know what to pull"
                 ),
                 evidence=[
-                    *case.seen("guest.cmdline.seen")[-1:],
+                    *case.command_line,
                     *case.in_phase("guest.error.seen")[-2:],
                 ],
                 hint="smee never writes them: say them as extra kernel arguments",

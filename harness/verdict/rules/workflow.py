@@ -234,7 +234,7 @@ def _never_called(case: Case) -> Finding | None:
     if name:
         return name
     wanted = argument(case, "grpc_authority")
-    command = case.seen("guest.cmdline.seen")[-1:]
+    command = case.command_line
     started = case.seen("guest.worker.started")[-1:]
     if command and not wanted:
         return Finding(
