@@ -12,6 +12,7 @@ evidence", said with what was seen last.
 * ``clock``, ``dns``, ``words`` — what several of them ask: a wrong clock, a name that nobody
   resolves, and what the worker says of itself.
 * ``medium`` — machines that boot from an ISO; asked before those.
+* ``address`` — a Hook that nobody heard ask for an address.
 * ``arguments``, ``program`` — kernel arguments and boot programs at the bottom of a failure.
 * ``dhcp``, ``http``, ``tink`` — what several of them share, or what one of them is made of.
 """

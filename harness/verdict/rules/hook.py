@@ -9,14 +9,9 @@ from harness.facts import is_initramfs
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import services
-from harness.verdict.rules.arguments import told_not_to
-from harness.verdict.rules.case import Case, Finding, Rule, argument, lines_with, quoted
-from harness.verdict.rules.dhcp import asked_in_vain, dhcp_exchange
-
-_KEYS: Final = ("interface", "vlan_id", "ipam")
-"""Kernel arguments that decide which interface Hook uses, and how."""
-_IN_VAIN: Final = re.compile(r"timed out|have a carrier")
-"""How dhcpcd says that it has an interface, and that nobody answers on it."""
+from harness.verdict.rules.address import address_refused, no_address
+from harness.verdict.rules.case import Case, Finding, Rule, quoted
+from harness.verdict.rules.dhcp import dhcp_exchange
 
 
 def _no_kernel(case: Case) -> Finding | None:
@@ -127,21 +122,6 @@ def _too_little_memory(case: Case) -> Finding | None:
     )
 
 
-def _address_refused(case: Case) -> Finding | None:
-    """F40: ipam= on the kernel command line that says too little, or what is not there."""
-    errors = case.said("address refused")
-    if not errors or case.seen("dhcp.ack.sent", stage="guest"):
-        return None
-    return Finding(
-        blame=Party.GUEST_NETWORK,
-        because=(
-            f"Hook can't set up the static address it was told: {quoted(errors[0].get('line'))}"
-        ),
-        evidence=[*case.command_line, *errors[:3]],
-        hint="ipam=MAC:VLAN:ADDRESS:NETMASK:GATEWAY:HOST:DNS:SEARCH:NTP, the MAC with dashes",
-    )
-
-
 def _no_dhcp(case: Case) -> Finding | None:
     """F32, F37, F39: Linux runs, and nothing was heard of it on the network."""
     if case.seen("dhcp.discover.received", stage="guest"):
@@ -149,61 +129,6 @@ def _no_dhcp(case: Case) -> Finding | None:
     if case.seen("guest.docker.started", "registry.request.received"):
         return None
     return no_address(case)
-
-
-def no_address(case: Case) -> Finding | None:
-    """Judge a Hook of which no DHCP was heard; None if there was, or its address is static."""
-    if case.seen("dhcp.discover.received", stage="guest"):
-        return None
-    if not case.seen("guest.init.started", "guest.service.started"):
-        return Finding(
-            blame=Party.HOOK,
-            because="Hook never asked for an address",
-            evidence=case.here[:1],
-        )
-    told = {key: value for key in _KEYS if (value := argument(case, key)) is not None}
-    # dhcpcd says so in Hook's boot, and docker fails later
-    errors = case.ever_said("no address")
-    words = f": {quoted(errors[0].get('line'))}" if errors else ""
-    if told:
-        text = " ".join(f"{key}={value}" for key, value in told.items())
-        return Finding(
-            blame=Party.GUEST_NETWORK,
-            because=f"Hook was told {text}, and asked for no address{words}",
-            evidence=[*case.command_line, *errors[:2]],
-            hint="is there an interface of that name, and is the VLAN on its port?",
-        )
-    client = [*case.ever_said("program missing"), *services.ended(case, "dhcp")]
-    client = [event for event in client if "dhcp" in str(event.fields)]
-    if client:
-        last = client[0]
-        told_how = quoted(last.get("line")) if last.get("line") else services.how(last)
-        return Finding(
-            blame=Party.HOOK,
-            because=f"nothing in Hook asks for an address: {told_how}",
-            evidence=client[:3],
-            hint="is the DHCP client's container of this Hook whole?",
-        )
-    in_vain = lines_with(_IN_VAIN, errors)
-    if in_vain and not any("no valid interfaces" in str(event.get("line")) for event in errors):
-        return asked_in_vain("Hook", in_vain)
-    withheld = told_not_to(case)
-    if withheld:
-        return Finding(
-            blame=Party.BOOT_SCRIPT,
-            because=(
-                f"the kernel is told {' '.join(withheld)}, and Hook's network card was never heard"
-                f" of{words}"
-            ),
-            evidence=[*case.command_line, *errors[:2]],
-            hint="take that out of the kernel arguments",
-        )
-    return Finding(
-        blame=Party.KERNEL,
-        because=f"Hook runs, and its network card was never heard of{words}",
-        evidence=[*case.seen("guest.init.started")[-1:], *errors[:2]],
-        hint="does this kernel have a driver for the NIC, and for the bus it is on?",
-    )
 
 
 def docker_ends(case: Case) -> Finding | None:
@@ -282,7 +207,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.HOOK_BOOT: (
         _no_kernel,
         _too_little_memory,
-        _address_refused,
+        address_refused,
         docker_ends,
         _no_dhcp,
         services.engine_ended,

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import clock, dns, layers, services
+from harness.verdict.rules.address import no_address
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
-from harness.verdict.rules.hook import docker_ends, no_address
+from harness.verdict.rules.hook import docker_ends
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.mute import registry_mute
 from harness.verdict.rules.words import error_in
