@@ -22,6 +22,7 @@ from harness.wire.commands import Address, Command, SetTimer
 from harness.wire.netboot import Reservations, parse_mac, without_trace
 from harness.wire.tftp_server import Refusal, Solo, TftpServer, unknown_file
 from harness.wire.tftp_transfer import Content, TftpPolicy
+from harness.wire.turns import Turns
 
 _MULTI_PORT: Final = TftpPolicy(max_blksize=65_464)
 """smee's cap of 512 octets holds in single-port mode only."""
@@ -183,9 +184,10 @@ class TftpService(UdpService):
         )
         self._strike = strike
         self._dialect = TftpDialect(identify or nobody)
+        core = _timed(self._tampered(self._server if single_port else _Listener(self)))
         super().__init__(
             name="tftp",
-            core=self._tampered(self._server if single_port else _Listener(self)),
+            core=core,
             timeline=timeline,
             tasks=tasks,
             bind=bind,
@@ -214,12 +216,18 @@ class TftpService(UdpService):
         if transfer:
             closing = _Closing(Solo(transfer))
             core = self._tampered(closing)
-            closing.shell = shell = self._shell(self._socket(self._bind, 0), core=core)
+            sock = self._socket(self._bind, 0)
+            closing.shell = shell = self._shell(sock, core=_timed(core))
             self._shells.append(shell)
             first = [*commands, *transfer.start(now)]
             shell.run(core.replies(first, now) if isinstance(core, Tampering) else first)
             return []
         return commands
+
+
+def _timed(core: Core) -> Core:
+    """Let a server tell how much of a transfer's time is its own."""
+    return Turns(core, told="tftp.transfer.progressed")
 
 
 class _Listener:

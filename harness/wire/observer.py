@@ -17,6 +17,7 @@ from harness.wire.dhcp4 import Code, MessageType
 from harness.wire.dhcp_reply import told
 from harness.wire.netboot import classify
 from harness.wire.syslog import SyslogServer
+from harness.wire.turns import Turn
 from harness.wire.watched_http import WatchedConnection
 
 _PROGRESS_EVERY_S: Final = 0.5
@@ -44,6 +45,7 @@ class _Transfer:
     """The number of the short block, once it was sent."""
     bytes: int = 0
     options: dict[str, str] = field(default_factory=dict)
+    turn: Turn = field(default_factory=Turn)
 
 
 class Observer:
@@ -129,6 +131,7 @@ class Observer:
             return []
         from_client = packet.source in self._transfers
         client = packet.source if from_client else packet.destination
+        (running.turn.asked if from_client else running.turn.answered)(now)
         match said:
             case tftp.Error():
                 del self._transfers[client]
@@ -222,6 +225,7 @@ def _sent(running: _Transfer, said: tftp.Data, now: float) -> list[Note]:
     running.told_s = now
     fields = {
         "id": running.id, "file": running.file, "bytes": running.bytes, "length": running.length,
+        "server_s": round(running.turn.waited_s(now), 3),
     }  # fmt: skip
     return [Note(name="tftp.transfer.progressed", fields=fields)]
 

@@ -179,21 +179,44 @@ def _tftp_too_slow(case: Case) -> Finding | None:
     octets, took_s = last.get("bytes", 0) - first.get("bytes", 0), last.t - first.t
     if octets <= 0 or took_s < _SLOW_S or case.events[-1].t - last.t > _SLOW_S:
         return None
-    again = int(last.get("resends") or 0) - int(first.get("resends") or 0)
-    lost = again >= _LOST and took_s / again < _PATIENCE_S
+    blame, reason, hint = _who_is_slow(first, last, took_s)
     return Finding(
-        blame=Party.LINK if lost else Party.UNKNOWN,
+        blame=blame,
         because=(
             f"{last.get('file')} was not through in time: {megabytes(last.get('bytes', 0))} of"
-            f" {megabytes(under_way.length_bytes)}, {octets / took_s:.0f} octets a second; "
-            + (
-                f"{again} times no ACK came in time, and a block was sent again: packets are lost"
-                if lost
-                else "not enough evidence whether TFTP is slow or the way to it"
-            )
+            f" {megabytes(under_way.length_bytes)}, {octets / took_s:.0f} octets a second; {reason}"
         ),
         evidence=[first, *progress[-3:]],
-        hint="the capture tells: does a block leave long after the last one was acknowledged?",
+        hint=hint,
+    )
+
+
+def _who_is_slow(first: Event, last: Event, took_s: float) -> tuple[Party, str, str]:
+    """Return who held up a transfer between two of its events, how one knows, and a hint."""
+    again = int(last.get("resends") or 0) - int(first.get("resends") or 0)
+    if again >= _LOST and took_s / again < _PATIENCE_S:
+        return (
+            Party.LINK,
+            f"{again} times no ACK came in time, and a block was sent again: packets are lost",
+            "a bad cable or port, a duplex mismatch, a switch under load?",
+        )
+    if last.get("server_s") is None:
+        return (
+            Party.UNKNOWN,
+            "not enough evidence whether TFTP is slow or the way to it",
+            "the capture tells: does a block leave long after the last one was acknowledged?",
+        )
+    own_s = last["server_s"] - (first.get("server_s") or 0)
+    if own_s * 2 > took_s:
+        return (
+            Party.TFTP,
+            f"for {own_s:.0f} of {took_s:.0f} s an acknowledged block waited for the next one",
+            "is the server, or the disk that it reads from, under load?",
+        )
+    return (
+        Party.LINK,
+        f"for {took_s - own_s:.0f} of {took_s:.0f} s the server waited for acknowledgements",
+        "each block waits for the one before it: a long way, a slow firmware? larger blocks help",
     )
 
 

@@ -10,10 +10,10 @@ from harness.verdict import judge
 from harness.verdict.tests.playing import ended
 
 
-def blocks(until: int, *, resent_each: int = 0) -> Tape:
+def blocks(until: int, *, resent_each: int = 0, server_s: float | None = None) -> Tape:
     """Return a boot program that comes with 512 octets each two seconds.
 
-    Of so many of them one was sent twice.
+    Of so many of them one was sent twice; the server took so long for each.
     """
     tape = good_boot().until("tftp.request.received", id=2)
     for number in range(1, until // 2):
@@ -24,6 +24,7 @@ def blocks(until: int, *, resent_each: int = 0) -> Tape:
             bytes=512 * number,
             length=1_040_000,
             **({"resends": number // resent_each} if resent_each else {}),
+            **({"server_s": number * server_s} if server_s is not None else {}),
         )
     return tape
 
@@ -46,6 +47,19 @@ def test_one_that_is_sent_twice_again_and_again_is_lost_on_its_way() -> None:
         "; 7 times no ACK came in time, and a block was sent again: packets are lost"
     )
     assert judge(blocks(200, resent_each=25).events).blame is Party.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("server_s", "blame", "because"),
+    [
+        (1.9, Party.TFTP, "for 53 of 56 s an acknowledged block waited for the next one"),
+        (0.0, Party.LINK, "for 56 of 56 s the server waited for acknowledgements"),
+    ],
+)
+def test_who_holds_up_a_boot_program(server_s: float, blame: Party, because: str) -> None:
+    verdict = judge(blocks(60, server_s=server_s).events)
+    assert verdict.blame is blame
+    assert verdict.because.endswith(f"256 octets a second; {because}")
 
 
 def test_one_that_stopped_is_not_slow() -> None:
