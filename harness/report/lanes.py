@@ -90,6 +90,10 @@ class Drawing:
         if started:
             self.bar(lane, started[0], self.at(event), started[1], kind=kind, note=note)
 
+    def forget(self, lane: str, key: object) -> None:
+        """Draw nothing of a bar, if it is open."""
+        self._open.pop((lane, key), None)
+
     def burst(self, lane: str, name: str, event: Event) -> None:
         """Join events close to each other about one thing to one bar."""
         now = self.at(event)
@@ -196,7 +200,11 @@ def _registry(event: Event, drawing: Drawing) -> None:
 
 
 def _tink(event: Event, drawing: Drawing) -> None:
-    if event.name == "tink.connection.opened":
+    waits = ("accepted", event.get("id"))
+    if event.name == "tink.connection.accepted":
+        drawing.begin("gRPC", waits, event, "connected")
+    elif event.name == "tink.connection.opened":
+        drawing.forget("gRPC", waits)
         drawing.begin("gRPC", ("connection", event.get("id")), event, "")
     elif event.name == "tink.connection.closed":
         note = f"connection of {event.get('peer', '')}: {event.get('reason', '')}"
@@ -210,6 +218,8 @@ def _tink(event: Event, drawing: Drawing) -> None:
         details = f"{event.get('code', '')} {event.get('details') or ''}".strip()
         drawing.end("gRPC", event.get("id"), event, "soft" if good else "bad", details)
     elif event.name in ("tink.connection.failed", "tink.call.ignored"):
+        if event.name == "tink.connection.failed":
+            drawing.end("gRPC", waits, event, "soft", "never became gRPC")
         drawing.mark(
             "gRPC", event, str(event.get("reason") or "a call that is not answered"), "bad"
         )
@@ -243,6 +253,25 @@ def _machine(tracker: PhaseTracker, drawing: Drawing) -> None:
     bar((Phase.IPXE, Phase.KERNEL_INITRAMFS), "iPXE", "soft")
 
 
+def _said(events: Sequence[Event], drawing: Drawing) -> None:
+    """Mark what a console said was wrong; before Linux spoke it was the firmware, or iPXE."""
+    linux = False
+    for event in events:
+        if event.name in _POWER_CYCLE:
+            linux = False
+        elif event.name == "guest.kernel.started":
+            linux = True
+        elif event.name in ("guest.panicked", "guest.error.seen"):
+            line = str(event.get("line"))
+            lane = "kernel" if linux else "firmware"
+            if any(word in line for word in _OF_DOCKER):
+                lane = "docker"
+            drawing.mark(lane, event, line, "bad")
+
+
+_POWER_CYCLE: Final = ("machine.powered_on", "machine.reset")
+
+
 def _guest(events: Sequence[Event], tracker: PhaseTracker, drawing: Drawing) -> None:
     """Draw kernel and docker, by what the consoles showed; the phases where they show nothing."""
     first: dict[str, float] = {}
@@ -259,10 +288,7 @@ def _guest(events: Sequence[Event], tracker: PhaseTracker, drawing: Drawing) -> 
         bad = event.get("reason") != "ended"
         text = f"{event.get('service')} {event.get('reason')}"
         drawing.mark(lane, event, text, "bad" if bad else "soft")
-    for event in named(events, "guest.panicked", "guest.error.seen"):
-        line = str(event.get("line"))
-        lane = "docker" if any(word in line for word in _OF_DOCKER) else "kernel"
-        drawing.mark(lane, event, line, "bad")
+    _said(events, drawing)
     spans = {span.phase: span for span in tracker.spans}
     boot = spans.get(Phase.HOOK_BOOT)
     if boot is not None:
@@ -283,6 +309,8 @@ def _guest(events: Sequence[Event], tracker: PhaseTracker, drawing: Drawing) -> 
     if running:
         start = max(running[0].start_s, first.get("guest.docker.started", running[0].start_s))
         worker = first.get("guest.worker.started")
+        if worker is not None and Phase.WORKFLOW in spans:  # the console tells of it late
+            worker = min(worker, spans[Phase.WORKFLOW].start_s)
         last = drawing.end_s if running[-1].end_s is None else running[-1].end_s
         stop = last if worker is None else worker
         drawing.bar("docker", start, stop, "docker", kind="work")
