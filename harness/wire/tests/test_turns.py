@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.faults.deeds import Deed, Delay
-from harness.faults.dialects.tftp import TftpDialect
-from harness.faults.tampering import Tampering, nobody
 from harness.wire import tftp
-from harness.wire.commands import Address, Command, LockStep, Note, Send, SetTimer
+from harness.wire.commands import Address, Command, LockStep, Note
 from harness.wire.tftp import Ack, Opcode, Request
 from harness.wire.tftp_server import TftpServer
 from harness.wire.turns import Turn, Turns
@@ -43,23 +38,6 @@ def test_a_server_that_answers_at_once_keeps_nobody_waiting() -> None:
     core.receive(_rrq(), _PEER, 0.0)
     told = [s for block in range(1, 10) for s in _told(core.receive(_ack(block), _PEER, block))]
     assert told == [0.0] * 9
-
-
-def test_one_whose_answers_are_held_back_does() -> None:
-    def strike(occasion: str, /, **facts: Any) -> tuple[Deed, ...]:
-        return (Delay(seconds=0.75),) if (occasion, facts["opcode"]) == ("reply", "DATA") else ()
-
-    core = Turns(Tampering(_server(), strike=strike, dialect=TftpDialect(nobody)), told=_TOLD)
-    now, told = 0.0, []
-    commands = core.receive(_rrq(), _PEER, now)
-    for block in range(1, 10):
-        timers = [each for each in commands if isinstance(each, SetTimer) and "fault" in each.name]
-        now = timers[0].at
-        assert any(isinstance(each, Send) for each in core.timer(timers[0].name, now))
-        now += 0.25
-        commands = core.receive(_ack(block), _PEER, now)
-        told += _told(commands)
-    assert told == [0.75 * block for block in range(1, 10)]
 
 
 def test_rounds_in_lock_step_are_told_too() -> None:
