@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.certificates import ServerCertificate, server_context
+from harness.certificates import ServerCertificate
 from harness.faults.codes import http_status
 from harness.faults.deeds import Arguments, Deed, Source
 from harness.faults.dialects.script import bend_script
@@ -24,8 +23,7 @@ from harness.services.exchange import Exchange
 from harness.services.file_answer import of_file
 from harness.services.iso import IsoProxy, IsoSource
 from harness.services.pxe_http import PxeHttp
-from harness.services.tcp import tcp_socket
-from harness.services.udp import crash
+from harness.services.web_service import WebService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire import gohttp
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from harness.services.delivery import Delivery
-    from harness.services.http_server import HttpServer
 
 PORT: Final = 7080
 """Tinkerbell's own since 2026; before that smee had 7171 and 8080."""
@@ -52,7 +49,7 @@ BINARY_PREFIX: Final = "/ipxe/binary/"
 ISO_PREFIX: Final = "/iso/"
 
 
-class HttpService:
+class HttpService(WebService):
     """Serves what it is given: scripts, binaries, artifacts, an ISO, TFTP's files, metadata.
 
     ``artifacts`` maps a file's name to its place; it is served as ``/hook/<name>``. Paths of
@@ -60,6 +57,8 @@ class HttpService:
     networks the header X-Forwarded-For is believed. ``strike``, ``metadata_strike`` and
     ``hook_strike`` are the faults of the server, of the metadata and of what a script says.
     """
+
+    family = "http"
 
     def __init__(
         self,
@@ -86,9 +85,17 @@ class HttpService:
         contexts: Contexts | None = None,
     ) -> None:
         """``certificate`` None: plain HTTP. ``contexts`` is for the TLS that faults ask for."""
-        self.name = name
-        self._timeline = timeline
-        self._tasks = tasks
+        super().__init__(
+            name=name,
+            timeline=timeline,
+            tasks=tasks,
+            bind=bind,
+            port=port,
+            certificate=certificate,
+            contexts=contexts,
+            strike=strike,
+            identify=identify,
+        )
         self._reservations = reservations
         self._scripts = scripts
         self._binaries = binaries or {}
@@ -96,19 +103,10 @@ class HttpService:
         self._metadata = metadata
         self._pxe = pxe
         self._iso = IsoProxy(iso, scripts) if iso and scripts else None
-        self._bind = bind
-        self._port = port
-        self._identify = identify or (lambda _: None)
         self._static_scripts = static_scripts
         self._trusted = tuple(trusted)
-        self._strike = strike or no_strike
         self._metadata_strike = metadata_strike or no_strike
         self._hook_strike = hook_strike or no_strike
-        self._certificate = certificate
-        self._contexts = contexts
-        self._server: HttpServer | None = None
-        self.numbered = 0
-        """How many requests have a number; the next one's is one more."""
         self._began = timeline.clock.now()
         self._counts: Counter[tuple[str, int]] = Counter()
         self._folders = (
@@ -119,55 +117,11 @@ class HttpService:
             *(metadata.folders() if metadata else ()),
         )
 
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return self._port
-
-    @property
-    def listener(self) -> socket.socket | None:
-        """The listening socket; None before it listens."""
-        return self._server.listener if self._server else None
-
-    async def start(self) -> None:
-        """Listen. Raises ``SetupFailed``."""
-        from harness.services.http_server import HttpServer  # aiohttp: 0.5 s, not for --help
-
-        tls = server_context(self._certificate, alpn=("http/1.1",)) if self._certificate else None
-        sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
-        self._port = int(sock.getsockname()[1])
-        self._server = HttpServer(
-            sock=sock,
-            service=self.name,
-            tasks=self._tasks,
-            handle=self._handle,
-            tls=tls,
-            contexts=self._contexts,
-            on_refused=self._refused,
-            on_malformed=self._malformed,
-            on_bug=self._crashed,
-            on_unheard=self._unheard,
-            strike=self._strike,
-            identify=self._mac,
-        )
-        self._server.open()
-        self._timeline.record(
-            self.name,
-            "service.started",
-            service=self.name,
-            address=self._bind,
-            port=self._port,
-            transport="tls" if tls else "tcp",
-        )
-
     async def stop(self) -> None:
         """Stop listening and cut what still runs; may be called twice."""
-        server, self._server = self._server, None
-        if server:
-            await server.close()
-            if self._iso:
-                await self._iso.close()
-            self._timeline.record(self.name, "service.stopped", service=self.name)
+        await super().stop()
+        if self._iso:
+            await self._iso.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.numbered += 1
@@ -193,9 +147,7 @@ class HttpService:
             exchange.finished(answer.status, delivery.sent)
             return sent
 
-        if self._server is None:  # it stops, and this connection has not ended yet
-            raise ConnectionResetError("the service stops")
-        return await exchange.answered(self._server, answer_it)
+        return await self._answered(exchange, answer_it)
 
     def _struck(self, exchange: _Exchange, answer: Answer) -> tuple[Deed, ...]:
         path = exchange.request.path
@@ -211,26 +163,12 @@ class HttpService:
 
     def _refused(self, peer: str, reason: str) -> None:
         if self._certificate:
-            self._timeline.record(self.name, "http.tls.failed", peer=peer, reason=reason)
+            super()._refused(peer, reason)
         else:
             self._malformed(peer.rpartition(":")[0], reason)
 
-    def _unheard(self, peer: str, octets: int, times: int) -> None:
-        if times:
-            self._timeline.record(
-                self.name, "http.answer.unheard", peer=peer, bytes=octets, times=times
-            )
-        else:
-            self._timeline.record(self.name, "http.answer.heard", peer=peer)
-
-    def _malformed(self, address: str, reason: str) -> None:
-        self._timeline.record(self.name, "http.malformed", peer=address, reason=reason)
-
-    def _crashed(self, error: Exception) -> None:
-        crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
-
     def _mac(self, address: str) -> str | None:
-        if mac := self._identify(address):
+        if mac := super()._mac(address):
             return mac
         reservation = self._reservations.by_address(address)
         return reservation.mac if reservation else None

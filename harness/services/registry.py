@@ -6,14 +6,13 @@ What is answered is decided in ``harness.wire.registry``; here are sockets, file
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.certificates import ServerCertificate, server_context
+from harness.certificates import ServerCertificate
 from harness.faults.codes import http_status
 from harness.faults.deeds import Deed
 from harness.faults.plan import Strike, no_strike
@@ -23,8 +22,7 @@ from harness.services.answer import Answer, FilePart, status_among, treat
 from harness.services.door import Contexts
 from harness.services.exchange import Exchange, printable
 from harness.services.registry_store import PushStore
-from harness.services.tcp import tcp_socket
-from harness.services.udp import crash
+from harness.services.web_service import WebService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire.commands import Note
@@ -37,14 +35,15 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from harness.services.delivery import Delivery
-    from harness.services.http_server import HttpServer
 
 PORT: Final = 5000
 _FORM_LIMIT: Final = 1 << 16
 
 
-class RegistryService:
+class RegistryService(WebService):
     """Serves the images of some layouts. ``repositories`` says what there is, once started."""
+
+    family = "registry"
 
     def __init__(
         self,
@@ -70,42 +69,31 @@ class RegistryService:
         where pushed content goes; None: nothing can be pushed.
         ``contexts`` makes the wrong certificates that a fault may have it show.
         """
-        self.name = name
-        self._timeline = timeline
-        self._tasks = tasks
+        super().__init__(
+            name=name,
+            timeline=timeline,
+            tasks=tasks,
+            bind=bind,
+            port=port,
+            certificate=ServerCertificate(chain=tls[0], key=tls[1]) if tls else None,
+            contexts=contexts,
+            strike=strike,
+            identify=identify,
+        )
         self._prefix = prefix
         self._store = PushStore(push_to) if push_to else None
         self._limits = (limits or PushLimits()) if push_to else None
         self._mounts = [
             layout if isinstance(layout, Mount) else Mount(layout=layout) for layout in layouts
         ]
-        self._bind = bind
-        self._port = port
-        self._tls = tls
         self._auth = auth or Auth()
-        self._identify = identify or (lambda _: None)
-        self._contexts = contexts
-        self._strike = strike or no_strike
         self._content = Content(repositories={}, blobs={})
         self._core = Registry(repositories={}, new_token=_new_token)
-        self._server: HttpServer | None = None
-        self.numbered = 0
-        """How many requests have a number; the next one's is one more."""
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return self._port
-
-    @property
-    def listener(self) -> socket.socket | None:
-        """The listening socket; None before it listens."""
-        return self._server.listener if self._server else None
 
     @property
     def scheme(self) -> str:
         """``http`` or ``https``."""
-        return "https" if self._tls else "http"
+        return "https" if self._certificate else "http"
 
     @property
     def repositories(self) -> dict[str, list[str]]:
@@ -114,8 +102,6 @@ class RegistryService:
 
     async def start(self) -> None:
         """Read the layouts and listen. Raises ``SetupFailed``."""
-        from harness.services.http_server import HttpServer  # aiohttp: 0.5 s, not for --help
-
         self._content = load_content(self._mounts)
         self._core = Registry(
             repositories=self._content.repositories,
@@ -124,65 +110,13 @@ class RegistryService:
             push=self._limits,
             prefix=self._prefix,
         )
-        context = None
-        if self._tls:
-            files = ServerCertificate(chain=self._tls[0], key=self._tls[1])
-            context = server_context(files, alpn=("http/1.1",))
-        sock = tcp_socket(service=self.name, bind=self._bind, port=self._port)
-        self._port = int(sock.getsockname()[1])
-        self._server = HttpServer(
-            sock=sock,
-            service=self.name,
-            tasks=self._tasks,
-            handle=self._handle,
-            tls=context,
-            contexts=self._contexts,
-            on_refused=self._refused,
-            on_malformed=self._malformed,
-            on_bug=self._crashed,
-            on_unheard=self._unheard,
-            strike=self._strike,
-            identify=self._identify,
-        )
-        self._server.open()
-        self._timeline.record(
-            self.name,
-            "service.started",
-            service=self.name,
-            address=self._bind,
-            port=self._port,
-            transport=self.scheme,
-        )
-
-    async def stop(self) -> None:
-        """Stop listening and cut what still runs; may be called twice."""
-        server, self._server = self._server, None
-        if server:
-            await server.close()
-            self._timeline.record(self.name, "service.stopped", service=self.name)
-
-    def _refused(self, peer: str, reason: str) -> None:
-        self._timeline.record(self.name, "registry.tls.failed", peer=peer, reason=reason)
-
-    def _unheard(self, peer: str, octets: int, times: int) -> None:
-        if times:
-            self._timeline.record(
-                self.name, "registry.answer.unheard", peer=peer, bytes=octets, times=times
-            )
-        else:
-            self._timeline.record(self.name, "registry.answer.heard", peer=peer)
-
-    def _malformed(self, peer: str, reason: str) -> None:
-        self._timeline.record(self.name, "registry.malformed", peer=peer, reason=reason)
-
-    def _crashed(self, error: Exception) -> None:
-        crash(self.name, error, timeline=self._timeline, tasks=self._tasks)
+        await super().start()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.numbered += 1
         exchange = _Exchange(
             id=f"r{self.numbered}",
-            mac=self._identify(request.remote or ""),
+            mac=self._mac(request.remote or ""),
             request=request,
             timeline=self._timeline,
             source=self.name,
@@ -212,9 +146,7 @@ class RegistryService:
             exchange.served(response, answer, delivery.sent)
             return sent
 
-        if self._server is None:  # it stops, and this connection has not ended yet
-            raise ConnectionResetError("the service stops")
-        return await exchange.answered(self._server, answer_it)
+        return await self._answered(exchange, answer_it)
 
     async def _stored(self, request: web.BaseRequest, asked: Request) -> Request:
         """Store the body of a push, and return the request with what is there now."""
