@@ -1,6 +1,7 @@
 """The lab's stand-ins: thin asyncio shells around the cores in ``harness.wire``.
 
 * ``udp`` — the one shell of every UDP service: commands become datagrams, timers and events.
+* ``web_service`` — the same for HTTP: ``http`` and ``registry`` say what is answered.
 * ``dhcp``, ``tftp``, ``http`` — what brings a machine from its firmware into Hook.
 * ``dns``, ``ntp``, ``syslog``, ``radv`` — what Hook and old iPXEs look for on their network.
 * ``registry`` — OCI images for the docker engine in the machine.
