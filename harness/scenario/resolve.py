@@ -217,7 +217,7 @@ def _hook(loaded: LoadedScenario) -> HookItem:
         raise loaded.error(
             f"hook: {place} does not exist",
             ("hook",),
-            hint="say 'embedded', or name a folder or tarball with a kernel and an initramfs",
+            hint="say 'embedded', or name a folder, tarball, ISO or Hook checkout",
         )
     from harness.hook.files import find_hook
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -78,3 +79,29 @@ def test_a_tarball_is_unpacked_once_and_can_not_leave_its_folder(tmp_path: Path)
     assert found.kernel.read_bytes() == b"data"
     assert find_hook(tarball, cache=cache) == found
     assert str(tarball) in found.origin
+
+
+def test_a_checkout_of_hook_in_which_one_was_built(tmp_path: Path) -> None:
+    checkout = fill(tmp_path / "hook", "build.sh", "README.md", "hook.latest-lts-x86_64.yaml")
+    (checkout / "linuxkit-templates").mkdir()
+    with pytest.raises(BuildFailed, match="a checkout of Hook in which none was built") as caught:
+        find_hook(checkout)
+    assert "./build.sh" in str(caught.value.hint)
+    fill(checkout / "out", "hook_latest-lts-x86_64.tar.gz")
+    built = ("vmlinuz-latest-lts-x86_64", "initramfs-latest-lts-x86_64")
+    fill(checkout / "out" / "hook", *built, "dtbs-latest-lts-x86_64.tar.gz")
+    found = find_hook(checkout)
+    assert (found.kernel.name, found.initramfs.name) == built
+    assert found.origin == str(checkout / "out" / "hook")
+    with pytest.raises(BuildFailed, match="none was built for aarch64"):
+        find_hook(checkout, arch="aarch64")
+
+
+def test_a_file_that_is_nothing_of_the_kind(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_bytes(b"none" * 20_000)
+    with pytest.raises(BuildFailed, match="neither a tarball nor an ISO") as caught:
+        find_hook(tmp_path / "notes", cache=tmp_path)
+    assert "Hook checkout" in str(caught.value.hint)
+    (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(b"\0" * 1024 + b"x" * 100_000)[:60])
+    with pytest.raises(BuildFailed):
+        find_hook(tmp_path / "cut.tar.gz", cache=tmp_path)

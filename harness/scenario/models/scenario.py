@@ -39,7 +39,8 @@ class Scenario(Model):
     base: str | None = None
     """Another scenario file that this one changes; mappings merge, all else is replaced."""
     hook: str = "embedded"
-    """``embedded`` (built here), or a folder or tarball with a kernel and an initramfs."""
+    """``embedded`` (built here), or what has a kernel and an initramfs: a folder, a tarball, an
+    ISO, a checkout of Hook in which one was built."""
     machine: Machine
     """The machine that boots."""
     worker: str = "tink-worker@v0.12.2"

@@ -217,7 +217,7 @@ EDITS = {
         "template:",
         "hook: ../hook\ntemplate:",
         "mine.yaml:6:7: hook: ../hook does not exist\n"
-        "    say 'embedded', or name a folder or tarball with a kernel and an initramfs",
+        "    say 'embedded', or name a folder, tarball, ISO or Hook checkout",
     ),
     "unknown worker": (
         "template:",
