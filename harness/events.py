@@ -182,6 +182,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "peer bytes times",
     ),
     "http.answer.heard": _kind("It was acknowledged after all", "peer"),
+    "http.connection.mute": _kind(
+        "A client connected, and not an octet came of it for so long", "peer waited_s"
+    ),
     "http.malformed": _kind("Bytes on the HTTP port that are no HTTP", "peer reason"),
     "http.tls.failed": _kind("No TLS connection came about", "peer reason"),
     "http.script.served": _kind("An iPXE script was rendered", "id mac path script"),
@@ -244,6 +247,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
         "peer bytes times",
     ),
     "registry.answer.heard": _kind("It was acknowledged after all", "peer"),
+    "registry.connection.mute": _kind(
+        "A client connected, and not an octet came of it for so long", "peer waited_s"
+    ),
     "registry.malformed": _kind("Bytes on the registry's port that are no HTTP", "peer reason"),
     "registry.tls.failed": _kind("A TLS handshake on the registry's port failed", "peer reason"),
     # -- Tinkerbell's gRPC server

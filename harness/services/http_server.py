@@ -14,7 +14,7 @@ from harness.faults.plan import Strike
 from harness.services import Identify
 from harness.services.door import Contexts, Door, OnFailure
 from harness.services.http_log import OnBug, OnMalformed, aiohttp_logger
-from harness.services.unheard import OnUnheard, Unheard
+from harness.services.unheard import OnMute, OnUnheard, Unheard
 from harness.tasks import TaskKeeper
 
 _STOP_WITHIN_S: Final = 0.5
@@ -38,12 +38,13 @@ class HttpServer:
         on_malformed: OnMalformed,
         on_bug: OnBug,
         on_unheard: OnUnheard,
+        on_mute: OnMute,
         strike: Strike | None = None,
         identify: Identify | None = None,
     ) -> None:
         self._server = _Server(
             handle,
-            unheard=Unheard(on_unheard),
+            unheard=Unheard(on_unheard, on_mute=on_mute),
             logger=aiohttp_logger(on_malformed, on_bug),
             access_log=None,
             handler_cancellation=False,

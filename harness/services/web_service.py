@@ -85,6 +85,7 @@ class WebService(ABC):
             on_malformed=self._malformed,
             on_bug=self._crashed,
             on_unheard=self._unheard,
+            on_mute=self._mute,
             strike=self._strike,
             identify=self._mac,
         )
@@ -133,6 +134,9 @@ class WebService(ABC):
             self._tell("answer.unheard", peer=peer, bytes=octets, times=times)
         else:
             self._tell("answer.heard", peer=peer)
+
+    def _mute(self, peer: str, waited_s: float) -> None:
+        self._tell("connection.mute", peer=peer, waited_s=round(waited_s, 3))
 
     def _malformed(self, peer: str, reason: str) -> None:
         self._tell("malformed", peer=peer, reason=reason)

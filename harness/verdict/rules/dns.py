@@ -9,7 +9,7 @@ from typing import Final
 from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules import arguments
-from harness.verdict.rules.case import Case, Finding, quoted, times
+from harness.verdict.rules.case import Case, Finding, argument, quoted, times
 from harness.verdict.rules.dhcp import hooks_leases
 
 _LOOKUP: Final = re.compile(
@@ -107,6 +107,9 @@ def _answered(
     evidence: list[Event],
 ) -> Finding | None:
     """Return what the name server made of questions for a name, if it was asked."""
+    hub = _of_the_hub(case, name, answers, evidence)
+    if hub:
+        return hub
     source = arguments.said_by(case, name)
     told = f"the kernel command line says {source}: " if source else ""
     if answers and all(e.get("rcode") == "NOERROR" for e in answers):
@@ -131,6 +134,28 @@ def _answered(
             evidence=evidence,
         )
     return None
+
+
+def _of_the_hub(
+    case: Case, name: str, answers: Sequence[Event], evidence: list[Event]
+) -> Finding | None:
+    """Judge Docker Hub, which is asked for images without a registry in their name."""
+    if name not in _HUB or not case.command_line or argument(case, "docker_registry"):
+        return None
+    refused = f"; the name server does not know {name}" if answers else ""
+    return Finding(
+        blame=Party.BOOT_SCRIPT,
+        because=(
+            "Docker Hub is asked for an image, as the kernel is told no docker_registry to ask"
+            f" instead{refused}"
+        ),
+        evidence=[*case.command_line, *evidence],
+        hint="docker_registry= on the kernel command line, or the registry in each image's name",
+    )
+
+
+_HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io"})
+"""distribution/reference: where names without a registry lead."""
 
 
 def led_astray(case: Case, said: Event) -> Finding | None:

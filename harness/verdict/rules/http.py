@@ -124,6 +124,31 @@ def unheard(case: Case, service: str = "http") -> Finding | None:
     )
 
 
+def mute_client(case: Case, service: str = "http") -> Finding | None:
+    """Judge a machine that connected and, as far as its server knows, never asked for anything.
+
+    A program that connects has something to ask. One that connects twice and uses one of the two is
+    heard on that.
+    """
+    told = case.in_phase(f"{service}.connection.mute")
+    if not told:
+        return None
+    last = told[-1]
+    since_s = last.t - float(last.get("waited_s") or 0)
+    if any(event.t > since_s for event in case.seen(f"{service}.request.received")):
+        return None
+    what = "the registry" if service == "registry" else "the HTTP server"
+    return Finding(
+        blame=Party.LINK,
+        because=(
+            f"the machine connected to {what}, and nothing that it sends arrives there: not an"
+            f" octet in {last.t - since_s:.0f} s"
+        ),
+        evidence=[*case.seen(f"{service}.request.received")[-1:], *told[-3:]],
+        hint="small frames arrive and large ones don't? then an MTU, or the NIC's offloading",
+    )
+
+
 def who_is_slow(progress: Sequence[Event], server: Party) -> tuple[Party, str]:
     """Return who held up a transfer that was not through in time, and how one knows.
 

@@ -14,7 +14,13 @@ from harness.verdict.phases import megabytes
 from harness.verdict.rules import program
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
 from harness.verdict.rules.dhcp import dhcp_exchange, lease_elsewhere
-from harness.verdict.rules.http import http_errors, sent_in_circles, unheard, who_is_slow
+from harness.verdict.rules.http import (
+    http_errors,
+    mute_client,
+    sent_in_circles,
+    unheard,
+    who_is_slow,
+)
 
 _STILL_S: Final = 25.0
 """A transfer that moved no octet for so long stands still; TCP asks again far sooner."""
@@ -333,6 +339,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         sent_in_circles,
         _script_refused,
         _no_script,
+        mute_client,
         _script_unreached,
         unheard,
         _script_without_effect,
@@ -342,6 +349,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         sent_in_circles,
         _broken_off,
         unheard,
+        mute_client,
         _stands_still,
         _artifacts,
     ),

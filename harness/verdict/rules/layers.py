@@ -9,7 +9,7 @@ from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.phases import megabytes
 from harness.verdict.rules.case import Case, Finding, quoted, times
-from harness.verdict.rules.http import unheard, who_is_slow
+from harness.verdict.rules.http import mute_client, unheard, who_is_slow
 from harness.verdict.rules.words import error_in
 
 
@@ -158,5 +158,7 @@ def layer_refused(case: Case) -> Finding | None:
 
 
 def not_heard(case: Case) -> Finding | None:
-    """Judge what the registry sent and the machine never had."""
-    return None if case.seen("guest.worker.started") else unheard(case, "registry")
+    """Judge what the registry or the machine sent, and the other one never had."""
+    if case.seen("guest.worker.started"):
+        return None
+    return unheard(case, "registry") or mute_client(case, "registry")

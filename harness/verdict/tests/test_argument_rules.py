@@ -141,3 +141,22 @@ def test_where_the_name_of_an_actions_registry_comes_from(cmdline: str, source: 
     )
     assert (source or "") in (found.hint or "")
     assert ("kernel command line" in (found.hint or "")) == bool(source)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "blame"),
+    [("tink_worker_image=192.168.77.1:5000/w", "boot-script"), ("docker_registry=10.1.1.1", "dns")],
+)
+def test_docker_hub_is_asked_where_nobody_said_otherwise(cmdline: str, blame: str) -> None:
+    name = "registry-1.docker.io"
+    tape = told(working(), cmdline)
+    fields = {"task": "hello", "action": "print", "workflow_id": "default/hello"}
+    tape.add(51, "tink", "tink.action.reported", state="STATE_RUNNING", accepted=True, **fields)
+    tape.add(52, "dns", "dns.query.received", id=1, name=name, type="A", transport="udp")
+    tape.add(52, "dns", "dns.answer.sent", id=1, name=name, type="A", rcode="NXDOMAIN", answers=[])
+    tape.add(53, "tink", "tink.action.reported", state="STATE_FAILED", accepted=True,
+             message=f"pull image: dial tcp: lookup {name} on 10.0.0.1:53: no such host",
+             **fields)  # fmt: skip
+    found = judge(tape.events)
+    assert found.blame == blame
+    assert ("the kernel is told no docker_registry" in found.because) == (blame == "boot-script")

@@ -116,3 +116,38 @@ def test_a_challenge_of_what_stands_in_the_registrys_place() -> None:
         "hook",
         "the registry asked for credentials and Hook came with none",
     )
+
+
+def pulling(*, asked_at: float | None) -> Tape:
+    """Return a boot whose docker greets the registry, connects again at 44.5 s and is not heard."""
+    tape = good_boot().until("guest.docker.started")
+    peer = "192.168.77.10:54310"
+    tape.add(44, "registry", "registry.request.received", id="r1", method="GET", path="/v2/",
+             peer="192.168.77.10:54302")  # fmt: skip
+    if asked_at is not None:
+        tape.add(asked_at, "registry", "registry.request.received", id="r2", method="HEAD",
+                 path="/v2/tink-worker/manifests/latest", peer="192.168.77.10:54312")  # fmt: skip
+    tape.add(60, "registry", "registry.connection.mute", peer=peer, waited_s=15.5)
+    tape.add(120, "run", "run.finished", outcome="deadline")
+    return tape
+
+
+def test_a_machine_that_connects_and_is_not_heard() -> None:
+    found = judge(pulling(asked_at=None).events)
+    assert (found.failed_in, found.blame) == ("worker-pull", "link")
+    assert found.because.startswith(
+        "the machine connected to the registry, and nothing that it sends arrives there: not an"
+        " octet in 16 s"
+    )
+
+
+def test_a_connection_that_was_not_needed_after_all_proves_nothing() -> None:
+    assert "not an octet" not in judge(pulling(asked_at=45).events).because
+
+
+def test_an_ipxe_that_connects_and_is_not_heard() -> None:
+    tape = good_boot().until("dhcp.ack.sent", stage="tinkerbell")
+    tape.add(40, "http", "http.connection.mute", peer="192.168.77.10:3000", waited_s=15.0)
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("ipxe", "link")
+    assert "the machine connected to the HTTP server" in found.because
