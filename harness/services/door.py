@@ -49,6 +49,10 @@ _ANSWER_TO_PLAIN: Final = (  # Go net/http, server.go: tlsRecordHeaderLooksLikeH
 
 OnFailure = Callable[[str, str], None]
 """Called with the peer (``address:port``) and the reason."""
+OnMute = Callable[[str, float], None]
+"""Called with the peer, and for how many seconds it has said nothing since it connected."""
+MUTE_S: Final = 15.0
+"""Go and iPXE connect when they have something to say, and say it at once."""
 Contexts = Callable[[Kind | None, Manner], ssl.SSLContext]
 """Gives the context of a certificate that is wrong in this way (None: the server's own), with a
 handshake of this manner. May block for 300 ms."""
@@ -66,11 +70,16 @@ class Door:
         protocol: Callable[[], asyncio.Protocol],
         tls: ssl.SSLContext | None,
         on_failure: OnFailure,
+        on_mute: OnMute = lambda _peer, _seconds: None,
+        mute_s: float = MUTE_S,
         contexts: Contexts | None = None,
         strike: Strike | None = None,
         identify: Identify | None = None,
     ) -> None:
-        """Take over ``sock``; nothing is accepted before ``open``."""
+        """Take over ``sock``; nothing is accepted before ``open``.
+
+        Of a client that says nothing for ``mute_s`` after it connected ``on_mute`` is told, once.
+        """
         self._contexts = contexts
         self._strike = strike or no_strike
         self._identify = identify or (lambda _: None)
@@ -80,6 +89,8 @@ class Door:
         self._protocol = protocol
         self._tls = tls
         self._on_failure = on_failure
+        self._on_mute = on_mute
+        self._mute_s = mute_s
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -128,7 +139,7 @@ class Door:
                 if await _ends(connection, deeds):
                     return
                 tls, manner = await self._shown(deeds)
-            first = await peek(connection)
+            first = await self._first(connection, peer)
             if first is None:  # a port check: connected and closed
                 return
             if tls is None and first == TLS_HANDSHAKE:
@@ -148,6 +159,15 @@ class Door:
         finally:
             if not handed_on:
                 connection.close()
+
+    async def _first(self, connection: socket.socket, peer: str) -> int | None:
+        """Return the first octet of a client, None when it left without one."""
+        loop = asyncio.get_running_loop()
+        mute = loop.call_later(self._mute_s, self._on_mute, peer, self._mute_s)
+        try:
+            return await peek(connection)
+        finally:
+            mute.cancel()
 
     async def _shown(self, deeds: Sequence[Deed]) -> tuple[ssl.SSLContext | None, Manner]:
         """Return the context that is shown, None for plain HTTP, and how the handshake is done."""

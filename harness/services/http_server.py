@@ -12,9 +12,9 @@ from aiohttp import web
 
 from harness.faults.plan import Strike
 from harness.services import Identify
-from harness.services.door import Contexts, Door, OnFailure
+from harness.services.door import Contexts, Door, OnFailure, OnMute
 from harness.services.http_log import OnBug, OnMalformed, aiohttp_logger
-from harness.services.unheard import OnMute, OnUnheard, Unheard
+from harness.services.unheard import OnUnheard, Unheard
 from harness.tasks import TaskKeeper
 
 _STOP_WITHIN_S: Final = 0.5
@@ -44,7 +44,7 @@ class HttpServer:
     ) -> None:
         self._server = _Server(
             handle,
-            unheard=Unheard(on_unheard, on_mute=on_mute),
+            unheard=Unheard(on_unheard),
             logger=aiohttp_logger(on_malformed, on_bug),
             access_log=None,
             handler_cancellation=False,
@@ -58,6 +58,7 @@ class HttpServer:
             tls=tls,
             contexts=contexts,
             on_failure=on_refused,
+            on_mute=on_mute,
             strike=strike,
             identify=identify,
         )

@@ -64,38 +64,3 @@ async def test_silence_is_told_once_and_its_end_too() -> None:
     lost, found = await inside(f"{__name__}:{a_silent_client.__name__}")
     assert lost == [CLIENT, OCTETS, 3]
     assert (found[0], found[2]) == (CLIENT, 0)
-
-
-def name_of(client: asyncio.StreamWriter) -> str:
-    address, port = client.get_extra_info("sockname")
-    return f"{address}:{port}"
-
-
-async def test_a_client_that_connects_and_says_nothing() -> None:
-    told: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    unheard = Unheard(
-        lambda *_: None, on_mute=lambda *line: told.put_nowait(line), mute_s=0.3, every_s=0.05
-    )
-
-    class Server(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            unheard.add(transport)
-
-    listener = await loop.create_server(Server, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    _, talks = await asyncio.open_connection("127.0.0.1", port)
-    talks.write(b"G")  # and no more: it was heard of
-    _, mute = await asyncio.open_connection("127.0.0.1", port)
-    async with asyncio.timeout(10):
-        peer, waited_s = await told.get()
-        assert peer == name_of(mute)
-        assert waited_s >= 0.3
-        _, third = await asyncio.open_connection("127.0.0.1", port)
-        peer, _ = await told.get()  # the first two are not told of again
-        assert peer == name_of(third)
-    assert told.empty()
-    unheard.close()
-    for writer in (talks, mute, third):
-        writer.close()
-    listener.close()
