@@ -32,6 +32,7 @@ from harness.wire.commands import (
     Address,
     CancelTimer,
     Command,
+    Core,
     LockStep,
     Malformed,
     Note,
@@ -42,16 +43,6 @@ from harness.wire.commands import (
 Facts = Mapping[str, Any]
 REQUEST = "request"
 REPLY = "reply"
-
-
-class Core(Protocol):
-    """A server without a socket or a clock."""
-
-    def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
-        """Return what a datagram leads to. May raise ``DecodeError``."""
-
-    def timer(self, name: str, now: float) -> Sequence[Command]:
-        """Return what the end of a timer leads to."""
 
 
 class Dialect(Protocol):

@@ -13,12 +13,12 @@ from harness.faults.dialects.tftp import TftpDialect
 from harness.faults.plan import Strike
 from harness.faults.tampering import Tampering, nobody, tampered
 from harness.services import Identify
-from harness.services.udp import Core, UdpShell
+from harness.services.udp import UdpShell
 from harness.services.udp_service import UdpService
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 from harness.wire import tftp
-from harness.wire.commands import Address, Command, SetTimer
+from harness.wire.commands import Address, Command, Core, SetTimer
 from harness.wire.netboot import Reservations, parse_mac, without_trace
 from harness.wire.tftp_server import Refusal, Solo, TftpServer, unknown_file
 from harness.wire.tftp_transfer import Content, TftpPolicy

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 from harness.errors import DecodeError, ServiceCrashed, SetupFailed
 from harness.services.twin import Twin, twin_of
@@ -18,6 +18,7 @@ from harness.wire.commands import (
     Address,
     CancelTimer,
     Command,
+    Core,
     LockStep,
     Malformed,
     Note,
@@ -43,16 +44,6 @@ _MOST_TWINS: Final = 16
 _TWIN_IDLE_S: Final = 3.0
 _MAX_DATAGRAM: Final = 65_535
 _BUFFER_BYTES: Final = 4 << 20
-
-
-class Core(Protocol):
-    """A server without a socket or a clock. ``now`` is in seconds on the run's clock."""
-
-    def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
-        """Return what a datagram from ``peer`` leads to. May raise ``DecodeError``."""
-
-    def timer(self, name: str, now: float) -> Sequence[Command]:
-        """Return what the end of a timer leads to."""
 
 
 @dataclass(slots=True)

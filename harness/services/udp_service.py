@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from harness.services.udp import Core, UdpShell, udp_socket
+from harness.services.udp import UdpShell, udp_socket
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
+from harness.wire.commands import Core
 
 
 class UdpService:

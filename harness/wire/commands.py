@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 Address = tuple[str, int]
 """IPv4 address in dotted form, and UDP port."""
@@ -75,3 +75,13 @@ class LockStep:
 
 
 Command = Send | SetTimer | CancelTimer | Note | Malformed | LockStep
+
+
+class Core(Protocol):
+    """A server without a socket or a clock. ``now`` is in seconds on the run's clock."""
+
+    def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
+        """Return what a datagram from ``peer`` leads to. May raise ``DecodeError``."""
+
+    def timer(self, name: str, now: float) -> Sequence[Command]:
+        """Return what the end of a timer leads to."""

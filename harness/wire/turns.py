@@ -8,22 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
-from harness.wire.commands import Address, Command, LockStep, Note, Send
+from harness.wire.commands import Address, Command, Core, LockStep, Note, Send
 
 _MOST_PEERS: Final = 64
 """Of more the longest silent ones are forgotten."""
-
-
-class Core(Protocol):
-    """A server without a socket or a clock."""
-
-    def receive(self, datagram: bytes, peer: Address, now: float) -> Sequence[Command]:
-        """Return what a datagram leads to. May raise ``DecodeError``."""
-
-    def timer(self, name: str, now: float) -> Sequence[Command]:
-        """Return what the end of a timer leads to."""
 
 
 class Turn:
