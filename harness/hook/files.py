@@ -144,16 +144,17 @@ def _from_file(file: Path, arch: str, cache: Path | None) -> HookFiles:
         status = file.stat()
         key = digest_of(str(file.absolute()), status.st_size, status.st_mtime_ns)
         target = cache / "tarballs" / key[:32]
-        if not target.is_dir():
-            (_unpack_iso if iso else _unpack_tarball)(file, target, arch)
+        if not target.is_dir() and iso:
+            _unpack_iso(file, target, arch)
+        elif not target.is_dir():
+            _unpack_tarball(file, target)
     except (OSError, tarfile.TarError) as error:
         raise BuildFailed(f"{file} can't be unpacked: {error}") from error
     found = find_hook(target, arch=arch)
     return replace(found, origin=f"{file} ({digest_of_file(found.initramfs)[:12]})")
 
 
-def _unpack_tarball(tarball: Path, target: Path, arch: str) -> None:
-    del arch
+def _unpack_tarball(tarball: Path, target: Path) -> None:
     with new_folder(target) as scratch, tarfile.open(tarball) as archive:
         for member in archive:
             stream = archive.extractfile(member) if member.isfile() else None

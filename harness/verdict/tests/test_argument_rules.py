@@ -114,6 +114,20 @@ def test_a_dhcp_client_that_is_not_there_says_so() -> None:
     assert culprit(tape) == ("hook", f"nothing in Hook asks for an address: “{line}”")
 
 
+def image_from_nowhere(cmdline: str, name: str) -> Tape:
+    """Return a boot whose action fails for a registry's name that the name server denies."""
+    tape = told(working(), cmdline)
+    tape.add(50, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowActions")
+    fields = {"task": "hello", "action": "print", "workflow_id": "default/hello"}
+    tape.add(51, "tink", "tink.action.reported", state="STATE_RUNNING", accepted=True, **fields)
+    tape.add(52, "dns", "dns.query.received", id=1, name=name, type="A", transport="udp")
+    tape.add(52, "dns", "dns.answer.sent", id=1, name=name, type="A", rcode="NXDOMAIN", answers=[])
+    tape.add(53, "tink", "tink.action.reported", state="STATE_FAILED", accepted=True,
+             message=f"pull image: dial tcp: lookup {name} on 10.0.0.1:53: no such host",
+             **fields)  # fmt: skip
+    return tape
+
+
 @pytest.mark.parametrize(
     ("cmdline", "source"),
     [
@@ -125,16 +139,7 @@ def test_a_dhcp_client_that_is_not_there_says_so() -> None:
 )
 def test_where_the_name_of_an_actions_registry_comes_from(cmdline: str, source: str | None) -> None:
     name = "registry.example.tset"
-    tape = told(working(), cmdline)
-    tape.add(50, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowActions")
-    fields = {"task": "hello", "action": "print", "workflow_id": "default/hello"}
-    tape.add(51, "tink", "tink.action.reported", state="STATE_RUNNING", accepted=True, **fields)
-    tape.add(52, "dns", "dns.query.received", id=1, name=name, type="A", transport="udp")
-    tape.add(52, "dns", "dns.answer.sent", id=1, name=name, type="A", rcode="NXDOMAIN", answers=[])
-    tape.add(53, "tink", "tink.action.reported", state="STATE_FAILED", accepted=True,
-             message=f"pull image: dial tcp: lookup {name} on 10.0.0.1:53: no such host",
-             **fields)  # fmt: skip
-    found = judge(tape.events)
+    found = judge(image_from_nowhere(cmdline, name).events)
     assert (found.blame, found.because) == (
         "dns",
         f"action 'print' failed, and the name server answers NXDOMAIN for {name}, once",
@@ -148,15 +153,6 @@ def test_where_the_name_of_an_actions_registry_comes_from(cmdline: str, source: 
     [("tink_worker_image=192.168.77.1:5000/w", "boot-script"), ("docker_registry=10.1.1.1", "dns")],
 )
 def test_docker_hub_is_asked_where_nobody_said_otherwise(cmdline: str, blame: str) -> None:
-    name = "registry-1.docker.io"
-    tape = told(working(), cmdline)
-    fields = {"task": "hello", "action": "print", "workflow_id": "default/hello"}
-    tape.add(51, "tink", "tink.action.reported", state="STATE_RUNNING", accepted=True, **fields)
-    tape.add(52, "dns", "dns.query.received", id=1, name=name, type="A", transport="udp")
-    tape.add(52, "dns", "dns.answer.sent", id=1, name=name, type="A", rcode="NXDOMAIN", answers=[])
-    tape.add(53, "tink", "tink.action.reported", state="STATE_FAILED", accepted=True,
-             message=f"pull image: dial tcp: lookup {name} on 10.0.0.1:53: no such host",
-             **fields)  # fmt: skip
-    found = judge(tape.events)
+    found = judge(image_from_nowhere(cmdline, "registry-1.docker.io").events)
     assert found.blame == blame
     assert ("the kernel is told no docker_registry" in found.because) == (blame == "boot-script")
