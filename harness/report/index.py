@@ -147,14 +147,14 @@ def write_index(run_dirs: Sequence[Path], file: Path) -> list[Row]:
 
 
 def _page(rows: Sequence[Row], between: Differences | None, file: Path) -> str:
-    longest = max((row.total_s for row in rows), default=0.0) or 1.0
+    whole_s = _scale_s([row.total_s for row in rows])
     order = [phase.value for phase in Phase]
     counted = Counter(row.outcome for row in rows)
     return (
         templates()
         .get_template("index.html.j2")
         .render(
-            rows=[_shown(row, longest, order, file) for row in rows],
+            rows=[_shown(row, whole_s, order, file) for row in rows],
             summary=summary(rows),
             tone="passed" if set(counted) <= {"passed"} else "failed",
             total_s=sum(row.total_s for row in rows),
@@ -167,6 +167,9 @@ def _page(rows: Sequence[Row], between: Differences | None, file: Path) -> str:
     )
 
 
+_MOST: Final = 0.9
+_OF_MOST: Final = 1.5
+"""A run that takes longer than nine of ten by this factor does not set the scale of the bars."""
 _DRAWN: Final = tuple(phase for phase in Phase if phase not in (Phase.POWER_ON, Phase.DONE))
 
 
@@ -175,15 +178,29 @@ def summary(rows: Sequence[Row]) -> str:
     return tally([row.outcome for row in rows], [row.machine for row in rows])
 
 
-def _shown(row: Row, longest: float, order: list[str], file: Path) -> dict[str, Any]:
+def _scale_s(totals_s: Sequence[float]) -> float:
+    """Return how long a run is that fills its bar.
+
+    That is the longest, unless it is one of a few by far longer than the others, whose bars would
+    be dots then: bars of such runs are torn off at the end.
+    """
+    ordered = sorted(totals_s)
+    if not ordered or not ordered[-1]:
+        return 1.0
+    most_s = _OF_MOST * ordered[int(_MOST * (len(ordered) - 1))]
+    return min(ordered[-1], most_s or ordered[-1])
+
+
+def _shown(row: Row, whole_s: float, order: list[str], file: Path) -> dict[str, Any]:
     page = os.path.relpath(row.run_dir / REPORT_NAME, file.parent)
     return {
         "row": row,
         "link": quote(page),
+        "torn": row.total_s > whole_s,
         "bars": [
             {
                 "number": order.index(name),
-                "wide": 100 * seconds / longest,
+                "wide": 100 * seconds / whole_s,
                 "title": f"{Phase(name).words}: {seconds:.1f} s",
                 "seconds": seconds,
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -116,6 +117,20 @@ def test_a_folder_that_can_not_be_read_has_a_row(runs: Path, tmp_path: Path) -> 
     row = write_index(find_runs([runs]), tmp_path / "i.html")[1]
     assert (row.phase, row.blame) == ("worker pull", "registry")
     assert row.sentence.startswith("it was slow (timeline.jsonl:1: ")
+
+
+def test_one_long_run_does_not_make_dots_of_the_others(tmp_path: Path) -> None:
+    usual = good_boot()
+    slow = good_boot()
+    slow.events = [replace(event, t=event.t * 20) for event in slow.events]
+    folders = [make_run(tmp_path / f"a-{n:04}", usual) for n in range(10)]
+    file = tmp_path / "index.html"
+    write_index([*folders, make_run(tmp_path / "slow-0001", slow)], file)
+    strips = file.read_text().split('<div class="strip')[1:]
+    wide = [sum(float(w) for w in re.findall(r"width: ([\d.]+)%", strip)) for strip in strips]
+    assert all(60 < one < 72 for one in wide[:10])
+    assert [strip.startswith(" torn") for strip in strips] == [False] * 10 + [True]
+    assert wide[10] > 1000  # cut off by the strip
 
 
 def test_what_has_no_runs_is_refused(tmp_path: Path) -> None:
