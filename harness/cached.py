@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from harness.capacity import Capacity, runtime_folder
 from harness.checkpoint.store import CheckpointStore, Kept, store_in
 from harness.errors import LabError, ScenarioError
+from harness.host.capacity import Capacity, runtime_folder
 from harness.locks import try_lock
 from harness.paths import CHECKPOINTS, cache_root
 

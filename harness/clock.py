@@ -51,7 +51,7 @@ class Deadline:
     total_s: float
     """What it was when it was made; for messages only."""
     clock: Callable[[], float] = time.monotonic
-    """CLOCK_MONOTONIC, or one that never runs faster: see ``harness.pace``."""
+    """CLOCK_MONOTONIC, or one that never runs faster: see ``harness.host.pace``."""
     latest_s: float = math.inf
     """CLOCK_MONOTONIC seconds at which it is over, however little has passed on ``clock``."""
     made_s: float = field(default_factory=time.monotonic, compare=False)

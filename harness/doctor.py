@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from harness.capacity import OVERHEAD_BYTES, Capacity, runtime_folder
 from harness.errors import HostUnfit
+from harness.host.capacity import OVERHEAD_BYTES, Capacity, runtime_folder
+from harness.host.usage import LinuxUsage
 from harness.machine.firmware import Firmware
 from harness.paths import cache_root, runs_root
-from harness.usage import LinuxUsage
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_QEMU = (7, 2)
@@ -226,7 +226,7 @@ def check_firmware(needs: Needs) -> Finding:
 def check_memory(needs: Needs) -> Finding:
     """Memory that is free now in this host and in this control group, or once other labs end.
 
-    A lab waits for room before it starts (``harness.capacity``), so that these don't count.
+    A lab waits for room before it starts (``harness.host.capacity``), so that these don't count.
     """
     needed = (needs.memory_mib << 20) + OVERHEAD_BYTES
     usage = LinuxUsage()
@@ -284,7 +284,7 @@ def check_accelerator(_: Needs) -> Finding:
 
 def check_speed(_: Needs) -> Finding:
     """How fast this host is against the reference host, and what that makes of deadlines."""
-    from harness.calibration import calibrate
+    from harness.host.calibration import calibrate
     from harness.machine.accelerator import choose_accelerator
 
     kernel = _some_kernel()

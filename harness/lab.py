@@ -26,6 +26,7 @@ from harness.clock import Clock, Deadline
 from harness.errors import DeadlineExpired, ExpectationFailed, LabError
 from harness.facts import workflow_state
 from harness.faults.plan import FaultPlan
+from harness.host.pace import MOST_STRETCH, Pace
 from harness.lab_checkpoints import Builds, CheckpointRefused, Parts, Saver
 from harness.lab_dossier import DossierTaker
 from harness.lab_faults import Hands
@@ -45,7 +46,6 @@ from harness.machine.ram import Ram
 from harness.net import netlink
 from harness.net.capture import Capture
 from harness.net.segment import Port, Segment, SegmentKind, choose
-from harness.pace import MOST_STRETCH, Pace
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
 from harness.scenario.item import IsoItem, Item, NicItem

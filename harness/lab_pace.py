@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, NoReturn
 
-from harness.pace import Pace
+from harness.host.pace import Pace
 from harness.timeline import Timeline
 
 _LOOK_EVERY_S: Final = 0.5

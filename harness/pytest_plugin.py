@@ -101,7 +101,7 @@ class _SessionIndex:
         """Note the run folder of a boot, from wherever it ran."""
         if report.when == "call":
             if _BOOT_TEST in report.keywords and report.passed:
-                from harness.durations import record_duration
+                from harness.host.durations import record_duration
 
                 record_duration(report.nodeid, report.duration)
             found = [value for name, value in report.user_properties if name == "run_dir"]
@@ -143,7 +143,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell each of xdist's workers what items are expected to take, the same to all."""
-    from harness.durations import expected_durations
+    from harness.host.durations import expected_durations
 
     if _EXPECTED not in node.config.stash:
         node.config.stash[_EXPECTED] = expected_durations()
@@ -168,7 +168,7 @@ def _soonest(items: list[pytest.Item], expected: Mapping[str, float]) -> list[py
     meanwhile. Of boots that share a checkpoint, all but one come last.
     """
     from harness.checkpoint.order import makers_first
-    from harness.durations import longest_first
+    from harness.host.durations import longest_first
 
     quiet = [item for item in items if item.get_closest_marker("quiet")]
     loud = [item for item in items if not item.get_closest_marker("quiet")]

@@ -35,7 +35,7 @@ from typing import BinaryIO, Final
 
 from harness.clock import Deadline
 from harness.errors import HostUnfit, SetupFailed
-from harness.hugepages import huge_pages_pay
+from harness.host.hugepages import huge_pages_pay
 from harness.process import command_line, minimal_environment, send_signal, start_program
 
 PRIVATE_DIR: Final = Path("/dev/shm")

@@ -23,7 +23,7 @@ from harness.bench.servers import measure_servers
 from harness.bench.suite import measure_suite
 from harness.bench.table import Row, ratio, render
 from harness.errors import LabError, ScenarioError
-from harness.history import append
+from harness.host.history import append
 from harness.output import check_writable
 from harness.paths import cache_root
 from harness.progress import PlainProgress

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from harness.schedstat import PROC, threads_of
+from harness.host.schedstat import PROC, threads_of
 
 _FIRST_OF_ALL: Final = -20
 """See setpriority(2)."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BuildFailed
+from harness.host.usage import LinuxUsage
 from harness.paths import source_root
 from harness.process import command_line, send_signal, start_program
 from harness.timeline import Event, read_timeline
-from harness.usage import LinuxUsage
 
 _SAMPLE_EVERY_S = 0.25
 """How often memory is read. The kernel keeps the peak, so that only its last rise can be missed."""

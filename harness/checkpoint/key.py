@@ -16,10 +16,10 @@ from typing import Any, Final
 from harness.checkpoint.points import Point, comes_later
 from harness.errors import HostUnfit
 from harness.hook.store import digest_of, digest_of_file, digest_of_tree
+from harness.host.per_boot import keep, kept
 from harness.machine.firmware import Firmware, find_uefi
 from harness.machine.qemu import QEMU
 from harness.net.segment import SegmentKind, choose
-from harness.per_boot import keep, kept
 from harness.scenario.item import Item
 
 FORMAT: Final = 2

@@ -34,8 +34,8 @@ from typing import Any, Final
 
 from harness.errors import HostUnfit, LabError
 from harness.hook.store import digest_of, digest_of_file, write_json
+from harness.host.per_boot import boot_id
 from harness.locks import exclusive_or_not, try_lock
-from harness.per_boot import boot_id
 from harness.values import parse_json, parse_size
 
 FORMAT: Final = 1

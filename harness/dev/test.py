@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HostUnfit
+from harness.host.usage import LinuxUsage, whole_cpus
 from harness.paths import source_root
-from harness.usage import LinuxUsage, whole_cpus
 
 _SERIAL = frozenset({
     "--numprocesses", "--dist", "--pdb", "--pdbcls", "--trace", "--co", "--collect-only",

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import HostUnfit
+from harness.host.per_boot import boot_id, keep, kept
 from harness.machine.qemu import QEMU, cpu_model
-from harness.per_boot import boot_id, keep, kept
 from harness.process import minimal_environment, send_signal, start_program
 
 _DEVICE: Final = "/dev/kvm"

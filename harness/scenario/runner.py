@@ -19,16 +19,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from harness import history
 from harness.brief import Hold, HostPace, brief_of, write_brief
-from harness.budgets import budgets_of
-from harness.calibration import calibrate
-from harness.capacity import Capacity, Need, runtime_folder
 from harness.checkpoint.store import LIMIT_VARIABLE, store_in
 from harness.clock import Deadline
-from harness.durations import record_duration
 from harness.errors import LabError
 from harness.facts import before_pause
+from harness.host import history
+from harness.host.budgets import budgets_of
+from harness.host.calibration import calibrate
+from harness.host.capacity import Capacity, Need, runtime_folder
+from harness.host.durations import record_duration
 from harness.paths import CHECKPOINTS, cache_root
 from harness.report.html import write_report
 from harness.report.remembered import code_version, record_of

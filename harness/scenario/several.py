@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
-from harness.capacity import Capacity, runtime_folder
 from harness.checkpoint.order import makers_first
-from harness.durations import expected_durations, longest_first
+from harness.host.capacity import Capacity, runtime_folder
+from harness.host.durations import expected_durations, longest_first
+from harness.host.usage import LinuxUsage
 from harness.report.board import Board, name_of
 from harness.report.text import Style, final_block
 from harness.scenario.item import Item
@@ -28,7 +29,6 @@ from harness.scenario.runner import (
 )
 from harness.tasks import TaskKeeper
 from harness.timeline import Event
-from harness.usage import LinuxUsage
 
 _TICK_S: Final = 0.2
 _LOOK_S: Final = 2.0

@@ -13,8 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from harness.capacity import runtime_folder
 from harness.clock import Deadline
+from harness.host.capacity import runtime_folder
 from harness.paths import cache_root, source_root
 from harness.tests.processes import descendants, stat_of
 from harness.timeline import Event

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.capacity import runtime_folder
 from harness.errors import HostUnfit
+from harness.host.capacity import runtime_folder
 from harness.paths import cache_root, runs_root, source_root
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.durations import expected_durations, record_duration
+from harness.host.durations import expected_durations, record_duration
 from harness.scenario.tests.samples import HELLO, ROOT
 
 pytest_plugins = ["pytester"]

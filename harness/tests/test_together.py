@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from harness.clock import Deadline
+from harness.host.usage import LinuxUsage, whole_cpus
 from harness.paths import cache_root, source_root
 from harness.tests.endings import Belongings
-from harness.usage import LinuxUsage, whole_cpus
 
 pytestmark = pytest.mark.boot
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from harness import history
 from harness.errors import LabError, ScenarioError
+from harness.host import history
 from harness.report.index import find_runs
 from harness.report.record import read_run
 from harness.report.remembered import record_of

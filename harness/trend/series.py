@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from statistics import median, quantiles
 from typing import Any, Final
 
-from harness.history import figure_of
+from harness.host.history import figure_of
 from harness.phases import Phase
 from harness.trend.shift import Shift, find_shift
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness import history
 from harness.bench.command import remember
 from harness.bench.measured import Boot, CommandRun
 from harness.bench.resume import POINTS, rows_of, write_scenario
 from harness.errors import BuildFailed
 from harness.hook.images import known_images
+from harness.host import history
 from harness.scenario.resolve import load_items
 from harness.timeline import Event
 

@@ -20,6 +20,7 @@ import pytest
 
 from harness.clock import Deadline
 from harness.errors import GuestPanic, MonitorLost, QemuExited, SetupFailed
+from harness.host.usage import LinuxUsage
 from harness.machine import machine as machines
 from harness.machine.devices import Nic
 from harness.machine.disks import create_disk
@@ -34,7 +35,6 @@ from harness.net.tests.namespace import in_own_network
 from harness.seal import PRIVATE_DIR
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named
-from harness.usage import LinuxUsage
 
 pytestmark = pytest.mark.machine
 

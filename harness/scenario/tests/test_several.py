@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.durations import record_duration
+from harness.host.durations import record_duration
 from harness.report.record import read_run
 from harness.report.tests.folders import failed_boot, make_run
 from harness.scenario.item import Item

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from harness import history as kept
 from harness.cli import main
 from harness.errors import ScenarioError
+from harness.host import history as kept
 from harness.paths import source_root
 from harness.report.tests.folders import failed_boot, make_run
 from harness.report.text import Style

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.budgets import budgets_of
+from harness.host.budgets import budgets_of
 from harness.phases import Party
 from harness.scenario.tests.samples import Tape, good_boot
 from harness.verdict import judge

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import per_boot
-from harness.calibration import (
+from harness.host import per_boot
+from harness.host.calibration import (
     REFERENCE_LOOP_S,
     REFERENCE_ZLIB_S,
     Calibration,

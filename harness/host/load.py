@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.schedstat import PROC, threads_of
+from harness.host.schedstat import PROC, threads_of
 
 _MACHINE: Final = b"qemu-system"
 

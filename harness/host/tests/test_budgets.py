@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.budgets import budget_of, budgets_of
+from harness.host.budgets import budget_of, budgets_of
 from harness.report.remembered import code_version, record_of
 from harness.scenario.tests.samples import Tape, good_boot, hello
 from harness.tests.test_busy_host import busy

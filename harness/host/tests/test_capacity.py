@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import capacity as capacities
-from harness.capacity import Capacity, Holder, Need, runtime_folder
 from harness.doctor import Needs, Status, check_memory
 from harness.errors import HostUnfit
-from harness.usage import LinuxUsage
+from harness.host import capacity as capacities
+from harness.host.capacity import Capacity, Holder, Need, runtime_folder
+from harness.host.usage import LinuxUsage
 
 GIB = 1 << 30
 
@@ -172,7 +172,7 @@ async def test_one_that_gives_up_while_it_waits_is_not_in_the_way(tmp_path: Path
 _HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from harness.capacity import Capacity, Need
+from harness.host.capacity import Capacity, Need
 async def main():
     async with Capacity(Path(sys.argv[1])).admitted(Need(what="theirs", memory_bytes=1, cpus=99)):
         print("in", flush=True)

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import HostUnfit
+from harness.host.usage import LinuxUsage, Usage
 from harness.locks import exclusive, try_lock
 from harness.paths import expanded
-from harness.usage import LinuxUsage, Usage
 from harness.values import parse_json
 
 OVERHEAD_BYTES: Final = 256 << 20

@@ -12,9 +12,9 @@ import pytest
 
 from harness.clock import Clock, Deadline
 from harness.errors import DeadlineExpired, HostTooSlow
+from harness.host.load import Load, LoadMeter
+from harness.host.pace import MOST_STRETCH, Pace, stalled_s
 from harness.lab_pace import PaceTeller
-from harness.load import Load, LoadMeter
-from harness.pace import MOST_STRETCH, Pace, stalled_s
 from harness.sealed import _ended
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline, named

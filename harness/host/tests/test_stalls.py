@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from harness.errors import LabError
-from harness.load import LoadMeter
+from harness.host.load import LoadMeter
 from harness.phases import Party
 from harness.progress import PlainProgress
 from harness.scenario.prepare import prepare

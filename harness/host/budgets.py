@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median, quantiles
 from typing import Any, Final
 
-from harness.history import figure_of
+from harness.host.history import figure_of
 
 FEWEST_RUNS: Final = 4
 """With fewer the built-in guess is taken."""

@@ -1,10 +1,10 @@
 """A clock that runs as fast as the host lets the lab run: what deadlines are measured with.
 
 A scenario's deadline is in seconds of the reference host: a quiet one with the speed that
-``harness.calibration`` names. On a slower host ``Pace`` runs slower, and while the lab waits for a
-CPU that others have it stands still; never does it run faster than real time. So a deadline of ten
-minutes is ten minutes' worth of work, and a busy host costs time and not a verdict. A wait is
-stretched ``MOST_STRETCH`` times at most; then it is the host that failed.
+``harness.host.calibration`` names. On a slower host ``Pace`` runs slower, and while the lab waits
+for a CPU that others have it stands still; never does it run faster than real time. So a deadline
+of ten minutes is ten minutes' worth of work, and a busy host costs time and not a verdict. A wait
+is stretched ``MOST_STRETCH`` times at most; then it is the host that failed.
 
 What runs on the guest's own clock can't be stretched: its DHCP client's, docker's and gRPC's
 timeouts, an action's timeout. ``harness.verdict.host`` tells when these may be what failed.
@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from harness.clock import Deadline
-from harness.load import Load, LoadMeter
+from harness.host.load import Load, LoadMeter
 
 MOST_STRETCH: Final = 4.0
 """How many times its length a wait may take, beside what the host's own speed makes of it."""

@@ -4,7 +4,7 @@ What a deadline says is meant for the reference host, quiet and emulating its gu
 speed of one core decides nearly everything of an emulated boot, so that it is what is measured:
 a loop in Python, which like TCG's code goes from branch to branch, and zlib. CPU time counts and
 the best of several rounds, so that a busy host is not taken for a slow one; that is told apart
-while a run goes on (``harness.pace``).
+while a run goes on (``harness.host.pace``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.per_boot import boot_id, keep, kept
+from harness.host.per_boot import boot_id, keep, kept
 
 REFERENCE_LOOP_S: Final = 0.027
 REFERENCE_ZLIB_S: Final = 0.044

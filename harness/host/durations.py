@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from harness.history import append, read
+from harness.host.history import append, read
 
 _KIND: Final = "duration"
 _NEW_WEIGHT: Final = 0.5

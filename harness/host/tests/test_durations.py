@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.durations import expected_durations, longest_first, record_duration
+from harness.host.durations import expected_durations, longest_first, record_duration
 
 
 def test_the_last_runs_count_most(tmp_path: Path) -> None:

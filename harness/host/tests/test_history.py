@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import history
+from harness.host import history
 
 
 def _write_many(folder: Path, writer: int, times: int) -> None:

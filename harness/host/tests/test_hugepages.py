@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.hugepages import huge_pages_pay
+from harness.host.hugepages import huge_pages_pay
 
 
 def device(folder: Path, *, number: str, features: str) -> None:

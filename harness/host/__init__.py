@@ -1,0 +1,1 @@
+"""The host under the labs: its speed, its load, its room, and what it has measured before."""
