@@ -130,7 +130,8 @@ class FaultReader:
                 )
         for name, one in known.items():
             if one.needed and name not in given and given.keys() <= known.keys():
-                words = FORMS[one.form].words
+                listed = f"one of {', '.join(one.choices)}"
+                words = listed if one.choices else FORMS[one.form].words
                 hint = f"{takes.name}: {words}" if one.primary else f"{name}: {words}"
                 self._wrong(path, f"{takes.name!r} needs {name!r}: {one.meaning}", hint)
         short = (
@@ -181,7 +182,9 @@ class FaultReader:
             known = [one.name for one in place.fields]
             if place.other_fields_words:
                 known.append(place.other_fields_words)
-            hint = suggest(name, known)
+            # the RFC's name is asked for, and another one is what people say
+            said = [one.name for one in place.fields if name.lower() in one.meaning.lower()]
+            hint = f"did you mean '{said[0]}'?" if said else suggest(name, known)
             self._wrong(path, f"{place.name} has no field {name!r}", hint, key=path[-1] == name)
         return field
 

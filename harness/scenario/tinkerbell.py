@@ -184,7 +184,8 @@ def _check_images(job: Job, known: Collection[str]) -> None:
                     a,
                     "image",
                     f"the lab's registry has no image {action.image!r}",
-                    hint=suggest(action.image, sorted(known)),
+                    hint=f"{suggest(action.image, sorted(known))}; a scenario about an image that "
+                    "is not there names it in 'absent images'",
                 )
 
 

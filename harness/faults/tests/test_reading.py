@@ -111,6 +111,14 @@ def test_parameters_short_and_long(tmp_path: Path) -> None:
         ("{at: dhcp, do: {delay: soon}}", 28, "expected a duration", None),
         ("{at: dhcp, do: {delay: {second: 1 s}}}", 29, "no parameter 'second'", "'seconds'"),
         ("{at: dhcp, do: {replace: {fil: x}}}", 31, "dhcp has no field 'fil'", "'file'"),
+        (
+            "{at: dhcp, do: {replace: {next server: 10.0.0.9}}}",
+            31,
+            "dhcp has no field 'next server'",
+            "did you mean 'siaddr'?",
+        ),
+        ("{at: dhcp, do: {remove: gateway}}", 21, "no field 'gateway'", "did you mean 'router'?"),
+        ("{at: tink, do: certificate}", 20, "needs 'kind'", "one of unknown-ca, expired"),
         ("{at: dhcp, do: {replace: {siaddr: x}}}", 39, "expected an IPv4 address", None),
         ("{at: dhcp, do: {drop: {x: 1}}}", 21, "takes no parameters", None),
         (
