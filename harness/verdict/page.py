@@ -57,10 +57,10 @@ _HOST: Final = """\
 All waits are in seconds of the reference host: a quiet one, with two CPUs of which one takes 27 ms
 for the loop in `harness/host/calibration.py`, emulating (TCG). A slower host multiplies them
 (`factor` of `host.calibrated`); a faster one shortens none. While the lab's processes stand in the
-kernel's run queues (`host.stalled`) they stand still. They take four times as long as the host's own speed
-makes them, at most: then the run ends with `host.too_slow`, the outcome is *host too slow*, and the
-host is to blame. No such outcome says anything about what was booted: it is no failure, and no
-pass.
+kernel's run queues (`host.stalled`) they stand still. They take four times as long as the host's
+own speed makes them, at most: then the run ends with `host.too_slow`, the outcome is *host too
+slow*, and the host is to blame. No such outcome says anything about what was booted: it is no
+failure, and no pass.
 
 What waits by the machine's own clock (DHCP clients, docker, gRPC, an action's timeout) is not
 stretched. A run that is not as its scenario says is the host's as well when in the phase it ended

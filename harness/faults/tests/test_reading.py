@@ -117,7 +117,7 @@ def test_parameters_short_and_long(tmp_path: Path) -> None:
             "dhcp has no field 'next server'",
             "did you mean 'siaddr'?",
         ),
-        ("{at: dhcp, do: {remove: gateway}}", 21, "no field 'gateway'", "did you mean 'router'?"),
+        ("{at: dhcp, do: {replace: {gateway: 1.2.3.4}}}", 31, "'gateway'", "mean 'router'?"),
         ("{at: tink, do: certificate}", 20, "needs 'kind'", "one of unknown-ca, expired"),
         ("{at: dhcp, do: {replace: {siaddr: x}}}", 39, "expected an IPv4 address", None),
         ("{at: dhcp, do: {drop: {x: 1}}}", 21, "takes no parameters", None),
