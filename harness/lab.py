@@ -2,13 +2,14 @@
 
 A ``Lab`` is everything one machine meets, built from one brief: segment, capture, services,
 Tinkerbell's server, the machine itself. It lives inside the seal, in one asyncio process. Only it
-and ``harness.lab_services``, which makes the services, construct things.
+and the two it hands work to construct things: ``harness.lab_services`` makes the services,
+``harness.lab_machine`` the machine.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -17,38 +18,32 @@ from importlib import import_module
 from pathlib import Path
 from socket import if_nametoindex, socket
 from typing import Any, Final
-from uuid import NAMESPACE_OID, uuid5
 
 from fake_tink_server.server import TinkServer
 from harness.brief import Brief
 from harness.checkpoint.points import Point, ports
 from harness.clock import Clock, Deadline
-from harness.errors import DeadlineExpired, ExpectationFailed, LabError
+from harness.errors import ExpectationFailed, LabError
 from harness.facts import workflow_state
 from harness.faults.plan import FaultPlan
 from harness.host.pace import MOST_STRETCH, Pace
 from harness.lab_checkpoints import Builds, CheckpointRefused, Parts, Saver
 from harness.lab_dossier import DossierTaker
 from harness.lab_faults import Hands
+from harness.lab_machine import insert_medium, make_machine
 from harness.lab_pace import PaceTeller
 from harness.lab_parts import RegistryPart, TinkPart
 from harness.lab_resumption import FirstSyn, Resumption
 from harness.lab_services import Surroundings
 from harness.lookout import until_decided
-from harness.machine.bootable import make_bootable
-from harness.machine.devices import Cdrom, Disk, Nic
-from harness.machine.disks import create_disk
-from harness.machine.firmware import Firmware, find_uefi, make_variables
+from harness.machine.devices import Disk
 from harness.machine.machine import Machine
-from harness.machine.media import MediumRefused, read_medium
-from harness.machine.qemu import MachineSpec
-from harness.machine.ram import Ram
 from harness.net import netlink
 from harness.net.capture import Capture
-from harness.net.segment import Port, Segment, SegmentKind, choose
+from harness.net.segment import Segment, SegmentKind, choose
 from harness.scenario.disks import check_disk, disk_expectations
 from harness.scenario.expectations import check_expectations
-from harness.scenario.item import IsoItem, Item, NicItem
+from harness.scenario.item import Item
 from harness.seal import PRIVATE_DIR, RAM_DIR
 from harness.services import Numbers, Service
 from harness.services.http import HttpService
@@ -57,7 +52,6 @@ from harness.tasks import TaskKeeper
 from harness.timeline import Event, Timeline
 from harness.verdict import Watch
 from harness.wire.generation import GENERATIONS
-from harness.wire.iso import MAGIC
 
 _PORT_READY: Final = timedelta(seconds=20)
 _MEDIUM_READ: Final = timedelta(minutes=2)
@@ -78,7 +72,7 @@ class Lab:
     tink: TinkPart
     registry: RegistryPart
     segment: Segment
-    _ports: list[Port]
+    disks: Mapping[str, Disk]
 
     def __init__(
         self,
@@ -101,7 +95,6 @@ class Lab:
         self.timeline = timeline
         self.tasks = TaskKeeper()
         self.services: dict[str, Service] = {}
-        self.disks: dict[str, Disk] = {}
         self.faults = FaultPlan(
             self.item.faults,
             record=partial(timeline.record, "faults"),
@@ -176,7 +169,17 @@ class Lab:
             interface=self.segment.bridge,
             path=self.run_dir / "capture.pcapng",
         )
-        self.machine = await self._make_machine()
+        made = await make_machine(
+            self.item,
+            run_dir=self.run_dir,
+            timeline=self.timeline,
+            tasks=self.tasks,
+            segment=self.segment,
+            hands=self._hands,
+            resumption=self._resumption,
+            ram=self._ram,
+        )
+        self.machine, self.disks = made.machine, made.disks
         self._hands.take(self.machine)
         self._stack.callback(self._hands.rest)
         self._stack.push_async_callback(self._bounded, "machine", self.machine.power_off)
@@ -212,10 +215,17 @@ class Lab:
         await asyncio.gather(*starting)
         # A bridge drops what is sent before the kernel told it of the new carrier.
         deadline = self.pace.deadline(_PORT_READY)
-        for port in self._ports:
+        for port in made.ports:
             await self.tasks.race(port.ready(), deadline, waiting_for="the machine's port")
         if self.item.iso is not None:
-            await self._insert(self.item.iso)
+            await insert_medium(
+                self.item.iso,
+                self.machine,
+                server=f"{network.server}:{GENERATIONS[self.item.generation].http}",
+                timeline=self.timeline,
+                tasks=self.tasks,
+                deadline=self.pace.deadline,
+            )
 
         self.saver = Saver(
             self._builds,
@@ -306,35 +316,6 @@ class Lab:
         finally:
             first.close()
 
-    async def _insert(self, iso: IsoItem) -> None:
-        """Do what a BMC does: get the ISO from smee, put it into the machine's CD drive."""
-        port = GENERATIONS[self.item.generation].http
-        url = f"http://{self.item.network.server}:{port}{iso.path}"
-        began_s = self.clock.now()
-        file = PRIVATE_DIR / "medium.iso"
-        try:
-            medium = await self.tasks.race(
-                read_medium(url, file, magic=iso.magic.encode() if iso.magic else MAGIC),
-                self.pace.deadline(_MEDIUM_READ),
-                waiting_for="the ISO",
-            )
-        except (MediumRefused, DeadlineExpired) as error:
-            self.timeline.record(
-                "machine", "machine.medium.refused", machine="machine", url=url, reason=str(error)
-            )
-            return
-        await self.machine.insert(file)
-        self.timeline.record(
-            "machine",
-            "machine.medium.inserted",
-            machine="machine",
-            url=url,
-            bytes=medium.size_bytes,
-            requests=medium.requests,
-            placeholder=medium.placeholder,
-            duration_s=round(self.clock.now() - began_s, 3),
-        )
-
     def _tell_host(self) -> None:
         """Record what the deadline comes to here, and how long each phase usually takes."""
         host, deadline_s = self._brief.host, self.item.deadline_s * self.pace.factor
@@ -363,68 +344,6 @@ class Lab:
                 await stop()
         except (LabError, OSError, TimeoutError) as error:
             self.timeline.record("lab", "service.crashed", service=name, error=repr(error))
-
-    # -- construction
-
-    async def _make_machine(self) -> Machine:
-        item = self.item
-        firmware = Firmware(item.firmware)
-        self._ports = []
-        nics = [await self._make_nic(number, nic) for number, nic in enumerate(item.nics)]
-        if self._resumption:
-            names = [disk.name for disk in item.disks]
-            await asyncio.to_thread(self._resumption.lay_out, self.run_dir, names)
-        for disk in item.disks:
-            path = self.run_dir / f"{disk.name}.img"
-            self.disks[disk.name] = create_disk(
-                path,
-                disk.size_bytes,
-                serial=disk.serial,
-                model=disk.model,
-                bootindex=disk.place,
-                there=self._resumption is not None,
-            )
-            if disk.boots and not self._resumption:
-                make_bootable(path, disk.name)
-        flash = None
-        if firmware.is_uefi:
-            found = find_uefi()
-            variables = self.run_dir / "uefi-vars.fd"
-            if not self._resumption:
-                make_variables(found, variables)
-            flash = replace(found, variables=variables)
-        spec = MachineSpec(
-            name="machine",
-            firmware=firmware,
-            accel=item.accel,
-            nics=nics,
-            disks=list(self.disks.values()),
-            cdrom=Cdrom(bootindex=item.iso.place) if item.iso else None,
-            cpus=item.vcpus,
-            memory_mib=item.memory_mib,
-            uuid=str(uuid5(NAMESPACE_OID, item.mac)),
-            flash=flash,
-            incoming=self._resumption is not None,
-        )
-        spec = self._hands.shape(spec)
-        return Machine(
-            spec=spec,
-            run_dir=self.run_dir,
-            private_dir=PRIVATE_DIR,
-            timeline=self.timeline,
-            tasks=self.tasks,
-            ram=self._ram or Ram(spec.memory_mib << 20, folder=RAM_DIR),
-        )
-
-    async def _make_nic(self, number: int, nic: NicItem) -> Nic:
-        if nic.network == "lab":
-            tamperer = self._hands.cable(nic.mac)
-            port = await self.segment.plug_in("machine", tamperer=tamperer)
-            self._ports.append(port)
-            netdev = port.netdev(f"net{number}")
-        else:
-            netdev = f"hubport,id=net{number},hubid={number}"  # a hub of QEMU's with one port
-        return Nic(mac=nic.mac, netdev=netdev, model=nic.model, bootindex=nic.place, link=nic.link)
 
     # -- what a run does
 
