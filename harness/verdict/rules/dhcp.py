@@ -185,6 +185,21 @@ def _leases(case: Case, stage: str) -> list[Event]:
     ]
 
 
+def absent_neighbour(case: Case, address: str | None) -> str | None:
+    """Return where the lab's servers are when ``address`` is of their network and not theirs.
+
+    None for a name, and for an address of another network: there may be a way to it.
+    """
+    here = _interface(case)
+    try:
+        asked = IPv4Address(address or "")
+    except ValueError:
+        return None
+    if here is None or asked == here.ip or asked not in here.network:
+        return None
+    return str(here.ip)
+
+
 def _interface(case: Case) -> IPv4Interface | None:
     """Return the lab's own address, with its network."""
     for event in case.seen("segment.created"):

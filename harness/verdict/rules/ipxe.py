@@ -13,7 +13,7 @@ from harness.timeline import Event
 from harness.verdict.phases import megabytes
 from harness.verdict.rules import program
 from harness.verdict.rules.case import Case, Finding, Rule, quoted, times
-from harness.verdict.rules.dhcp import dhcp_exchange, lease_elsewhere
+from harness.verdict.rules.dhcp import absent_neighbour, dhcp_exchange, lease_elsewhere
 from harness.verdict.rules.http import (
     http_errors,
     mute_client,
@@ -111,6 +111,14 @@ def _script_unreached(case: Case) -> Finding | None:
         elsewhere = lease_elsewhere(case, "tinkerbell", "iPXE")
         if elsewhere:
             return replace(elsewhere, evidence=[*elsewhere.evidence, *said[-2:]])
+        if absent := absent_neighbour(case, urlsplit(url).hostname):
+            return Finding(
+                blame=Party.DHCP,
+                because=f"DHCP names {url} as iPXE's script, and nobody has that address: the web"
+                f" server is at {absent}",
+                evidence=[*acks[-1:], *said[-2:]],
+                hint="is that the URL of a server that moved?",
+            )
         return Finding(
             blame=Party.LINK,
             because=f"iPXE could not reach its script at {url}: {quoted(line)}",

@@ -118,6 +118,21 @@ def test_a_script_on_another_host_is_not_judged_by_this_hosts_ports() -> None:
     assert "nobody listens" not in judge(tape.events).because
 
 
+@pytest.mark.parametrize(
+    ("host", "blame"),
+    [("192.168.77.99", "dhcp"), ("192.168.77.1", "link"), ("10.0.0.9", "link"), ("s.lan", "link")],
+)
+def test_a_script_on_a_neighbour_that_nobody_is(host: str, blame: str) -> None:
+    tape = in_ipxe(URL.replace("192.168.77.1", host))
+    line = f"http://{host}:7080/auto.ipxe... Connection timed out (https://ipxe.org/4c0a6092)"
+    tape.add(30, "machine", "guest.error.seen", pattern="ipxe error", console="ttyS0", line=line)
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("ipxe", blame)
+    assert ("nobody has that address: the web server is at 192.168.77.1" in found.because) == (
+        blame == "dhcp"
+    )
+
+
 @pytest.mark.parametrize("name", ["http.malformed", "http.tls.failed"])
 def test_https_to_a_port_of_plain_http(name: str) -> None:
     tape = in_ipxe(URL.replace("http:", "https:"))
