@@ -9,7 +9,7 @@ from typing import Final
 from harness.facts import is_metadata, state_of
 from harness.phases import Party
 from harness.timeline import Event
-from harness.verdict.rules import dns, layers
+from harness.verdict.rules import arguments, dns, layers
 from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.link import CABLE_HINT, lost_between
@@ -89,6 +89,9 @@ def action_failed(case: Case) -> Finding | None:
         if unknown:
             because = f"action '{action}' failed, and {unknown.because}"
             return replace(unknown, because=because)
+        unfit = arguments.no_image_name(case, words, evidence)
+        if unfit:
+            return replace(unfit, because=f"action '{action}' failed: {unfit.because}")
         ended = _ended_by_itself(case, event, since, words)
         for pattern, blame, hint in _REASONS:
             if pattern.search(words):

@@ -6,12 +6,16 @@ import re
 from typing import Final
 
 from harness.phases import Party
+from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, argument, arguments
 
 _WITHHELD: Final = re.compile(
     r"pci=(?:off|noacpi)|acpi=off|(?:module_blacklist|modprobe\.blacklist|initcall_blacklist)=.+"
 )
 """Linux, admin-guide/kernel-parameters.rst: what it is not to use."""
+_NO_REFERENCE: Final = "invalid reference format"
+"""Docker's words for a name that is none."""
+_SLASHES: Final = re.compile(r".*//.*|/.*|.*/").fullmatch
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)
 
 
@@ -38,6 +42,32 @@ def other_init(case: Case, line: str) -> Finding | None:
                 because=f"the kernel is told {word}, and panicked: {line}",
                 evidence=case.command_line,
                 hint="Hook's first program is /init of its initramfs: take the argument out",
+            )
+    return None
+
+
+def no_image_name(case: Case, said: str, evidence: list[Event]) -> Finding | None:
+    """Judge a registry of which docker makes no image's name (distribution/reference, grammar)."""
+    if _NO_REFERENCE not in said:
+        return None
+    for key in ("docker_registry", "tink_worker_image"):
+        value = argument(case, key) or ""
+        wrong = (
+            "with a scheme"
+            if "://" in value
+            else "with a slash too many"
+            if _SLASHES(value)
+            else ""
+        )
+        if wrong:
+            return Finding(
+                blame=Party.BOOT_SCRIPT,
+                because=f"the kernel command line says {key}={value}, {wrong}, and docker takes no"
+                f" image's name from that: {_NO_REFERENCE}",
+                evidence=[*case.command_line, *evidence],
+                hint="a registry is HOST[:PORT][/PATH]; whether it speaks TLS, insecure_registries"
+                " says",
+                conclusive=True,
             )
     return None
 

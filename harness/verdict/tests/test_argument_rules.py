@@ -156,3 +156,23 @@ def test_docker_hub_is_asked_where_nobody_said_otherwise(cmdline: str, blame: st
     found = judge(image_from_nowhere(cmdline, "registry-1.docker.io").events)
     assert found.blame == blame
     assert ("the kernel is told no docker_registry" in found.because) == (blame == "boot-script")
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "blame", "says"),
+    [
+        ("docker_registry=http://10.0.0.1:5000", "boot-script", "http://10.0.0.1:5000, with a sch"),
+        ("docker_registry=10.0.0.1:5000/", "boot-script", "with a slash too many"),
+        ("docker_registry=10.0.0.1:5000/mirror", "action", "invalid reference format"),
+    ],
+)
+def test_a_registry_that_makes_no_image_name(cmdline: str, blame: str, says: str) -> None:
+    tape = told(working(), cmdline)
+    fields = {"task": "hello", "action": "print", "workflow_id": "default/hello"}
+    tape.add(51, "tink", "tink.action.reported", state="STATE_RUNNING", accepted=True, **fields)
+    tape.add(52, "tink", "tink.action.reported", state="STATE_FAILED", accepted=True,
+             message="pull image: DOCKER PULL: invalid reference format", **fields)  # fmt: skip
+    found = judge(tape.events)
+    assert found.blame == blame
+    assert found.because.startswith("action 'print' failed: ")
+    assert says in found.because
