@@ -153,8 +153,8 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     "tftp.request.received": _kind("RRQ or WRQ", "id mac peer file opcode options"),
     "tftp.oack.sent": _kind("Options were accepted", "id options"),
     "tftp.transfer.progressed": _kind(
-        "Some blocks later; resends: how often there was no ACK in time; server_s: for how long in"
-        " all the server kept the client waiting for its next block",
+        "Some blocks later, or no ACK for so long that the next was sent again; resends: how often"
+        " that was; server_s: for how long in all the server kept the client waiting",
         "id file bytes length resends server_s",
     ),
     "tftp.transfer.finished": _kind(

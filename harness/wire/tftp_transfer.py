@@ -185,7 +185,8 @@ class Transfer:
             return []
         if self._retried < self._policy.retries:
             self._retried += 1
-            return [*self._resend(now), self._set_timer(now)]
+            commands = [*self._resend(now), self._set_timer(now)]
+            return [*commands, self._progressed()] if self._acked else commands
         self._state = _State.OVER
         note = self._note(
             "tftp.transfer.timed_out",
@@ -239,16 +240,17 @@ class Transfer:
         commands: list[Command] = [self._set_timer(now)]
         if now - self._progress_at >= _PROGRESS_EVERY_S:
             self._progress_at = now
-            commands.append(
-                self._note(
-                    "tftp.transfer.progressed",
-                    file=self.request.file,
-                    bytes=self.acknowledged_bytes,
-                    length=self.length,
-                    resends=self._resends or None,
-                )
-            )
+            commands.append(self._progressed())
         return commands
+
+    def _progressed(self) -> Note:
+        return self._note(
+            "tftp.transfer.progressed",
+            file=self.request.file,
+            bytes=self.acknowledged_bytes,
+            length=self.length,
+            resends=self._resends or None,
+        )
 
     def _lock_step(self) -> LockStep:
         return LockStep(peer=self.peer, rounds=self._rounds(), over=self._rounds_over)

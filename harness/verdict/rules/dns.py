@@ -37,18 +37,9 @@ def name_unresolved(case: Case) -> Finding | None:
     good = next((e.seq for e in reversed(answers) if e.get("answers")), 0)
     if good > event.seq:
         return None  # it works by now
-    had = [e for e in answers if e.get("answers")]
+    if "timeout" in why and (timing := _in_time(name, asked, answers, event)):
+        return timing
     asked, answers = ([e for e in those if e.seq > good] for those in (asked, answers))
-    if had and not asked and "timeout" in why:
-        return Finding(
-            blame=Party.LINK,
-            because=(
-                f"the name server answered for {name}, {times(len(had))}, and Hook says that"
-                f" nothing came: {why}"
-            ),
-            evidence=[*had[-3:], event],
-            hint="is the answer in the capture? then: a firewall, or a route on the way back",
-        )
     evidence = [*asked[-3:], *answers[-2:], event]
     answered = _answered(case, name, asked, answers, evidence)
     if answered:
@@ -77,6 +68,47 @@ def name_unresolved(case: Case) -> Finding | None:
         evidence=evidence,
         hint="did the machine get a name server: DHCP option 6, or the seventh field of ipam=?",
     )
+
+
+def _why(said: Event) -> str:
+    found = _LOOKUP.search(str(said.get("line") or said.get("message")))
+    return found["why"].replace("\\u003e", ">") if found else ""
+
+
+def _in_time(
+    name: str, asked: Sequence[Event], answers: Sequence[Event], said: Event
+) -> Finding | None:
+    """Judge a lookup that ended for want of answers: were there any, and how soon?"""
+    recent = [e for e in asked if e.seq < said.seq and said.t - e.t < _LOOKUP_S]
+    answer = {event.get("id"): event for event in answers}
+    waits_s = [answer[e.get("id")].t - e.t for e in recent if e.get("id") in answer]
+    if not recent or len(waits_s) < len(recent):
+        return None
+    if max(waits_s) < _GIVEN_UP_S:
+        return Finding(
+            blame=Party.LINK,
+            because=(
+                f"the name server answered for {name}, {times(len(answers))}, and Hook says that"
+                f" nothing came: {_why(said)}"
+            ),
+            evidence=[*answers[-3:], said],
+            hint="is the answer in the capture? then: a firewall, or a route on the way back",
+        )
+    return Finding(
+        blame=Party.DNS,
+        because=(
+            f"the name server takes up to {max(waits_s):.1f} s to answer for {name}, and Hook waits"
+            f" {_GIVEN_UP_S:.0f} s"
+        ),
+        evidence=[*recent[-2:], *answers[-2:], said],
+        hint="does it wait for a name server of its own?",
+    )
+
+
+_LOOKUP_S: Final = 25.0
+"""How long ago the questions of a lookup are at most when its end is told."""
+_GIVEN_UP_S: Final = 5.0
+"""resolv.conf(5), and Go's net/dnsconfig.go: how long an answer is waited for."""
 
 
 def unknown_name(case: Case, name: str, told: Sequence[Event]) -> Finding | None:

@@ -97,9 +97,9 @@ def _boot_program(case: Case) -> Finding | None:
     slow = _tftp_too_slow(case)
     if slow:
         return slow
-    mute = _no_tftp_answer(case)
-    if mute:
-        return mute
+    silent = _tftp_stopped(case) or _no_tftp_answer(case)
+    if silent:
+        return silent
     lost = case.seen("tftp.transfer.timed_out")
     if lost:
         return Finding(
@@ -191,6 +191,33 @@ def _tftp_too_slow(case: Case) -> Finding | None:
     )
 
 
+def _tftp_stopped(case: Case) -> Finding | None:
+    """A transfer that went well until a block that the firmware waited for in vain."""
+    progress = case.seen("tftp.transfer.progressed")
+    if not progress or not progress[-1].get("resends"):
+        return None
+    last = progress[-1]
+    begun = [e for e in case.seen("tftp.request.received") if e.get("id") == last.get("id")]
+    ended = case.seen("tftp.transfer.finished", "tftp.transfer.aborted")
+    later = [e for e in case.seen("tftp.request.received") if e.seq > last.seq]
+    if later or not begun or any(e.get("id") == last.get("id") for e in ended):
+        return None
+    said = [e for e in case.seen("guest.error.seen") if e.seq > begun[0].seq]
+    silent = lines_with(_NOTHING_CAME, said)
+    if not silent:
+        return None
+    return Finding(
+        blame=Party.LINK,
+        because=(
+            f"{last.get('file')} stood still after {megabytes(last.get('bytes', 0))} of"
+            f" {megabytes(last.get('length', 0))}: TFTP sent the next block again, and nobody"
+            " acknowledged it"
+        ),
+        evidence=[*begun[-1:], *progress[-2:], *silent[:1]],
+        hint="is that block in the capture? then it is lost on the way: its size, its octets?",
+    )
+
+
 def _who_is_slow(first: Event, last: Event, took_s: float) -> tuple[Party, str, str]:
     """Return who held up a transfer between two of its events, how one knows, and a hint."""
     again = int(last.get("resends") or 0) - int(first.get("resends") or 0)
@@ -244,8 +271,8 @@ def _no_tftp_answer(case: Case) -> Finding | None:
     if not silent and not lost and len(vain) < _ASKED_IN_VAIN:
         return None
     file = vain[-1].get("file")
-    word = _NOTHING_CAME.search(str(silent[0].get("line"))) if silent else None
-    told = f" ({word[0]})" if word else ""
+    pxe = bool(silent) and "PXE-E18" in str(silent[0].get("line"))
+    told = " (PXE-E18)" if pxe else " (Connection timed out)" if silent else ""
     evidence = [*vain[-3:], *silent[:1], *lost[-1:]]
     # A server that answers from port 69 takes a repeated request for what it is; one that answers
     # from a new port each time begins anew.
@@ -281,8 +308,9 @@ def _no_tftp_answer(case: Case) -> Finding | None:
 
 
 _ASKED_IN_VAIN: Final = 3
-_NOTHING_CAME: Final = re.compile(r"PXE-E18|Connection timed out(?= \(https?://ipxe\.org/4c12)")
-"""What a PXE ROM, and iPXE in its place, say when no answer came in time."""
+_NOTHING_CAME: Final = re.compile(r"PXE-E18|ipxe\.org/4c12")
+"""What a PXE ROM, and iPXE in its place, say when no answer came in time: iPXE with other words
+before it, and perhaps in two lines, as a console has 80 columns."""
 
 RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
     Phase.FIRMWARE_DHCP: (_firmware_dhcp, _boot_program, _nothing_to_boot),

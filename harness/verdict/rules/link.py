@@ -10,6 +10,16 @@ from harness.verdict.rules.case import Case, Finding
 CABLE_HINT = "is the cable in, and the switch's port on?"
 _FINAL = ("FAILED", "TIMEOUT")
 _ENDS = {"link.restored": "link.lost", "link.forwarding": "link.blocked"}
+_GIVE_UP = (Phase.FIRMWARE_DHCP, Phase.NBP_DOWNLOAD, Phase.IPXE)
+_ASKS = (
+    "dhcp.discover.received",
+    "tftp.request.received",
+    "tftp.transfer.progressed",
+    "tftp.transfer.finished",
+    "http.request.received",
+    "http.transfer.progressed",
+)
+"""What shows that a machine is heard: the first of all before it has an address."""
 _HINTS = {
     "link.lost": CABLE_HINT,
     "link.blocked": "let the switch's port forward at once: portfast, or LACP with fallback",
@@ -38,23 +48,31 @@ def link_is_down(case: Case) -> Finding | None:
 
 
 def link_came_too_late(case: Case) -> Finding | None:
-    """Judge a firmware that was not heard while its port did not forward, and not after it."""
-    if case.phase is not Phase.FIRMWARE_DHCP:
+    """Judge a machine that was not heard while its port did not forward, and not after it.
+
+    Firmware, a boot program and iPXE ask a few times and give up; what runs later goes on asking.
+    """
+    if case.phase not in _GIVE_UP:
         return None
     late = _of_its_nic(case, *_ENDS)
-    asked = case.seen("dhcp.discover.received")
-    if not late or asked:
+    if not late:
         return None
     last = late[-1]
+    began = [e for e in _of_its_nic(case, _ENDS[last.name]) if e.seq < last.seq]
+    first = case.phase is Phase.FIRMWARE_DHCP
+    since = began[-1].seq if began and not first else 0
+    if any(event.seq > since for event in case.seen(*(_ASKS[:1] if first else _ASKS))):
+        return None
     carrier = last.name == "link.restored"
     what = "the machine's link had no carrier" if carrier else "the switch's port forwarded nothing"
     frames = last.get("lost_frames")
     swallowed = f" and swallowed {frames} frames" if frames else ""
+    who = "the firmware" if first else "the machine"
     return Finding(
         blame=Party.LINK,
         because=f"{what} for {last.get('duration_s', 0):.1f} s{swallowed};"
-        " the firmware asked no more after it",
-        evidence=[*_of_its_nic(case, *_ENDS.values())[-1:], last],
+        f" {who} asked no more after it",
+        evidence=[*began[-1:], last],
         hint=_HINTS[_ENDS[last.name]],
     )
 

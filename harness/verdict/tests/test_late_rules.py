@@ -160,3 +160,39 @@ def test_a_report_that_never_gets_through() -> None:
         "Tinkerbell answered the worker's ReportActionStatus with PERMISSION_DENIED, 8 times:"
         " agent not allowed"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "blame"),
+    [
+        ("imed out (http://ipxe.org/4c126035)", "link"),  # the rest is in the line before
+        ("PXE-E18: Server response timeout.", "link"),
+        ("PXE-E23: Client received TFTP error.", "unknown"),
+    ],
+)
+def test_a_boot_program_of_which_the_rest_never_comes(line: str, blame: str) -> None:
+    tape = good_boot().until("tftp.request.received")
+    asked = tape.events[-1]
+    tape.add(asked.t + 10, "tftp", "tftp.transfer.progressed", id=asked.get("id"),
+             file="undionly.kpxe", bytes=51200, length=97782, resends=1)  # fmt: skip
+    tape.add(asked.t + 16, "machine", "guest.error.seen", pattern="ipxe error", line=line,
+             console="ttyS0")  # fmt: skip
+    tape.add(asked.t + 18, "machine", "firmware.gave_up", line="No bootable device.",
+             console="ttyS0")  # fmt: skip
+    found = judge(tape.events)
+    assert found.blame == blame
+    assert ("stood still after 51 kB of 98 kB" in found.because) == (blame == "link")
+
+
+@pytest.mark.parametrize(("asks_again", "blame"), [(False, "link"), (True, None)])
+def test_a_port_that_forwards_late_in_mid_boot(asks_again: bool, blame: str | None) -> None:
+    tape = good_boot().until("tftp.request.received")
+    t = tape.events[-1].t
+    tape.add(t + 1, "switch", "link.blocked", mac=MAC)
+    tape.add(t + 41, "switch", "link.forwarding", mac=MAC, duration_s=40.0, lost_frames=27)
+    if asks_again:
+        tape.add(t + 42, "tftp", "tftp.request.received", id="t9", mac=MAC, file="ipxe.efi")
+    found = judge(tape.events)
+    said = "the switch's port forwarded nothing for 40.0 s and swallowed 27 frames"
+    assert (said in found.because) == (blame == "link")
+    assert blame in (None, found.blame)

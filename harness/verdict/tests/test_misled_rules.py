@@ -292,6 +292,27 @@ def test_answers_that_do_not_arrive() -> None:
     assert "answered for registry.tinkerbell.lab, once, and Hook says that nothing" in found.because
 
 
+@pytest.mark.parametrize(
+    ("took_s", "blame", "says"),
+    [(0.01, "link", "answered for registry.tinkerbell.lab, 4 times"), (7, "dns", "up to 7.0 s")],
+)
+def test_answers_that_come_to_nobody_or_late(took_s: float, blame: str, says: str) -> None:
+    tape = pulling()
+    tape.add(40, "machine", "guest.docker.started", console="ttyS1")
+    common = {"peer": "192.168.77.10:5353", "name": "registry.tinkerbell.lab."}
+    for n, t in enumerate((41, 49)):  # both kinds at once, as Go does, and no address of IPv6
+        for kind in ("A", "AAAA"):
+            tape.add(t, "dns", "dns.query.received", id=f"{n}{kind}", type=kind, **common)
+        for kind, answers in (("A", ["192.168.77.1"]), ("AAAA", [])):
+            tape.add(t + took_s, "dns", "dns.answer.sent", id=f"{n}{kind}", type=kind,
+                     rcode="NOERROR", answers=answers, **common)  # fmt: skip
+    fails(tape, 57, LOOKUP + r"read udp 10.0.0.2:1-\u003e10.0.0.1:53: i/o timeout")
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("worker-pull", blame)
+    assert says in found.because
+    assert "u003e" not in found.because
+
+
 def test_a_name_that_is_answered_again_is_not_to_blame() -> None:
     tape = pulling()
     tape.add(40, "machine", "guest.docker.started", console="ttyS1")

@@ -299,6 +299,17 @@ def test_a_repeated_ack_does_not_call_the_sorcerers_apprentice() -> None:
     assert source.receive(Ack(block=9), 0.0) == []
 
 
+def test_a_block_that_is_sent_again_is_told() -> None:
+    source = transfer(bytes(1000), policy=TftpPolicy(retries=2))
+    source.start(0.0)
+    assert notes(source.timed_out(10.0)) == []  # not an octet has arrived yet
+    source.receive(Ack(block=1), 11.0)
+    commands = source.timed_out(21.0)
+    [note] = [command for command in commands if isinstance(command, Note)]
+    assert note.name == "tftp.transfer.progressed"
+    assert (note.fields["bytes"], note.fields["resends"]) == (512, 2)
+
+
 def test_silence_is_retransmitted_then_given_up() -> None:
     source = transfer(b"abc", policy=TftpPolicy(retries=2))
     first = packets(source.start(0.0))
