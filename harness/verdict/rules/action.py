@@ -89,7 +89,9 @@ def action_failed(case: Case) -> Finding | None:
         if unknown:
             because = f"action '{action}' failed, and {unknown.because}"
             return replace(unknown, because=because)
-        unfit = arguments.no_image_name(case, words, evidence)
+        unfit = arguments.no_image_name(case, words, evidence) or arguments.wrong_place(
+            case, words, event
+        )
         if unfit:
             return replace(unfit, because=f"action '{action}' failed: {unfit.because}")
         ended = _ended_by_itself(case, event, since, words)

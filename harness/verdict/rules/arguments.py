@@ -8,14 +8,19 @@ from typing import Final
 from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules.case import Case, Finding, argument, arguments
+from harness.verdict.rules.dhcp import absent_neighbour
 
 _WITHHELD: Final = re.compile(
     r"pci=(?:off|noacpi)|acpi=off|(?:module_blacklist|modprobe\.blacklist|initcall_blacklist)=.+"
 )
 """Linux, admin-guide/kernel-parameters.rst: what it is not to use."""
-_NO_REFERENCE: Final = "invalid reference format"
+NO_REFERENCE: Final = "invalid reference format"
 """Docker's words for a name that is none."""
 _SLASHES: Final = re.compile(r".*//.*|/.*|.*/").fullmatch
+_REGISTRY_KEYS: Final = ("docker_registry", "tink_worker_image")
+_DIALLED: Final = re.compile(r"dial tcp (?P<host>[\d.]+|\[[^\]]+\]):(?P<port>\d+): ")
+_USUAL_PORTS: Final = ("443", "80")
+"""Where docker asks a registry whose name has no port."""
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)
 
 
@@ -48,9 +53,9 @@ def other_init(case: Case, line: str) -> Finding | None:
 
 def no_image_name(case: Case, said: str, evidence: list[Event]) -> Finding | None:
     """Judge a registry of which docker makes no image's name (distribution/reference, grammar)."""
-    if _NO_REFERENCE not in said:
+    if NO_REFERENCE not in said:
         return None
-    for key in ("docker_registry", "tink_worker_image"):
+    for key in _REGISTRY_KEYS:
         value = argument(case, key) or ""
         wrong = (
             "with a scheme"
@@ -63,13 +68,50 @@ def no_image_name(case: Case, said: str, evidence: list[Event]) -> Finding | Non
             return Finding(
                 blame=Party.BOOT_SCRIPT,
                 because=f"the kernel command line says {key}={value}, {wrong}, and docker takes no"
-                f" image's name from that: {_NO_REFERENCE}",
+                f" image's name from that: {NO_REFERENCE}",
                 evidence=[*case.command_line, *evidence],
                 hint="a registry is HOST[:PORT][/PATH]; whether it speaks TLS, insecure_registries"
                 " says",
                 conclusive=True,
             )
     return None
+
+
+def wrong_place(case: Case, text: str, said: Event) -> Finding | None:
+    """Judge arguments that name a port where nobody listens, or a neighbour that nobody is.
+
+    ``text`` is what docker says of a connection: ``dial tcp HOST:PORT: …``.
+    """
+    dialled = _DIALLED.search(text)
+    registries = [
+        event
+        for event in case.seen("service.started")
+        if str(event.get("service")).startswith("registry")
+    ]
+    ports = sorted(int(event.get("port", 0)) for event in registries)
+    if not dialled or not ports:
+        return None
+    absent = absent_neighbour(case, dialled["host"])
+    if not absent and int(dialled["port"]) in ports:
+        return None
+    told = f"{dialled['host']}:{dialled['port']}"
+    named = {told, dialled["host"]} if dialled["port"] in _USUAL_PORTS else {told}
+    keys = [key for key in _REGISTRY_KEYS if (argument(case, key) or "").partition("/")[0] in named]
+    if not keys:
+        return None
+    there = " and ".join(map(str, ports))
+    return Finding(
+        blame=Party.BOOT_SCRIPT,
+        because=(
+            f"Hook is told to pull from {told} ({', '.join(keys)}), and nobody has that address:"
+            f" the registry is at {absent}, port {there}"
+            if absent
+            else f"Hook is told to pull from port {dialled['port']} ({', '.join(keys)}), where"
+            f" nobody listens: the registry is at port {there}"
+        ),
+        evidence=[*registries, *case.command_line, said],
+        hint=f"compare {told} with where the registry is",
+    )
 
 
 def other_worker(case: Case) -> Finding | None:

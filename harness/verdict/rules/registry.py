@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from harness.phases import Party, Phase
 from harness.timeline import Event
-from harness.verdict.rules import clock, dns, layers, services
+from harness.verdict.rules import arguments, clock, dns, layers, services
 from harness.verdict.rules.address import no_address
 from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
 from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
@@ -226,6 +226,9 @@ def _registry_unreached(case: Case) -> Finding | None:
     mute = no_address(case) if static is None else None
     if mute:
         return replace(mute, evidence=[*mute.evidence, *(event for event, _ in said[-2:])])
+    misled = arguments.wrong_place(case, str(said[-1][0].get("line")), said[-1][0])
+    if misled:
+        return misled
     if "no route to host" in text and static and not case.seen("dhcp.ack.sent", stage="guest"):
         blame = Party.GUEST_NETWORK  # nobody answers its ARP requests: it asks from elsewhere
         hint = f"ipam={static} on the kernel command line: is that this network's?"
@@ -233,9 +236,6 @@ def _registry_unreached(case: Case) -> Finding | None:
         blame = Party.GUEST_NETWORK
         hint = "did Hook take its address and route? see dhcpcd on the console"
     elif "connection refused" in text:
-        wrong = _wrong_port(case, said[-1][0])
-        if wrong:
-            return wrong
         blame, hint = Party.REGISTRY, "does the registry listen where the kernel arguments say?"
     elif "reset by peer" in text:
         blame, hint = (
@@ -252,39 +252,14 @@ def _registry_unreached(case: Case) -> Finding | None:
     )
 
 
-_DIALLED: Final = re.compile(r"dial tcp (?P<host>[\d.]+|\[[^\]]+\]):(?P<port>\d+): ")
-
-
-def _wrong_port(case: Case, said: Event) -> Finding | None:
-    """Hook is told of a port where nobody listens, on the host that has the registry."""
-    dialled = _DIALLED.search(str(said.get("line")))
-    ports = sorted(int(event.get("port", 0)) for event in _registries(case))
-    if not dialled or not ports or int(dialled["port"]) in ports:
-        return None
-    told = f"{dialled['host']}:{dialled['port']}"
-    named = {told, dialled["host"]} if dialled["port"] in _USUAL_PORTS else {told}
-    keys = [key for key in _REGISTRY_KEYS if (argument(case, key) or "").partition("/")[0] in named]
-    if not keys:
-        return None
-    return Finding(
-        blame=Party.BOOT_SCRIPT,
-        because=(
-            f"Hook is told to pull from port {dialled['port']} ({', '.join(keys)}), where nobody"
-            f" listens: the registry is at port {' and '.join(map(str, ports))}"
-        ),
-        evidence=[*_registries(case), *case.command_line, said],
-        hint=f"compare {told} with where the registry is",
-    )
-
-
-def _registries(case: Case) -> list[Event]:
-    started = case.seen("service.started")
-    return [event for event in started if str(event.get("service")).startswith("registry")]
-
-
-_USUAL_PORTS: Final = ("443", "80")
-"""Where docker asks a registry whose name has no port."""
-_REGISTRY_KEYS: Final = ("docker_registry", "tink_worker_image")
+def _no_name(case: Case) -> Finding | None:
+    """Docker takes the worker's image for no name at all."""
+    said = [
+        event
+        for event in case.in_phase("guest.error.seen")
+        if arguments.NO_REFERENCE in str(event.get("line"))
+    ]
+    return arguments.no_image_name(case, arguments.NO_REFERENCE, said[-2:]) if said else None
 
 
 def _sent_elsewhere(case: Case) -> Finding | None:
@@ -460,6 +435,7 @@ RULES: Final[dict[Phase, tuple[Rule, ...]]] = {
         lease_lost,
         services.engine_ended,
         docker_ends,
+        _no_name,
         clock.clock_wrong,
         _registry_tls,
         _sent_to_no_name,

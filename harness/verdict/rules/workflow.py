@@ -16,6 +16,8 @@ from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, ti
 from harness.verdict.rules.dhcp import lease_lost
 from harness.verdict.rules.words import ReportsTold, errors
 
+_GRPC_PORT: Final = 443
+"""Where grpc-go calls a target without a port."""
 _PROXY: Final = "is there a proxy before the server that does not pass HTTP/2 on?"
 
 
@@ -280,6 +282,15 @@ def _never_called(case: Case) -> Finding | None:
         return Finding(
             blame=Party.BOOT_SCRIPT,
             because=f"the worker is told to call {wanted}, and Tinkerbell listens at {there[0]}",
+            evidence=[*command, *(one for one, _ in told[-1:])],
+        )
+    if wanted and there and ":" not in wanted and not there[0].endswith(f":{_GRPC_PORT}"):
+        return Finding(
+            blame=Party.BOOT_SCRIPT,
+            because=(
+                f"the worker is told to call {wanted}, which without a port is port {_GRPC_PORT},"
+                f" and Tinkerbell listens at {there[0]}"
+            ),
             evidence=[*command, *(one for one, _ in told[-1:])],
         )
     host = (wanted or "").rpartition(":")[0]

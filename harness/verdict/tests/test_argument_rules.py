@@ -7,6 +7,7 @@ import pytest
 from harness.scenario.tests.samples import MAC, Tape, good_boot
 from harness.verdict.judge import judge
 from harness.verdict.tests.playing import working
+from harness.verdict.tests.test_misled_rules import fails, pulling
 
 OTHER = "02:00:00:00:00:99"
 ROOT_FS = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
@@ -176,3 +177,51 @@ def test_a_registry_that_makes_no_image_name(cmdline: str, blame: str, says: str
     assert found.blame == blame
     assert found.because.startswith("action 'print' failed: ")
     assert says in found.because
+
+
+ABSENT = "dial tcp 192.168.77.99:5000: connect: no route to host"
+SCHEME = "tink_worker_image=http://192.168.77.1:5000/w"
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "why", "blame", "says"),
+    [
+        (SCHEME, "invalid reference format", "boot-script", f"says {SCHEME}, with a scheme, and"),
+        ("docker_registry=192.168.77.99:5000", ABSENT, "boot-script", "nobody has that address: "),
+        ("docker_registry=192.168.77.1:5000", ABSENT, "link", "docker never reached the registry"),
+        ("docker_registry=10.9.9.9:5000", ABSENT.replace("192.168.77.99", "10.9.9.9"), "link", ""),
+    ],
+)
+def test_a_worker_that_is_pulled_from_nowhere(
+    cmdline: str, why: str, blame: str, says: str
+) -> None:
+    tape = told(pulling(), cmdline)
+    tape.add(40, "machine", "guest.docker.started", console="ttyS1")
+    for t in range(42, 52, 2):
+        fails(tape, t, why)
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("worker-pull", blame)
+    assert says in found.because
+
+
+def test_an_action_whose_registry_is_a_neighbour_that_nobody_is() -> None:
+    tape = told(pulling(), "docker_registry=192.168.77.99:5000")
+    fields = {"task": "hello", "action": "print", "workflow_id": "default/hello"}
+    tape.add(50, "tink", "tink.rpc.received", id=1, rpc="GetWorkflowActions")
+    tape.add(51, "tink", "tink.action.reported", state="STATE_RUNNING", accepted=True, **fields)
+    tape.add(52, "tink", "tink.action.reported", state="STATE_FAILED", accepted=True,
+             message=f"pull image: {ABSENT}", **fields)  # fmt: skip
+    blame, because = culprit(tape)
+    assert blame == "boot-script"
+    assert "the registry is at 192.168.77.1, port 5000" in because
+
+
+@pytest.mark.parametrize(("port", "blame"), [(42113, "boot-script"), (443, "worker")])
+def test_a_server_that_is_named_without_its_port(port: int, blame: str) -> None:
+    tape = told(pulling(), "grpc_authority=192.168.77.1 worker_id=" + MAC)
+    tape.add(0, "tink", "service.started", service="tink", address="192.168.77.1", port=port,
+             transport="grpc")  # fmt: skip
+    tape.add(40, "machine", "guest.worker.started", console="ttyS1")
+    found = judge(tape.events)
+    assert found.blame == blame
+    assert ("which without a port is port 443" in found.because) == (port != 443)
