@@ -14,7 +14,6 @@ _GIVE_UP = (Phase.FIRMWARE_DHCP, Phase.NBP_DOWNLOAD, Phase.IPXE)
 _ASKS = (
     "dhcp.discover.received",
     "tftp.request.received",
-    "tftp.transfer.progressed",
     "tftp.transfer.finished",
     "http.request.received",
     "http.transfer.progressed",
@@ -62,6 +61,10 @@ def link_came_too_late(case: Case) -> Finding | None:
     first = case.phase is Phase.FIRMWARE_DHCP
     since = began[-1].seq if began and not first else 0
     if any(event.seq > since for event in case.seen(*(_ASKS[:1] if first else _ASKS))):
+        return None
+    # a block that is sent again and again is told, too
+    went_on = [e.get("bytes", 0) for e in case.seen("tftp.transfer.progressed") if e.seq > since]
+    if not first and went_on and went_on[-1] > went_on[0]:
         return None
     carrier = last.name == "link.restored"
     what = "the machine's link had no carrier" if carrier else "the switch's port forwarded nothing"

@@ -184,11 +184,19 @@ def test_a_boot_program_of_which_the_rest_never_comes(line: str, blame: str) -> 
     assert ("stood still after 51 kB of 98 kB" in found.because) == (blame == "link")
 
 
-@pytest.mark.parametrize(("asks_again", "blame"), [(False, "link"), (True, None)])
-def test_a_port_that_forwards_late_in_mid_boot(asks_again: bool, blame: str | None) -> None:
+@pytest.mark.parametrize(
+    ("asks_again", "acknowledged", "blame"),
+    [(False, 0, "link"), (True, 0, None), (False, 512, None)],
+)
+def test_a_port_that_forwards_late_in_mid_boot(
+    asks_again: bool, acknowledged: int, blame: str | None
+) -> None:
     tape = good_boot().until("tftp.request.received")
     t = tape.events[-1].t
     tape.add(t + 1, "switch", "link.blocked", mac=MAC)
+    for n in range(4):  # a block that is sent again, and perhaps comes through
+        tape.add(t + 11 + 10 * n, "tftp", "tftp.transfer.progressed", id="t1", file="ipxe.efi",
+                 bytes=9000 + n * acknowledged, length=90_000, resends=n)  # fmt: skip
     tape.add(t + 41, "switch", "link.forwarding", mac=MAC, duration_s=40.0, lost_frames=27)
     if asks_again:
         tape.add(t + 42, "tftp", "tftp.request.received", id="t9", mac=MAC, file="ipxe.efi")
