@@ -89,11 +89,10 @@ def action_failed(case: Case) -> Finding | None:
         if unknown:
             because = f"action '{action}' failed, and {unknown.because}"
             return replace(unknown, because=because)
-        unfit = arguments.no_image_name(case, words, evidence) or arguments.wrong_place(
-            case, words, event
-        )
-        if unfit:
-            return replace(unfit, because=f"action '{action}' failed: {unfit.because}")
+        no_name = arguments.NO_REFERENCE.search(words) and arguments.no_image_name(case, evidence)
+        misled = no_name or arguments.wrong_place(case, words, event)
+        if misled:
+            return replace(misled, because=f"action '{action}' failed: {misled.because}")
         ended = _ended_by_itself(case, event, since, words)
         for pattern, blame, hint in _REASONS:
             if pattern.search(words):

@@ -14,7 +14,7 @@ _WITHHELD: Final = re.compile(
     r"pci=(?:off|noacpi)|acpi=off|(?:module_blacklist|modprobe\.blacklist|initcall_blacklist)=.+"
 )
 """Linux, admin-guide/kernel-parameters.rst: what it is not to use."""
-NO_REFERENCE: Final = "invalid reference format"
+NO_REFERENCE: Final = re.compile("invalid reference format")
 """Docker's words for a name that is none."""
 _SLASHES: Final = re.compile(r".*//.*|/.*|.*/").fullmatch
 _REGISTRY_KEYS: Final = ("docker_registry", "tink_worker_image")
@@ -51,10 +51,8 @@ def other_init(case: Case, line: str) -> Finding | None:
     return None
 
 
-def no_image_name(case: Case, said: str, evidence: list[Event]) -> Finding | None:
+def no_image_name(case: Case, evidence: list[Event]) -> Finding | None:
     """Judge a registry of which docker makes no image's name (distribution/reference, grammar)."""
-    if NO_REFERENCE not in said:
-        return None
     for key in _REGISTRY_KEYS:
         value = argument(case, key) or ""
         wrong = (
@@ -68,7 +66,7 @@ def no_image_name(case: Case, said: str, evidence: list[Event]) -> Finding | Non
             return Finding(
                 blame=Party.BOOT_SCRIPT,
                 because=f"the kernel command line says {key}={value}, {wrong}, and docker takes no"
-                f" image's name from that: {NO_REFERENCE}",
+                f" image's name from that: {NO_REFERENCE.pattern}",
                 evidence=[*case.command_line, *evidence],
                 hint="a registry is HOST[:PORT][/PATH]; whether it speaks TLS, insecure_registries"
                 " says",

@@ -37,7 +37,7 @@ def name_unresolved(case: Case) -> Finding | None:
     good = next((e.seq for e in reversed(answers) if e.get("answers")), 0)
     if good > event.seq:
         return None  # it works by now
-    if "timeout" in why and (timing := _in_time(name, asked, answers, event)):
+    if "timeout" in why and (timing := _in_time(found, asked, answers, event)):
         return timing
     asked, answers = ([e for e in those if e.seq > good] for those in (asked, answers))
     evidence = [*asked[-3:], *answers[-2:], event]
@@ -70,15 +70,11 @@ def name_unresolved(case: Case) -> Finding | None:
     )
 
 
-def _why(said: Event) -> str:
-    found = _LOOKUP.search(str(said.get("line") or said.get("message")))
-    return found["why"].replace("\\u003e", ">") if found else ""
-
-
 def _in_time(
-    name: str, asked: Sequence[Event], answers: Sequence[Event], said: Event
+    found: re.Match[str], asked: Sequence[Event], answers: Sequence[Event], said: Event
 ) -> Finding | None:
     """Judge a lookup that ended for want of answers: were there any, and how soon?"""
+    name, why = found["name"], found["why"].replace("\\u003e", ">")
     recent = [e for e in asked if e.seq < said.seq and said.t - e.t < _LOOKUP_S]
     answer = {event.get("id"): event for event in answers}
     waits_s = [answer[e.get("id")].t - e.t for e in recent if e.get("id") in answer]
@@ -89,7 +85,7 @@ def _in_time(
             blame=Party.LINK,
             because=(
                 f"the name server answered for {name}, {times(len(answers))}, and Hook says that"
-                f" nothing came: {_why(said)}"
+                f" nothing came: {why}"
             ),
             evidence=[*answers[-3:], said],
             hint="is the answer in the capture? then: a firewall, or a route on the way back",

@@ -197,10 +197,10 @@ def _tftp_stopped(case: Case) -> Finding | None:
     if not progress or not progress[-1].get("resends"):
         return None
     last = progress[-1]
-    begun = [e for e in case.seen("tftp.request.received") if e.get("id") == last.get("id")]
+    asked = case.seen("tftp.request.received")
+    begun = [event for event in asked if event.get("id") == last.get("id")]
     ended = case.seen("tftp.transfer.finished", "tftp.transfer.aborted")
-    later = [e for e in case.seen("tftp.request.received") if e.seq > last.seq]
-    if later or not begun or any(e.get("id") == last.get("id") for e in ended):
+    if not begun or asked[-1].seq > last.seq or any(e.get("id") == last.get("id") for e in ended):
         return None
     said = [e for e in case.seen("guest.error.seen") if e.seq > begun[0].seq]
     silent = lines_with(_NOTHING_CAME, said)

@@ -11,7 +11,7 @@ from harness.phases import Party, Phase
 from harness.timeline import Event
 from harness.verdict.rules import arguments, clock, dns, layers, services
 from harness.verdict.rules.address import no_address
-from harness.verdict.rules.case import Case, Finding, Rule, argument, quoted, times
+from harness.verdict.rules.case import Case, Finding, Rule, argument, lines_with, quoted, times
 from harness.verdict.rules.dhcp import lease_elsewhere, lease_lost
 from harness.verdict.rules.hook import docker_ends
 from harness.verdict.rules.http import is_final
@@ -254,12 +254,8 @@ def _registry_unreached(case: Case) -> Finding | None:
 
 def _no_name(case: Case) -> Finding | None:
     """Docker takes the worker's image for no name at all."""
-    said = [
-        event
-        for event in case.in_phase("guest.error.seen")
-        if arguments.NO_REFERENCE in str(event.get("line"))
-    ]
-    return arguments.no_image_name(case, arguments.NO_REFERENCE, said[-2:]) if said else None
+    said = lines_with(arguments.NO_REFERENCE, case.in_phase("guest.error.seen"))
+    return arguments.no_image_name(case, said[-2:]) if said else None
 
 
 def _sent_elsewhere(case: Case) -> Finding | None:
