@@ -17,13 +17,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from harness.errors import BuildFailed, HostUnfit
+from harness.hook.sources import debian_sources, hint_for
 from harness.hook.store import digest_of, digest_of_file, exclusive, write_atomically, write_json
 from harness.process import CommandFailed, run
 from harness.progress import Progress
 
 _URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>\S+)$")
 _FILE_NAME = re.compile(r"^(?P<name>[^_]+)_(?P<version>[^_]+)_(?P<arch>[^_]+)\.deb$")
-_ONE_LINE = re.compile(r"^deb\s+(?:\[[^]]*\]\s+)?(?P<uri>\S+)\s+\S+\s+(?P<components>.+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,9 @@ class DebianArchive:
 
     def lock_path(self, names: Sequence[str]) -> Path:
         """Return the file that remembers how ``names`` were resolved; delete it to resolve anew."""
-        return self._root / f"resolved-{digest_of(sorted(names), self._sources())[:16]}.json"
+        return (
+            self._root / f"resolved-{digest_of(sorted(names), debian_sources(self._etc))[:16]}.json"
+        )
 
     async def resolve(self, names: Sequence[str]) -> list[Package]:
         """Return ``names`` and all they depend on, sorted by name; remembered once decided."""
@@ -185,7 +187,7 @@ class DebianArchive:
                 ) from error
             raise BuildFailed(
                 f"apt-get {words[0]} failed\n{error.output.strip()}",
-                hint="a Debian archive must be reachable for the first build",
+                hint=hint_for(debian_sources(self._etc)),
             ) from error
         return done.stdout.decode()
 
@@ -202,7 +204,7 @@ class DebianArchive:
             status.touch()
         for old in (*parts.iterdir(), *sources.iterdir()):
             old.unlink()
-        for name, text in self._sources().items():
+        for name, text in debian_sources(self._etc).items():
             write_atomically(sources / name, text.encode())
         # The host's parts come first, for proxies, credentials and clock checks.
         for part in sorted((self._etc / "apt.conf.d").glob("*")):
@@ -236,65 +238,3 @@ class DebianArchive:
         config = self._root / "apt.conf"
         write_atomically(config, f'Dir::Etc::parts "{parts}";\n'.encode())
         return config
-
-    def _sources(self) -> dict[str, str]:
-        """Return the host's Debian sources, as files for a sources.list.d of ours.
-
-        Other people's archives are left out when there are Debian's: they only cost time. When
-        none looks like Debian's (a mirror under another name) all are kept.
-        """
-        stanzas, lines = self._host_sources()
-        debian = [stanza for stanza in stanzas if _is_debian_stanza(stanza)]
-        debian_lines = [line for line in lines if _is_debian_line(line)]
-        if debian or debian_lines:
-            stanzas, lines = debian, debian_lines
-        files = {}
-        if stanzas:
-            files["host.sources"] = "\n\n".join(stanzas) + "\n"
-        if lines:
-            files["host.list"] = "\n".join(lines) + "\n"
-        return files
-
-    def _host_sources(self) -> tuple[list[str], list[str]]:
-        stanzas: list[str] = []
-        lines: list[str] = []
-        folder = self._etc / "sources.list.d"
-        for path in sorted(folder.glob("*.sources")):
-            for stanza in re.split(r"\n\s*\n", path.read_text()):
-                kept = [line for line in stanza.splitlines() if not line.startswith("#")]
-                if any(line.strip() for line in kept):
-                    stanzas.append("\n".join(kept).strip("\n"))
-        for path in (self._etc / "sources.list", *sorted(folder.glob("*.list"))):
-            if path.is_file():
-                found = (line.strip() for line in path.read_text().splitlines())
-                lines += [line for line in found if re.match(r"deb\s", line)]
-        return stanzas, lines
-
-
-def _is_debian_stanza(stanza: str) -> bool:
-    fields: dict[str, str] = {}
-    name = ""
-    for line in stanza.splitlines():
-        if line[:1].isspace():
-            fields[name] += " " + line.strip()
-        else:
-            name, _, value = line.partition(":")
-            name = name.strip().lower()
-            fields[name] = value.strip()
-    if fields.get("enabled", "yes").lower() in ("no", "false"):
-        return False
-    if "deb" not in fields.get("types", "").split():
-        return False
-    uris = fields.get("uris", "").split()
-    return "main" in fields.get("components", "").split() and any(map(_is_debian_uri, uris))
-
-
-def _is_debian_line(line: str) -> bool:
-    match = _ONE_LINE.match(line)
-    return (
-        match is not None and "main" in match["components"].split() and _is_debian_uri(match["uri"])
-    )
-
-
-def _is_debian_uri(uri: str) -> bool:
-    return any(part.startswith("debian") for part in uri.split("/")[3:])

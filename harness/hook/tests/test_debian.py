@@ -114,37 +114,3 @@ async def test_other_bytes_than_promised_are_refused(archive: Archive, tmp_path:
     with pytest.raises(BuildFailed):
         await debian(archive, tmp_path).ensure(["stranger"])
     assert not list((tmp_path / "cache" / "debian").glob("debs/*.deb"))
-
-
-def sources(tmp_path: Path, files: dict[str, str]) -> dict[str, str]:
-    for name, text in files.items():
-        path = tmp_path / "apt" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    (tmp_path / "apt" / "apt.conf.d").mkdir(parents=True, exist_ok=True)
-    return DebianArchive(tmp_path, SilentProgress(), etc=tmp_path / "apt")._sources()
-
-
-def test_only_debians_own_sources_are_kept(tmp_path: Path) -> None:
-    kept = sources(
-        tmp_path,
-        {
-            "sources.list": "# x\ndeb http://m.test/debian bookworm main\n"
-            "deb-src http://m.test/debian bookworm main\n",
-            "sources.list.d/d.sources": "Types: deb\n# a remark\nURIs: http://m.test/debian-security\n"
-            "Suites: s\nComponents: main\n\nTypes: deb\nURIs: https://c.test/linux/debian\n"
-            "Suites: s\nComponents: stable\n\nEnabled: no\nTypes: deb\n"
-            "URIs: http://m.test/debian\nSuites: x\nComponents: main\n",
-            "sources.list.d/vendor.list": "deb https://p.test/apt cloud main\n",
-        },
-    )
-    assert kept == {
-        "host.sources": "Types: deb\nURIs: http://m.test/debian-security\n"
-        "Suites: s\nComponents: main\n",
-        "host.list": "deb http://m.test/debian bookworm main\n",
-    }
-
-
-def test_a_mirror_under_another_name_is_kept(tmp_path: Path) -> None:
-    line = "deb [signed-by=/k.gpg] https://artifacts.test/mirror bookworm main contrib\n"
-    assert sources(tmp_path, {"sources.list": line}) == {"host.list": line}
