@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Final
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING
 
 from fake_tink_server.workflow import Workflow
 from harness.errors import Position, ScenarioError
 
-_FORMAT: Final = TypeAdapter(list[Workflow])
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+@cache
+def _format() -> TypeAdapter[list[Workflow]]:
+    """Return how the file is written; made when there is one, as few servers have any."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(list[Workflow])
 
 
 def dump(workflows: Iterable[Workflow]) -> bytes:
     """Return ``workflows`` as JSON."""
-    return _FORMAT.dump_json(list(workflows), indent=1) + b"\n"
+    return _format().dump_json(list(workflows), indent=1) + b"\n"
 
 
 def parse(data: bytes, file: Path) -> list[Workflow]:
     """Return the workflows that ``dump`` wrote. Raises ``ScenarioError``, which names ``file``."""
+    from pydantic import ValidationError
+
     try:
-        return _FORMAT.validate_json(data)
+        return _format().validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
