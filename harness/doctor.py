@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import HostUnfit
+from harness.hook.sources import RELEASE, debian_sources, hint_for, name_release
 from harness.host.capacity import OVERHEAD_BYTES, Capacity, runtime_folder
 from harness.host.usage import LinuxUsage
 from harness.machine.firmware import Firmware
@@ -27,7 +28,7 @@ from harness.paths import cache_root, runs_root
 OLDEST_PYTHON = (3, 11)
 OLDEST_QEMU = (7, 2)
 """The first with ``-netdev dgram``, which carries frames to the wire segment."""
-TESTED_ON = ("debian", "12")
+TESTED_ON = {("debian", "12"), ("debian", "13")}
 
 _SLOW_FACTOR = 2.0
 _LISTS = Path(__file__).resolve().parent
@@ -150,9 +151,9 @@ def check_system(_: Needs) -> Finding:
         lines = []
     facts = {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in lines)}
     name = facts.get("PRETTY_NAME", "an unknown system")
-    if (facts.get("ID"), facts.get("VERSION_ID")) == TESTED_ON:
+    if (facts.get("ID"), facts.get("VERSION_ID")) in TESTED_ON:
         return _ok("system", name)
-    return _warn("system", name, "only Debian 12 is tested; package names may differ elsewhere")
+    return _warn("system", name, "Debian 12 and 13 are tested; package names may differ elsewhere")
 
 
 def check_python(_: Needs) -> Finding:
@@ -330,7 +331,14 @@ def check_apt(needs: Needs) -> Finding:
             "the embedded Hook is made of Debian packages: build it on a Debian or Ubuntu host, "
             "or let the scenario's hook: name a folder with a kernel and an initramfs",
         )
-    return _ok("apt", _first_line([program, "--version"]))
+    words = _first_line([program, "--version"])
+    try:
+        sources = debian_sources()
+    except HostUnfit as error:
+        return _fail("apt", error.message, error.hint or "")
+    if not name_release(sources):
+        return _warn("apt", f"{words}: no archive of Debian's {RELEASE}", hint_for(sources))
+    return _ok("apt", words)
 
 
 CHECKS: dict[str, Check] = {

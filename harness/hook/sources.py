@@ -62,9 +62,14 @@ def debian_sources(
     return files
 
 
+def name_release(sources: dict[str, str]) -> bool:
+    """Whether ``sources`` name our release: those of a mirror with suites of its own need not."""
+    return any(RELEASE in text for text in sources.values())
+
+
 def hint_for(sources: dict[str, str]) -> str:
     """Return what to do when ``sources`` did not serve what was asked of them."""
-    if any(RELEASE in text for text in sources.values()):
+    if name_release(sources):
         return f"an archive with Debian's {RELEASE} must be reachable for the first build"
     return (
         f"the embedded Hook is built from packages of Debian's {RELEASE}, which this host's apt "
@@ -92,16 +97,20 @@ def _host_sources(etc: Path) -> tuple[list[str], list[str]]:
     stanzas: list[str] = []
     lines: list[str] = []
     folder = etc / "sources.list.d"
-    for path in sorted(folder.glob("*.sources")):
+    # What this user may not read is none of theirs: a company's credentials stand in some.
+    for path in filter(_readable, sorted(folder.glob("*.sources"))):
         for stanza in re.split(r"\n\s*\n", path.read_text()):
             kept = [line for line in stanza.splitlines() if not line.startswith("#")]
             if any(line.strip() for line in kept):
                 stanzas.append("\n".join(kept).strip("\n"))
-    for path in (etc / "sources.list", *sorted(folder.glob("*.list"))):
-        if path.is_file():
-            found = (line.strip() for line in path.read_text().splitlines())
-            lines += [line for line in found if re.match(r"deb\s", line)]
+    for path in filter(_readable, (etc / "sources.list", *sorted(folder.glob("*.list")))):
+        found = (line.strip() for line in path.read_text().splitlines())
+        lines += [line for line in found if re.match(r"deb\s", line)]
     return stanzas, lines
+
+
+def _readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def _of_our_release(stanza: str) -> str | None:

@@ -178,6 +178,22 @@ def test_no_apt(tmp_path: Path, bare_path: dict[str, str]) -> None:
     assert "hook:" in finding.hint
 
 
+def test_an_apt_that_knows_no_archive_of_debians(tmp_path: Path) -> None:
+    folder = tmp_path / "apt"
+    folder.mkdir()
+    (folder / "sources.list").write_text("deb http://a.test/ubuntu noble main universe\n")
+    other = f"mount --bind '{folder}' /etc/apt"
+    finding = finding_in("apt", tmp_path, before=other)
+    assert finding.status is Status.WARN
+    assert finding.hint
+    assert "HOOKLAB_DEBIAN_MIRROR=" in finding.hint
+    keyless = f"{other} && mount -t tmpfs tmpfs /usr/share/keyrings"
+    mirror = {"HOOKLAB_DEBIAN_MIRROR": "http://m.test/debian"}
+    finding = finding_in("apt", tmp_path, before=keyless, env=mirror)
+    assert finding.status is Status.FAIL
+    assert finding.hint == "apt-get install debian-archive-keyring"
+
+
 def test_too_little_memory_is_named_with_what_to_do() -> None:
     (finding,) = examine(Needs(memory_mib=1 << 40), ["memory"])
     assert finding.status is Status.FAIL
