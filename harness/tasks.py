@@ -108,3 +108,5 @@ class TaskKeeper:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # The loop tells ``_ended``, and Python 3.13 does not come by it when all had ended.
+            await asyncio.sleep(0)

@@ -78,3 +78,16 @@ async def test_what_a_task_begins_in_its_end_is_ended_as_well() -> None:
     await begun.wait()
     await keeper.close()
     assert ended == ["first", "last"]
+
+
+@pytest.mark.timeout(20)
+async def test_what_ended_a_moment_ago_is_not_waited_for() -> None:
+    keeper = TaskKeeper()
+
+    async def short() -> None:
+        return
+
+    task = keeper.spawn(short(), name="short")
+    await asyncio.sleep(0)
+    assert task.done()  # and the loop has not told the keeper yet
+    await keeper.close()
