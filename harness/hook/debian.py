@@ -136,6 +136,9 @@ class DebianArchive:
             )
 
     async def _solve(self, names: Sequence[str]) -> list[Package]:
+        # Of what a download that failed has left, apt would tell no digest: it need not be had.
+        for left in (self._root / "archives").glob("*.deb"):
+            left.unlink()
         try:
             output = await self._apt(
                 "install", "--print-uris", "--yes", "--no-install-recommends",

@@ -102,6 +102,16 @@ async def test_a_vanished_version_is_decided_anew(archive: Archive, tmp_path: Pa
     assert found["inner"].read_bytes() == newer.read_bytes()
 
 
+async def test_what_a_download_left_when_it_was_cut_off_does_no_harm(
+    archive: Archive, tmp_path: Path
+) -> None:
+    made = debian(archive, tmp_path)
+    await made.resolve(["stranger"])
+    left = tmp_path / "cache" / "debian" / "archives" / "inner_0.7_amd64.deb"
+    shutil.copy(archive.folder / left.name, left)
+    assert sorted(await made.ensure(["outer"])) == ["inner", "outer"]
+
+
 async def test_an_unknown_package_is_named(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match="no-such-thing"):
         await debian(archive, tmp_path).ensure(["no-such-thing"])
