@@ -20,6 +20,7 @@ import pytest
 from harness import seal as seals
 from harness.clock import Deadline
 from harness.errors import SetupFailed
+from harness.paths import source_root
 
 pytestmark = pytest.mark.service
 
@@ -277,8 +278,16 @@ async def test_what_the_program_complains_about_is_kept(tmp_path: Path) -> None:
 
 
 def test_settle_in_refuses_to_run_unsealed() -> None:
-    with pytest.raises(SetupFailed, match="only inside a seal"):
-        seals.settle_in()
+    program = "from harness.seal import settle_in; settle_in()"  # these tests may be PID 1
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=source_root(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{SetupFailed.__name__}: this program runs only inside a seal" in done.stderr
 
 
 def test_this_host_can_seal() -> None:
