@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import HostUnfit
-from harness.hook.sources import RELEASE, debian_sources, hint_for, name_release
+from harness.hook.sources import RELEASE, debian_sources, hint_for, names_our_release
 from harness.host.capacity import OVERHEAD_BYTES, Capacity, runtime_folder
 from harness.host.usage import LinuxUsage
 from harness.machine.firmware import Firmware
@@ -336,7 +336,7 @@ def check_apt(needs: Needs) -> Finding:
         sources = debian_sources()
     except HostUnfit as error:
         return _fail("apt", error.message, error.hint or "")
-    if not name_release(sources):
+    if not names_our_release(sources):
         return _warn("apt", f"{words}: no archive of Debian's {RELEASE}", hint_for(sources))
     return _ok("apt", words)
 

@@ -62,14 +62,14 @@ def debian_sources(
     return files
 
 
-def name_release(sources: dict[str, str]) -> bool:
+def names_our_release(sources: dict[str, str]) -> bool:
     """Whether ``sources`` name our release: those of a mirror with suites of its own need not."""
     return any(RELEASE in text for text in sources.values())
 
 
 def hint_for(sources: dict[str, str]) -> str:
     """Return what to do when ``sources`` did not serve what was asked of them."""
-    if name_release(sources):
+    if names_our_release(sources):
         return f"an archive with Debian's {RELEASE} must be reachable for the first build"
     return (
         f"the embedded Hook is built from packages of Debian's {RELEASE}, which this host's apt "
