@@ -136,7 +136,7 @@ def _line_of_our_release(line: str) -> str | None:
 def _suite_of_our_release(suite: str) -> str | None:
     """Return ``trixie-updates`` as ``bookworm-updates``; what is no suite of Debian's as it is.
 
-    None for what a build takes nothing from. Only unstable has no updates: its archive has ours.
+    None for what a build takes nothing from, as backports.
     """
     release, _, part = suite.partition("-")
     if release not in _RELEASES:
