@@ -26,14 +26,17 @@ def capture(path: Path, frames: int = 6, *, comment: str | None = None) -> Path:
 
 
 def told(path: Path) -> list[tuple[int, list[str]]]:
-    """Return number of octets and comment of each frame, as tshark sees them.
-
-    Of a comment with several lines tshark 4.4 tells each one, and then the whole.
-    """
+    """Return number of octets and comments of each frame, as tshark sees them."""
     argv = ["tshark", "-r", str(path), "-T", "json", "-e", "frame.len", "-e", "frame.comment"]
     output = subprocess.run(argv, capture_output=True, check=True).stdout
     layers = [one["_source"]["layers"] for one in json.loads(output)]
-    return [(int(one["frame.len"][0]), one.get("frame.comment", [])[-1:]) for one in layers]
+    return [(int(one["frame.len"][0]), whole(one.get("frame.comment", []))) for one in layers]
+
+
+def whole(comments: list[str]) -> list[str]:
+    """Return ``comments`` without lines of another one: tshark 4.4 tells those by themselves."""
+    lines = {line for comment in comments if "\n" in comment for line in comment.split("\n")}
+    return [comment for comment in comments if comment not in lines]
 
 
 @needs("tshark")

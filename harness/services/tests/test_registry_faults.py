@@ -123,7 +123,10 @@ def read(text: str) -> Fault:
     [
         # HEAD says that it is there, GET that it is not
         ("when: {object: manifest, method: GET, nth: 1}, do: {status: 404}", "manifest unknown"),
-        ("when: {digest: LAYER, method: GET, nth: 1}, do: {status: 404}", "404|blob unknown"),
+        (
+            "when: {digest: LAYER, method: GET, nth: 1}, do: {status: 404}",
+            "registry 404|blob unknown",
+        ),
         # other octets than their digest says
         ("when: {digest: LAYER, nth: 1}, do: {corrupt: 3}", "[Dd]igest"),
         ("when: {digest: LAYER, nth: 1}, do: {truncate: 100}", "[Dd]igest|unexpected EOF|size"),
