@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -82,6 +83,7 @@ def render(run: RunRecord) -> str:
     )
 
 
+@functools.cache  # a session of many runs writes many pages
 def templates() -> Environment:
     """Return the templates of this package, with what they use."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
