@@ -17,6 +17,8 @@ _TOLD: Final = re.compile(
 )
 """Go's crypto/x509 says both times."""
 _WRONG_BY: Final = timedelta(hours=12)
+_LATER: Final = timedelta(hours=1)
+"""No run waits this long for a certificate to become valid."""
 
 
 def clock_wrong(case: Case) -> Finding | None:
@@ -29,7 +31,8 @@ def clock_wrong(case: Case) -> Finding | None:
     if not told:
         return None
     event, found = told[-1]
-    here, there = _wall(case, event), _time(found["now"])
+    began = began_at(case.seen("run.started", "lab.resumed"))
+    here, there = true_time(began, event), _time(found["now"])
     if here is None or there is None or abs(here - there) < _WRONG_BY:
         return None
     asked = case.seen("ntp.request.received")
@@ -58,9 +61,22 @@ def clock_wrong(case: Case) -> Finding | None:
     )
 
 
-def _wall(case: Case, event: Event) -> datetime | None:
-    began = _time(began_at(case.seen("run.started", "lab.resumed")))
-    return began + timedelta(seconds=event.t) if began else None
+def stays_refused(line: str, now: datetime | None) -> bool:
+    """Return whether the certificate that ``line`` speaks of is no good by a right clock either.
+
+    ``now`` is the true time; False where one of them does not tell.
+    """
+    found = _TOLD.search(line)
+    limit = _time(found["limit"]) if found else None
+    if found is None or limit is None or now is None:
+        return False
+    return now > limit if found["which"] == "after" else now + _LATER < limit
+
+
+def true_time(began: str, event: Event) -> datetime | None:
+    """Return the lab's time of day at ``event`` of a run that began at ``began`` (ISO 8601)."""
+    start = _time(began)
+    return start + timedelta(seconds=event.t) if start else None
 
 
 def _time(text: str) -> datetime | None:

@@ -44,6 +44,29 @@ def test_a_certificate_that_only_the_clock_refuses_has_time() -> None:
     assert ended(tape, "pull-refused", by=140)
 
 
+@pytest.mark.parametrize(
+    ("says", "by"),
+    [
+        ("current time 2026-11-22T18:17:31Z is after 2026-11-21T18:17:31Z", 42.7),
+        ("current time 2026-11-22T18:17:31Z is before 2026-11-24T18:17:31Z", 42.7),
+        # valid in a while, and by a clock that is wrong
+        ("current time 2026-11-22T18:17:31Z is before 2026-11-22T18:18:31Z", 139.7),
+        ("current time 1970-01-01T00:00:31Z is before 2026-11-21T18:17:31Z", 139.7),
+        ("current time 2031-01-01T00:00:31Z is after 2027-11-21T18:17:31Z", 139.7),
+    ],
+)
+def test_a_certificate_that_the_true_time_refuses_has_none(says: str, by: float) -> None:
+    """The times are those of a real boot, which began at 18:16:52."""
+    tape = pulling()
+    tape.add(35, "lab", "lab.resumed", wall="2026-11-22T18:16:52+00:00", point="hook-up")
+    line = f"image pull failure: x509: certificate has expired or is not yet valid: {says}"
+    times = (39.7, 40.4, 41.4, 42.7, 44.4, 47.1, 49.8, 56.9, 67.4, 84.5, 100.7, 118.6, 141.7, 143)
+    for number, t in enumerate(times, 1):
+        tape.add(t - 0.1, "registry", "registry.tls.failed", reason="bad certificate")
+        said(tape, t, "image pull failure", line, number)
+    assert ended(tape, "pull-refused", by=by)
+
+
 def test_a_registry_that_is_not_there_yet_has_time() -> None:
     tape = pulling()
     line = "image pull failure: dial tcp 192.168.77.1:5000: connect: connection refused"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
+from harness.facts import began_at
 from harness.phases import Phase
 from harness.timeline import Event
+from harness.verdict.rules.clock import stays_refused, true_time
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
 _BOOTKIT: Final = (
@@ -29,7 +31,7 @@ _FEW: Final = 4
 _FEW_SECONDS: Final = 85.0
 """Where each try takes long: docker asks a mute name server for half a minute."""
 _CLOCK_SECONDS: Final = 100.0
-"""Hook's ntpd asks again 64 s after the start, and may put the clock right."""
+"""Hook's ntpd asks again 64 s after the start, and may put a wrong clock right."""
 
 
 class DockerDoesNotStart(Rule):
@@ -153,10 +155,14 @@ class PullRefused(Rule):
     def __init__(self) -> None:
         self._refused = Streak()
         self._clock = Streak()
+        self._lapsed = False
+        """Whether the certificate is no good by the true time either."""
         self._no_nic = False
         """Whether dhcpcd found no interface at all: docker says the same of it each time."""
+        self._began = ""
 
     def feed(self, event: Event, sight: Sight) -> None:
+        self._began = began_at([event]) or self._began
         if _began_well(event):
             self.forget(sight)
         elif event.name == "registry.request.received":
@@ -173,7 +179,7 @@ class PullRefused(Rule):
         elif _says(event, "image pull failure", "certificate refused", "worker did not start"):
             line = str(event.get("line"))
             if _CLOCK in line:
-                self._clock.add(event, sight.now, _CLOCK)
+                self._dated(event, sight, line)
             elif found := _SURE.search(line):
                 self._said(event, sight, found[0])
             elif self._no_nic and _UNREACHABLE in line:
@@ -182,6 +188,15 @@ class PullRefused(Rule):
             self._no_nic = True
         elif event.name.startswith("dhcp.") and event.get("stage") == "guest":
             self._no_nic = False
+
+    def _dated(self, event: Event, sight: Sight, line: str) -> None:
+        """Count a certificate that is refused for its dates: the clock may be what is wrong."""
+        self._lapsed = self._lapsed or stays_refused(line, true_time(self._began, event))
+        if self._lapsed:
+            self._clock.clear()
+            self._said(event, sight, _CLOCK)
+        else:
+            self._clock.add(event, sight.now, _CLOCK)
 
     def _said(self, event: Event, sight: Sight, text: str) -> None:
         """Count what the wire does not show; what it shows was counted there."""
@@ -207,6 +222,7 @@ class PullRefused(Rule):
     def forget(self, sight: Sight) -> None:
         self._refused.clear()
         self._clock.clear()
+        self._lapsed = False
 
 
 class PullFails(Rule):
