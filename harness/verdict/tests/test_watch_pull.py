@@ -35,6 +35,26 @@ def test_an_insecure_registry_is_asked_with_tls_first() -> None:
     assert play(tape, until=65) is None
 
 
+def test_a_registry_whose_tls_is_too_old() -> None:
+    """The times are those of a real boot: after each handshake docker tries it without, thrice."""
+    tape = pulling()
+    line = "image pull failure: error parsing HTTP 400 response body: Client sent an HTTP request"
+    for number, t in enumerate((36.7, 37.9, 39.0, 40.7, 42.6, 45.0), 1):
+        tape.add(t, "registry", "registry.tls.failed", reason="unsupported protocol")
+        for _ in range(3):
+            tape.add(t + 0.1, "registry", "registry.tls.failed",
+                     reason="plain HTTP on the TLS port")  # fmt: skip
+        said(tape, t + 0.3, "image pull failure", line, number)
+    assert ended(tape, "pull-refused", by=40.7)
+
+
+def test_a_docker_that_knows_of_no_tls() -> None:
+    tape = pulling()
+    for t in (40, 41, 42, 44):
+        tape.add(t, "registry", "registry.tls.failed", reason="plain HTTP on the TLS port")
+    assert ended(tape, "pull-refused", by=44)
+
+
 def test_a_certificate_that_only_the_clock_refuses_has_time() -> None:
     tape = pulling()
     line = "image pull failure: x509: certificate has expired or is not yet valid: current time …"

@@ -23,6 +23,8 @@ _SURE: Final = re.compile(
 _UNREACHABLE: Final = "network is unreachable"
 _PLAIN_PORT: Final = "TLS on the plain HTTP port"
 """No refusal yet: docker asks an insecure registry so first, and then without TLS."""
+_TLS_PORT: Final = "plain HTTP on the TLS port"
+"""And so: what it could not say with TLS it tries to say without."""
 _CLOCK: Final = "x509: certificate has expired or is not yet valid"
 _SURE_TIMES: Final = 4
 _TIMES: Final = 8
@@ -168,8 +170,8 @@ class PullRefused(Rule):
         elif event.name == "registry.request.received":
             if str(self._refused.what).startswith("TLS"):
                 self._refused.clear()
-        elif event.name == "registry.tls.failed" and _PLAIN_PORT not in str(event.get("reason")):
-            self._refused.add(event, sight.now, f"TLS: {event.get('reason')}")
+        elif event.name == "registry.tls.failed":
+            self._shaken(event, sight, str(event.get("reason")))
         elif event.name == "registry.request.failed" and event.get("status") in (403, 404):
             self._refused.add(event, sight.now, f"{event.get('status')} for {event.get('path')}")
         elif event.name == "proxy.request.refused" and "credentials" in str(event.get("reason")):
@@ -188,6 +190,13 @@ class PullRefused(Rule):
             self._no_nic = True
         elif event.name.startswith("dhcp.") and event.get("stage") == "guest":
             self._no_nic = False
+
+    def _shaken(self, event: Event, sight: Sight, reason: str) -> None:
+        """Count a handshake that failed, unless docker only tried what it always tries."""
+        what, before = f"TLS: {reason}", str(self._refused.what)
+        fell_back = reason == _TLS_PORT and before.startswith("TLS: ") and before != what
+        if _PLAIN_PORT not in reason and not (fell_back and self._refused.count):
+            self._refused.add(event, sight.now, what)
 
     def _dated(self, event: Event, sight: Sight, line: str) -> None:
         """Count a certificate that is refused for its dates: the clock may be what is wrong."""
