@@ -38,15 +38,21 @@ class PlainProgress:
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Print ``what …`` now, and how long it took at the end; a failure is named as one."""
+        """Print ``what …`` now, and how long it took at the end; a failure is named as one.
+
+        What is given up because something else failed did not fail itself.
+        """
         started = time.monotonic()
         self.say(f"{what} …")
+        how = "given up after"
         try:
             yield
-        except BaseException:
-            self.say(f"{what} FAILED after {time.monotonic() - started:.1f} s")
+            how = "done in"
+        except Exception:
+            how = "FAILED after"
             raise
-        self.say(f"{what} done in {time.monotonic() - started:.1f} s")
+        finally:
+            self.say(f"{what} {how} {time.monotonic() - started:.1f} s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
+import re
 from datetime import timedelta
 
 import pytest
 
-from harness.progress import Ledger, SilentProgress, Step, steps_of_bootstrap
+from harness.progress import Ledger, PlainProgress, SilentProgress, Step, steps_of_bootstrap
 
 
 def ledger_of(*steps: Step) -> tuple[Ledger, list[str]]:
@@ -19,6 +23,25 @@ def ledger_of(*steps: Step) -> tuple[Ledger, list[str]]:
     ledger = Ledger(Listener())
     ledger.steps.extend(steps)
     return ledger, said
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (None, "done in"),
+        (RuntimeError, "FAILED after"),
+        (asyncio.CancelledError, "given up after"),  # as another step failed
+        (KeyboardInterrupt, "given up after"),
+    ],
+)
+def test_how_a_step_ended(error: type[BaseException] | None, words: str) -> None:
+    stream = io.StringIO()
+    with contextlib.suppress(BaseException), PlainProgress(stream).step("compiling"):
+        if error is not None:
+            raise error
+    began, ended = stream.getvalue().splitlines()
+    assert began == "compiling …"
+    assert re.fullmatch(rf"compiling {words} \d+\.\d s", ended)
 
 
 def test_steps_are_remembered_when_they_went_well() -> None:
