@@ -139,17 +139,15 @@ class DebianArchive:
         # Of what a download that failed has left, apt would tell no digest: it need not be had.
         for left in (self._root / "archives").glob("*.deb"):
             left.unlink()
+        wanted = (
+            "install", "--print-uris", "--yes", "--no-install-recommends",
+            "-o", "Acquire::ForceHash=SHA256", *names,
+        )  # fmt: skip
         try:
-            output = await self._apt(
-                "install", "--print-uris", "--yes", "--no-install-recommends",
-                "-o", "Acquire::ForceHash=SHA256", *names,
-            )  # fmt: skip
-        except BuildFailed:
+            output = await self._apt(*wanted)
+        except BuildFailed:  # the lists may be old
             await self._update()
-            output = await self._apt(
-                "install", "--print-uris", "--yes", "--no-install-recommends",
-                "-o", "Acquire::ForceHash=SHA256", *names,
-            )  # fmt: skip
+            output = await self._apt(*wanted)
         packages = []
         for line in output.splitlines():
             if not (match := _URI_LINE.match(line)):
