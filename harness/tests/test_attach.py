@@ -23,6 +23,7 @@ from harness.scenario.tests.samples import Tape
 from harness.seal import started_at
 from harness.tests import test_seal as sealed
 from harness.tests.endings import Belongings, Run
+from harness.tests.nobody import SYSTEM_PYTHON, open_sources
 from harness.tests.test_seal import USERS, open_dir
 
 __all__ = ["open_dir"]
@@ -106,10 +107,10 @@ async def main():
 @pytest.mark.parametrize("user", USERS)
 def test_its_user_gets_in(user: list[str], open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealed, "INNER", sealed.INNER.replace("async def main():\n", _ECHO))
-    python = sealed.SYSTEM_PYTHON if user else sys.executable
+    python = SYSTEM_PYTHON if user else sys.executable
     marker = f"hooklab-test-{os.urandom(6).hex()}"
     words = [*user, python, "-m", "harness", "attach", str(open_dir)]
-    environment = {**os.environ, "PYTHONPATH": str(source_root())}
+    environment = {**os.environ, "PYTHONPATH": str(open_sources() if user else source_root())}
 
     def attached(*more: str, given: str = "") -> str:
         done = subprocess.run(

@@ -178,7 +178,10 @@ def test_no_apt(tmp_path: Path, bare_path: dict[str, str]) -> None:
     assert "hook:" in finding.hint
 
 
-def test_an_apt_that_knows_no_archive_of_debians(tmp_path: Path) -> None:
+def test_an_apt_that_knows_no_archive_of_debians(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOOKLAB_DEBIAN_MIRROR", raising=False)
     folder = tmp_path / "apt"
     folder.mkdir()
     (folder / "sources.list").write_text("deb http://a.test/ubuntu noble main universe\n")

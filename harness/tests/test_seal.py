@@ -21,23 +21,15 @@ from harness import seal as seals
 from harness.clock import Deadline
 from harness.errors import SetupFailed
 from harness.paths import source_root
+from harness.tests.nobody import NOBODY, SYSTEM_PYTHON, needs_root, open_sources
 
 pytestmark = pytest.mark.service
 
-SOURCES = Path(__file__).resolve().parents[2]
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 SOON = timedelta(seconds=20)
-
-SYSTEM_PYTHON = "/usr/bin/python3"
-"""An interpreter that every user can reach; the one that runs the tests may lie in a home."""
 
 USERS = [
     pytest.param([], id="me"),
-    pytest.param(
-        NOBODY,
-        id="nobody",
-        marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody"),
-    ),
+    pytest.param(NOBODY, id="nobody", marks=needs_root),
 ]
 
 # What runs inside: a grandchild that ignores every polite signal, an orphan, a bridge and a veth
@@ -134,7 +126,7 @@ def start_outer(
     python = SYSTEM_PYTHON if user else sys.executable
     with subprocess.Popen(
         [*user, python, "-c", OUTER, str(run_dir), INNER, marker, mode],
-        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        env={**os.environ, "PYTHONPATH": str(open_sources() if user else source_root())},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

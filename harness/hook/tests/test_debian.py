@@ -13,9 +13,12 @@ from harness.errors import BuildFailed
 from harness.hook.debian import DebianArchive
 from harness.progress import SilentProgress
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None, reason="no apt here"
-)
+pytestmark = [
+    pytest.mark.usefixtures("no_mirror"),
+    pytest.mark.skipif(
+        shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None, reason="no apt here"
+    ),
+]
 
 
 class Archive:

@@ -9,6 +9,8 @@ import pytest
 from harness.errors import HostUnfit
 from harness.hook.sources import MIRROR_VARIABLE, debian_sources, hint_for
 
+pytestmark = pytest.mark.usefixtures("no_mirror")
+
 
 def sources(tmp_path: Path, files: dict[str, str]) -> dict[str, str]:
     for name, text in files.items():

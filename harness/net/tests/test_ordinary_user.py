@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.tests.nobody import NOBODY, SYSTEM_PYTHON, needs_root, open_sources
+
 pytestmark = [
     pytest.mark.service,
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody"),
+    needs_root,
 ]
 
-SOURCES = Path(__file__).resolve().parents[3]
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-SYSTEM_PYTHON = "/usr/bin/python3"
-"""An interpreter that every user can reach; what runs here needs the standard library only."""
-
+# What runs here needs the standard library only: it is the system's Python.
 INNER = """
 import sys
 from harness.seal import PRIVATE_DIR, settle_in
@@ -79,7 +77,7 @@ def open_dir() -> Iterator[Path]:
 def test_nobody_has_a_lab(open_dir: Path) -> None:
     done = subprocess.run(
         [*NOBODY, SYSTEM_PYTHON, "-c", OUTER, str(open_dir), INNER],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES)},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(open_sources())},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
