@@ -28,7 +28,7 @@ from harness.paths import cache_root, runs_root
 OLDEST_PYTHON = (3, 11)
 OLDEST_QEMU = (7, 2)
 """The first with ``-netdev dgram``, which carries frames to the wire segment."""
-TESTED_ON = {("debian", "12"), ("debian", "13")}
+TESTED_ON = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
 
 _SLOW_FACTOR = 2.0
 _LISTS = Path(__file__).resolve().parent
@@ -144,7 +144,7 @@ def _fail(check: str, found: str, hint: str) -> Finding:
 
 
 def check_system(_: Needs) -> Finding:
-    """The distribution: one is tested, the rest may do."""
+    """The distribution: some are tested, the rest may do."""
     try:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -153,7 +153,8 @@ def check_system(_: Needs) -> Finding:
     name = facts.get("PRETTY_NAME", "an unknown system")
     if (facts.get("ID"), facts.get("VERSION_ID")) in TESTED_ON:
         return _ok("system", name)
-    return _warn("system", name, "Debian 12 and 13 are tested; package names may differ elsewhere")
+    tested = "Debian 12, 13 and Ubuntu 24.04 are tested; package names may differ elsewhere"
+    return _warn("system", name, tested)
 
 
 def check_python(_: Needs) -> Finding:
