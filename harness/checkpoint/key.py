@@ -54,7 +54,7 @@ _NOT_THE_LAB: Final = (
     "harness/scenario", "harness/storm", "harness/trend", "harness/verbs", "harness/verdict",
     "fake_tink_server/conformance",
     "harness/cli.py", "harness/doctor.py", "harness/pytest_plugin.py", "harness/attach.py",
-    "harness/checkpoint/store.py",
+    "harness/progress.py", "harness/checkpoint/store.py",
 )  # fmt: skip
 """Sources that no lab runs, or only looks at events with."""
 _ROM_FOLDERS: Final = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")

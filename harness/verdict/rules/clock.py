@@ -73,6 +73,12 @@ def stays_refused(line: str, now: datetime | None) -> bool:
     return now > limit if found["which"] == "after" else now + _LATER < limit
 
 
+def dates_are_wrong(case: Case, event: Event, line: str) -> bool:
+    """Return whether no clock can be blamed for what ``event`` says of a certificate."""
+    began = began_at(case.seen("run.started", "lab.resumed"))
+    return stays_refused(line, true_time(began, event))
+
+
 def true_time(began: str, event: Event) -> datetime | None:
     """Return the lab's time of day at ``event`` of a run that began at ``began`` (ISO 8601)."""
     start = _time(began)

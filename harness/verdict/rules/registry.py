@@ -25,6 +25,10 @@ _X509_HINT: Final = (
     "Hook offers no way to add a CA: list the registry in insecure_registries, or give it a"
     " certificate of a public one; see the clock if the certificate itself is right"
 )
+_DATES_HINT: Final = (
+    "no clock is to blame, by the true time its dates are wrong as well: renew the certificate, or"
+    " list the registry in insecure_registries"
+)
 
 
 def _registry_tls(case: Case) -> Finding | None:
@@ -42,12 +46,13 @@ def _registry_tls(case: Case) -> Finding | None:
         event for event in case.seen("guest.error.seen") if "x509: " in str(event.get("line"))
     ]
     if refused and not case.seen("registry.manifest.served"):
-        why = _X509.search(str(refused[-1]["line"]))
+        line = str(refused[-1]["line"])
+        why = _X509.search(line)
         return Finding(
             blame=Party.REGISTRY,
             because=f"docker refuses the registry's certificate: {why[0] if why else 'x509'}",
             evidence=[*case.seen("registry.tls.failed")[-2:], *refused[-3:]],
-            hint=_X509_HINT,
+            hint=_DATES_HINT if clock.dates_are_wrong(case, refused[-1], line) else _X509_HINT,
             conclusive=True,
         )
     failed = case.seen("registry.tls.failed")

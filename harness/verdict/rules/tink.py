@@ -38,14 +38,14 @@ def certificate_refused(case: Case) -> Finding | None:
         if event.seq > failed[0].seq and (found := _TOLD.search(str(event.get("message"))))
     ]
     why = told[-1][1] if told else str(failed[-1].get("reason"))
+    hint = "a worker knows the CAs of its image only: build one with the CA in /etc/ssl/certs"
+    if told and clock.dates_are_wrong(case, *told[-1]):
+        hint = "no clock is to blame, by the true time its dates are wrong as well: renew it"
     return Finding(
         blame=Party.TINK,
         because=f"the worker refuses the server's certificate, {times(len(failed))}: {why}",
         evidence=[*failed[-3:], *(event for event, _ in told[-2:])],
-        hint=(
-            "a worker knows the CAs of its image only: build one with the CA in /etc/ssl/certs,"
-            " or say tinkerbell_insecure_tls=true on the kernel command line"
-        ),
+        hint=f"{hint}, or say tinkerbell_insecure_tls=true on the kernel command line",
         conclusive=True,
     )
 

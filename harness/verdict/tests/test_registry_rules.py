@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.scenario.tests.samples import MAC, Tape
 from harness.verdict.judge import judge
 
@@ -71,6 +73,22 @@ def test_a_certificate_that_docker_refuses_is_named() -> None:
     found = judge(tape.events)
     assert found.blame == "registry"
     assert found.because.endswith("certificate: x509: certificate signed by unknown authority")
+
+
+@pytest.mark.parametrize(
+    ("limit", "renew"),
+    [("after 2026-11-21T18:17:31Z", True), ("before 2026-11-22T18:17:39Z", False)],
+)
+def test_a_certificate_is_to_be_renewed_when_no_clock_is_to_blame(limit: str, renew: bool) -> None:
+    tape = docker_up()
+    tape.add(35, "lab", "lab.resumed", wall="2026-11-22T18:16:52+00:00", point="hook-up")
+    why = "x509: certificate has expired or is not yet valid"
+    said(tape, f"{PULL}{why}: current time 2026-11-22T18:17:33Z is {limit}")
+    found = judge(tape.events)
+    assert why in found.because
+    assert found.hint is not None
+    assert ("renew the certificate" in found.hint) == renew
+    assert ("see the clock" in found.hint) != renew
 
 
 def test_a_certificate_that_was_refused_once_and_then_served_is_no_failure() -> None:

@@ -71,6 +71,20 @@ def test_the_workers_own_words_say_why() -> None:
     assert tape.events[-2].seq in verdict.evidence
 
 
+def test_a_certificate_of_the_past_is_to_be_renewed() -> None:
+    tape = worker_up()
+    tape.add(44, "lab", "lab.resumed", wall="2026-11-22T18:16:52+00:00", point="hook-up")
+    alerts(tape, "bad certificate")
+    past, now = "2026-11-21T18:17:31Z", "2026-11-22T18:17:39Z"
+    why = f"x509: certificate has expired or is not yet valid: current time {now}"
+    message = f'{{"msg":"failed to get workflow context","error":"{why} is after {past}"}}'
+    tape.add(47, "syslog", "syslog.message.received", mac=MAC, message=message)
+    verdict = found(tape)
+    assert verdict.blame == "tink"
+    assert verdict.hint is not None
+    assert "renew it" in verdict.hint
+
+
 def test_a_certificate_that_was_refused_once_and_then_taken_is_no_failure() -> None:
     tape = worker_up()
     alerts(tape, "bad certificate")
