@@ -7,6 +7,7 @@ import functools
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,15 @@ def open_sources() -> Path:
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return copy
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """Return a folder that everybody can reach and write to.
+
+    Not below pytest's own: each session that begins makes that its user's alone again.
+    """
+    with tempfile.TemporaryDirectory(prefix="hooklab-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder

@@ -23,8 +23,8 @@ from harness.scenario.tests.samples import Tape
 from harness.seal import started_at
 from harness.tests import test_seal as sealed
 from harness.tests.endings import Belongings, Run
-from harness.tests.nobody import SYSTEM_PYTHON, open_sources
-from harness.tests.test_seal import USERS, open_dir
+from harness.tests.nobody import SYSTEM_PYTHON, open_dir, open_sources
+from harness.tests.test_seal import USERS
 
 __all__ = ["open_dir"]
 

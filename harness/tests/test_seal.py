@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,9 @@ from harness import seal as seals
 from harness.clock import Deadline
 from harness.errors import SetupFailed
 from harness.paths import source_root
-from harness.tests.nobody import NOBODY, SYSTEM_PYTHON, needs_root, open_sources
+from harness.tests.nobody import NOBODY, SYSTEM_PYTHON, needs_root, open_dir, open_sources
+
+__all__ = ["open_dir"]
 
 pytestmark = pytest.mark.service
 
@@ -104,18 +105,6 @@ def namespaces_in_use() -> set[str]:
             except OSError:
                 continue
     return found
-
-
-@pytest.fixture
-def open_dir() -> Iterator[Path]:
-    """Return a folder that everybody can reach and write to.
-
-    Not below pytest's own: each session that begins makes that its user's alone again.
-    """
-    with tempfile.TemporaryDirectory(prefix="hooklab-test-") as name:
-        folder = Path(name)
-        folder.chmod(0o777)
-        yield folder
 
 
 @contextmanager

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.tests.nobody import NOBODY, SYSTEM_PYTHON, needs_root, open_sources
+from harness.tests.nobody import NOBODY, SYSTEM_PYTHON, needs_root, open_dir, open_sources
 
-pytestmark = [
-    pytest.mark.service,
-    needs_root,
-]
+__all__ = ["open_dir"]
+
+pytestmark = [pytest.mark.service, needs_root]
 
 # What runs here needs the standard library only: it is the system's Python.
 INNER = """
@@ -63,15 +60,6 @@ async def main():
     return await sealed.wait()
 sys.exit(asyncio.run(main()))
 """
-
-
-@pytest.fixture
-def open_dir() -> Iterator[Path]:
-    """Return a folder for everybody, not below pytest's own: sessions that begin close that."""
-    with tempfile.TemporaryDirectory(prefix="hooklab-test-") as name:
-        folder = Path(name)
-        folder.chmod(0o777)
-        yield folder
 
 
 def test_nobody_has_a_lab(open_dir: Path) -> None:

@@ -31,8 +31,7 @@ def clock_wrong(case: Case) -> Finding | None:
     if not told:
         return None
     event, found = told[-1]
-    began = began_at(case.seen("run.started", "lab.resumed"))
-    here, there = true_time(began, event), _time(found["now"])
+    here, there = _here(case, event), _time(found["now"])
     if here is None or there is None or abs(here - there) < _WRONG_BY:
         return None
     asked = case.seen("ntp.request.received")
@@ -75,8 +74,11 @@ def stays_refused(line: str, now: datetime | None) -> bool:
 
 def dates_are_wrong(case: Case, event: Event, line: str) -> bool:
     """Return whether no clock can be blamed for what ``event`` says of a certificate."""
-    began = began_at(case.seen("run.started", "lab.resumed"))
-    return stays_refused(line, true_time(began, event))
+    return stays_refused(line, _here(case, event))
+
+
+def _here(case: Case, event: Event) -> datetime | None:
+    return true_time(began_at(case.seen("run.started", "lab.resumed")), event)
 
 
 def true_time(began: str, event: Event) -> datetime | None:

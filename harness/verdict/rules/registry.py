@@ -19,7 +19,8 @@ from harness.verdict.rules.mute import registry_mute
 from harness.verdict.rules.words import error_in
 
 _PLAIN: Final = "server gave HTTP response to HTTPS client"  # Go net/http, transport.go
-_NO_TLS_SPOKEN: Final = "plain HTTP on the TLS port"
+NO_TLS_SPOKEN: Final = "plain HTTP on the TLS port"
+"""What docker could not say with TLS it tries to say without, at an insecure registry."""
 _X509: Final = re.compile(r"x509: [^\"\\]+")
 _X509_HINT: Final = (
     "Hook offers no way to add a CA: list the registry in insecure_registries, or give it a"
@@ -64,7 +65,7 @@ def _registry_tls(case: Case) -> Finding | None:
         and not _by_proxy(case, after=failed[0].seq)
     ):
         # Of an insecure registry that has TLS, each try without it is told as well.
-        told = [one for one in failed if one.get("reason") != _NO_TLS_SPOKEN] or failed
+        told = [one for one in failed if one.get("reason") != NO_TLS_SPOKEN] or failed
         return Finding(
             blame=Party.REGISTRY,
             because=f"no TLS connection to the registry came about: {told[-1].get('reason')}",

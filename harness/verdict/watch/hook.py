@@ -9,6 +9,7 @@ from harness.facts import began_at
 from harness.phases import Phase
 from harness.timeline import Event
 from harness.verdict.rules.clock import stays_refused, true_time
+from harness.verdict.rules.registry import NO_TLS_SPOKEN
 from harness.verdict.watch.ending import Ending, Rule, Sight, Streak
 
 _BOOTKIT: Final = (
@@ -23,8 +24,6 @@ _SURE: Final = re.compile(
 _UNREACHABLE: Final = "network is unreachable"
 _PLAIN_PORT: Final = "TLS on the plain HTTP port"
 """No refusal yet: docker asks an insecure registry so first, and then without TLS."""
-_TLS_PORT: Final = "plain HTTP on the TLS port"
-"""And so: what it could not say with TLS it tries to say without."""
 _CLOCK: Final = "x509: certificate has expired or is not yet valid"
 _SURE_TIMES: Final = 4
 _TIMES: Final = 8
@@ -194,7 +193,7 @@ class PullRefused(Rule):
     def _shaken(self, event: Event, sight: Sight, reason: str) -> None:
         """Count a handshake that failed, unless docker only tried what it always tries."""
         what, before = f"TLS: {reason}", str(self._refused.what)
-        fell_back = reason == _TLS_PORT and before.startswith("TLS: ") and before != what
+        fell_back = reason == NO_TLS_SPOKEN and before.startswith("TLS: ") and before != what
         if _PLAIN_PORT not in reason and not (fell_back and self._refused.count):
             self._refused.add(event, sight.now, what)
 
