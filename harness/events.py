@@ -112,7 +112,9 @@ EVENTS: Final[Mapping[str, EventKind]] = {
     ),
     "guest.kernel.started": _kind("Linux printed its banner", "version console"),
     "guest.cmdline.seen": _kind("Linux printed its command line", "cmdline"),
-    "guest.init.started": _kind("The first program of the root file system runs", "console"),
+    "guest.init.started": _kind(
+        "The first program of the root file system runs", "program console"
+    ),
     "guest.service.started": _kind("Hook's init started a service", "service"),
     "guest.service.ended": _kind("A service of Hook ended for good", "service reason"),
     "guest.docker.started": _kind("dockerd answers", "console"),

@@ -79,6 +79,7 @@ def ingredients(item: Item, point: Point) -> dict[str, Any]:
     data = words(item, point)
     data["ipxe"] = _tree(item.ipxe)
     data["tftp_assets"] = _tree(item.tftp_assets)
+    data["smee"] = _digest(item.smee)
     if point is not Point.IPXE:
         data["hook"] = {
             "kernel": item.hook.kernel_sha256 or _digest(item.hook.kernel),

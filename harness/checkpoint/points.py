@@ -90,8 +90,6 @@ def refusal(item: Item, point: Point) -> str | None:
             return "a scenario in Python acts on the lab when it likes (unless it says acts_from)"
         if point.place > Point(item.python.acts_from).place:
             return f"its function acts from {item.python.acts_from} on"
-    if item.stack != "lab":
-        return f"stack: {item.stack} has a state that the lab does not know"
     if item.iso is not None:
         return "an ISO in the CD drive belongs to one run"
     if item.proxy is not None:
@@ -104,6 +102,8 @@ def refusal(item: Item, point: Point) -> str | None:
     for fault in item.faults:
         if not comes_later(fault, point, firmware=item.firmware):
             return f"a fault may strike before: {fault.text}"
+    if point is Point.IPXE and item.stack != "lab":
+        return f"stack: {item.stack} has an HTTP server that lets no SYN wait"
     if point is Point.IPXE and item.https:
         return "HTTPS has a certificate that was made for one run"
     if point is Point.WORKER_UP and item.tink.trusted:

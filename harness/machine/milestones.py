@@ -58,7 +58,7 @@ _MILESTONES: Final = (
     _once("guest.cmdline.seen", r"\b(?:[Cc]ommand line): (?P<cmdline>.+)"),
     _once(
         "guest.init.started",
-        r"\bRun /\S+ as init process|^Welcome to LinuxKit\b|\bhook: init started",
+        r"\bRun (?P<program>/\S+) as init process|^Welcome to LinuxKit\b|\bhook: init started",
     ),
     _each(
         "guest.service.started",

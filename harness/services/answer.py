@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -24,6 +23,7 @@ from harness.faults.deeds import (
     Trickle,
     Truncate,
 )
+from harness.services.spoiling import Spoiling
 
 _LENGTH: Final = "Content-Length"
 
@@ -93,8 +93,8 @@ class Treatment:
     octets_per_s: int | None = None
     slow_from: int = 0
     """The octet from which on it is slow."""
-    changed: Mapping[int, int] | None = None
-    """Offset → what the octet there is combined with (XOR)."""
+    spoiling: Spoiling | None = None
+    """Which octets are changed."""
 
 
 def status_among(deeds: Sequence[Deed]) -> Status | None:
@@ -143,7 +143,7 @@ def treat(answer: Answer, deeds: Sequence[Deed]) -> tuple[Answer, Treatment]:
             case _:
                 pass
     if corrupt:
-        how = replace(how, changed=_changes(corrupt, answer.length))
+        how = replace(how, spoiling=Spoiling(corrupt, answer.length))
     return answer, how
 
 
@@ -160,15 +160,3 @@ def _shortened(body: bytes | FilePart, octets: int) -> bytes | FilePart:
     if isinstance(body, bytes):
         return body[:octets]
     return replace(body, length=min(body.length, octets))
-
-
-def _changes(deeds: Sequence[Corrupt], length: int) -> dict[int, int]:
-    """Return which octets of a body become what: ``Corrupt.apply`` for what is too big for it."""
-    changes: dict[int, int] = {}
-    for deed in deeds:
-        chance = random.Random(deed.seed)
-        for number in range(min(deed.octets, length)):
-            where = chance.randrange(length) if deed.at is None else deed.at + number
-            if where < length:
-                changes[where] = chance.randrange(1, 256)
-    return changes

@@ -168,15 +168,14 @@ class Delivery:
             size = min(usual if at >= how.slow_from else _PIECE_BYTES, self.length - at)
             size = min([size, *(border - at for border in borders if border > at)])
             if isinstance(body, bytes):
-                piece = bytearray(body[at : at + size])
+                piece = body[at : at + size]
             else:
                 body.stream.seek(body.start + at)
-                piece = bytearray(_read(body.stream, size))
-            for offset, mask in (how.changed or {}).items():
-                if at <= offset < at + len(piece):
-                    piece[offset - at] ^= mask
+                piece = _read(body.stream, size)
+            if how.spoiling:
+                piece = how.spoiling.apply(piece, at)
             at += len(piece)
-            yield bytes(piece)
+            yield piece
 
     async def _end(self, how: Treatment) -> None:
         """End the connection, or hold it; returns only when a stall is over."""

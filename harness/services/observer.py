@@ -43,6 +43,15 @@ class ObserverService:
         self._observer = Observer(http_ports=self._ports)
         self._socket: socket.socket | None = None
 
+    @property
+    def numbered(self) -> int:
+        """How many transfers and connections have a number; the next one's is one more."""
+        return self._observer.numbered
+
+    @numbered.setter
+    def numbered(self, count: int) -> None:
+        self._observer.numbered = count
+
     async def start(self) -> None:
         """Listen. Raises ``SetupFailed``."""
         try:

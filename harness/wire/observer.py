@@ -56,7 +56,8 @@ class Observer:
         self._clients: dict[str, dict[str, Any]] = {}
         self._transfers: dict[Address, _Transfer] = {}
         self._connections: dict[Address, WatchedConnection] = {}
-        self._count = 0
+        self.numbered = 0
+        """How many transfers and connections have a number; the next one's is one more."""
         self._syslog = SyslogServer()
 
     def frame(self, frame: bytes, now: float) -> list[Seen]:
@@ -166,8 +167,8 @@ class Observer:
         running = self._transfers.get(packet.source)
         if running and running.file == said.file and running.options == dict(said.options):
             return []  # sent again
-        self._count += 1
-        id = f"w{self._count}"
+        self.numbered += 1
+        id = f"w{self.numbered}"
         self._transfers[packet.source] = _Transfer(
             id=id, mac=packet.mac, file=said.file, began_s=now, told_s=now,
             options=dict(said.options),
@@ -185,9 +186,9 @@ class Observer:
             client = segment.source
             connection = self._connections.get(client)
             if connection is None or segment.flags & frames.SYN:
-                self._count += 1
+                self.numbered += 1
                 connection = self._connections[client] = WatchedConnection(
-                    number=self._count, mac=segment.mac, peer=f"{client[0]}:{client[1]}"
+                    number=self.numbered, mac=segment.mac, peer=f"{client[0]}:{client[1]}"
                 )
             notes = connection.from_client(segment, now)
         elif segment.source[1] in self._http_ports:

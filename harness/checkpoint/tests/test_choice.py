@@ -127,11 +127,11 @@ async def test_cold_is_cold(item: Item, tmp_path: Path, told: Told) -> None:
 async def test_a_point_that_cannot_be_is_told_when_it_was_asked_for(
     item: Item, tmp_path: Path, told: Told
 ) -> None:
-    asked = replace(item, start="hook-up", stack="smee")
+    asked = replace(item, start="ipxe", stack="smee")
     async with choice(asked, tmp_path, told) as chosen:
         assert chosen.saved is None
     [(name, fields)] = told.events
-    assert (name, fields["point"]) == ("checkpoint.refused", "hook-up")
+    assert (name, fields["point"]) == ("checkpoint.refused", "ipxe")
     assert "smee" in fields["reason"]
 
 

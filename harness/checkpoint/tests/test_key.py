@@ -142,7 +142,7 @@ def test_whatever_is_not_on_the_list_changes_the_key(item: Item, name: str, poin
     other = _other(getattr(item, name))
     if name in ("hook", "worker", "tink", "network", "registry", "faults", "registries", "pins"):
         return  # below
-    if other is None or name in ("ipxe", "tftp_assets", "iso", "tftp_assets", "python"):
+    if other is None or name in ("ipxe", "tftp_assets", "smee", "iso", "python"):
         return
     changed = replace(item, **{name: other})
     same = key_of(item, point, host=HOST) == key_of(changed, point, host=HOST)
@@ -152,7 +152,7 @@ def test_whatever_is_not_on_the_list_changes_the_key(item: Item, name: str, poin
 @given(name=st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1), value=st.text(min_size=1))
 def test_what_somebody_adds_to_the_item_is_in_the_key(name: str, value: str) -> None:
     """Whatever ``to_data`` has one day, its value is among the ingredients."""
-    hidden = NEVER_MATTERS | AFTER_IPXE | {"ipxe", "tftp_assets", "names", "faults"}
+    hidden = NEVER_MATTERS | AFTER_IPXE | {"ipxe", "tftp_assets", "smee", "names", "faults"}
     if name in hidden:
         return
 
@@ -163,6 +163,7 @@ def test_what_somebody_adds_to_the_item_is_in_the_key(name: str, value: str) -> 
         hook = HookItem(origin="embedded", kernel_sha256="k", initramfs_sha256="i")
         ipxe = None
         tftp_assets = None
+        smee = None
         firmware = "uefi"
 
         def to_data(self) -> dict[str, Any]:
@@ -336,7 +337,6 @@ def test_a_fault_that_may_strike_before_the_point_has_no_checkpoint(
 @pytest.mark.parametrize(
     "change",
     [
-        {"stack": "smee"},
         {"python": PythonItem(file=Path("t.py"), function="test_it")},
         {"iso": IsoItem(origin="embedded", path="/iso")},
         {"disks": (DiskItem(name="nvme0n1", size_bytes=1 << 20, model="nvme"),)},
@@ -348,6 +348,20 @@ def test_a_fault_that_may_strike_before_the_point_has_no_checkpoint(
 def test_what_cannot_be_saved_is_refused_with_a_reason(item: Item, change: dict[str, Any]) -> None:
     assert all(refusal(item, point) is None for point in Point)
     assert all(refusal(replace(item, **change), point) for point in Point)
+
+
+def test_the_real_smee_holds_nobody_off_but_remembers_nothing(item: Item, tmp_path: Path) -> None:
+    program = tmp_path / "smee"
+    program.write_bytes(b"smee")
+    served = replace(item, stack="smee", smee=program)
+    assert [refusal(served, point) is None for point in Point] == [False, True, True]
+    before = key_of(served, Point.WORKER_UP, host=HOST)
+    program.write_bytes(b"another smee")
+    assert key_of(served, Point.WORKER_UP, host=HOST) != before
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"smee")
+    moved = replace(served, smee=elsewhere)
+    assert key_of(moved, Point.WORKER_UP, host=HOST) == before
 
 
 def test_a_function_begins_where_it_says_that_it_acts_from(item: Item) -> None:

@@ -27,9 +27,9 @@ def test_relatives_come_last_and_the_order_stays_otherwise() -> None:
 def test_who_begins_cold_waits_for_nobody() -> None:
     first = hello()
     cold = replace(first, name="cold", start="cold")
-    smee = replace(first, name="smee", stack="smee")
-    again = replace(smee, name="smee again")
-    assert order(first, cold, smee, again) == ["hello", "cold", "smee", "smee again"]
+    early = replace(first, name="early", start="ipxe")
+    again = replace(early, name="early again")
+    assert order(first, cold, early, again) == ["hello", "cold", "early", "early again"]
 
 
 def test_what_is_no_scenario_stays_where_it_is() -> None:

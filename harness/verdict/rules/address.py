@@ -8,7 +8,7 @@ from typing import Final
 from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules import services
-from harness.verdict.rules.arguments import told_not_to
+from harness.verdict.rules.arguments import other_program, told_not_to
 from harness.verdict.rules.case import Case, Finding, Rule, argument, lines_with, quoted
 from harness.verdict.rules.dhcp import asked_in_vain
 
@@ -49,6 +49,11 @@ def _never_asked(case: Case) -> Finding | None:
     return Finding(
         blame=Party.HOOK, because="Hook never asked for an address", evidence=case.here[:1]
     )
+
+
+def _another_program(case: Case) -> Finding | None:
+    """What runs is not Hook's."""
+    return None if case.seen("guest.service.started") else other_program(case)
 
 
 def _told_where(case: Case) -> Finding | None:
@@ -124,5 +129,5 @@ def _words(case: Case) -> str:
 
 
 _UNHEARD: Final[tuple[Rule, ...]] = (
-    _never_asked, _told_where, _no_client, _asked_in_vain, _withheld, _no_card,
+    _never_asked, _another_program, _told_where, _no_client, _asked_in_vain, _withheld, _no_card,
 )  # fmt: skip

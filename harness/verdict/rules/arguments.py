@@ -51,6 +51,22 @@ def other_init(case: Case, line: str) -> Finding | None:
     return None
 
 
+def other_program(case: Case) -> Finding | None:
+    """Judge a kernel that runs another first program than Hook's, because it was told to."""
+    started = case.seen("guest.init.started")[-1:]
+    for key in ("rdinit", "init"):
+        program = argument(case, key)
+        if program and started and started[0].get("program") == program:
+            return Finding(
+                blame=Party.BOOT_SCRIPT,
+                because=f"the kernel is told {key}={program}, runs that in place of Hook's first"
+                " program, and nothing of Hook was heard",
+                evidence=[*case.command_line, *started],
+                hint="Hook's first program is /init of its initramfs: take the argument out",
+            )
+    return None
+
+
 def no_image_name(case: Case, evidence: list[Event]) -> Finding | None:
     """Judge a registry of which docker makes no image's name (distribution/reference, grammar)."""
     for key in _REGISTRY_KEYS:

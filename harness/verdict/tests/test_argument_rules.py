@@ -225,3 +225,17 @@ def test_a_server_that_is_named_without_its_port(port: int, blame: str) -> None:
     found = judge(tape.events)
     assert found.blame == blame
     assert ("which without a port is port 443" in found.because) == (port != 443)
+
+
+@pytest.mark.parametrize(
+    ("key", "hook", "blame"),
+    [("rdinit", False, "boot-script"), ("init", False, "boot-script"), ("rdinit", True, "kernel")],
+)
+def test_a_kernel_that_runs_something_else_than_hook(key: str, hook: bool, blame: str) -> None:
+    tape = told(good_boot().until("guest.kernel.started"), f"{key}=/bin/sh")
+    tape.add(32, "machine", "guest.init.started", program="/bin/sh", console="ttyS1")
+    if hook:  # a wrapper that went on with it
+        tape.add(33, "machine", "guest.service.started", service="sysctl")
+    found = culprit(tape)
+    assert found[0] == blame
+    assert (f"{key}=/bin/sh" in found[1]) != hook

@@ -132,6 +132,26 @@ def test_nobody_who_pulls_the_worker(speaks: bool) -> None:
         assert ended(tape, "nobody-pulls", by=55)
 
 
+@pytest.mark.parametrize("program", ["/bin/sh", "/init"])
+@pytest.mark.parametrize("speaks", [False, True])
+def test_a_shell_in_the_place_of_init(program: str, speaks: bool) -> None:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(32, "machine", "guest.init.started", program=program, console="ttyS1")
+    if speaks:  # sh -c "… exec /init"
+        tape.add(33, "machine", "console.line.seen", console="ttyS1", text="hook: init started")
+    if program == "/bin/sh" and not speaks:
+        assert ended(tape, "shell-is-init", by=47)
+    else:
+        assert play(tape, until=100) is None
+
+
+def test_what_servers_tell_of_a_silent_machine_is_silence_too() -> None:
+    tape = good_boot().until("guest.kernel.started")
+    began = tape.events[-1].t
+    tape.add(began + 60, "http", "http.answer.unheard", peer="192.168.77.10:5", bytes=9, times=6)
+    assert ended(tape, "silence", by=began + 180)
+
+
 @pytest.mark.parametrize(("placeholder", "pulls"), [(True, False), (True, True), (False, False)])
 def test_an_iso_that_nobody_patched(placeholder: bool, pulls: bool) -> None:
     tape = Tape()

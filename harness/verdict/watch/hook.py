@@ -64,6 +64,43 @@ class DockerDoesNotStart(Rule):
         self._failed.clear()
 
 
+class ShellIsInit(Rule):
+    """The kernel runs a shell in place of Hook, and nobody is there to type."""
+
+    name: ClassVar = "shell-is-init"
+    source: ClassVar = "a shell that is init (rdinit=, init=) waits for what is typed"
+    needs_workflow: ClassVar = False
+    _SECONDS: Final = 15.0
+    """A shell may have been told a command, after ``--``, that goes on with Hook."""
+    _SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "busybox"})
+
+    def __init__(self) -> None:
+        self._shell: tuple[Event, float] | None = None
+
+    def feed(self, event: Event, sight: Sight) -> None:
+        if event.name == "guest.init.started":
+            shell = str(event.get("program")).rpartition("/")[2] in self._SHELLS
+            self._shell = (event, sight.now) if shell else None
+        elif event.name.startswith(("guest.", "machine.", "dhcp.", "console.")):
+            self._shell = None
+
+    def ending(self, sight: Sight) -> Ending | None:
+        if self._shell is None or sight.now - self._shell[1] < self._SECONDS * sight.patience:
+            return None
+        event, _ = self._shell
+        return Ending(
+            rule=self.name,
+            because=f"the kernel runs {event.get('program')} in place of Hook's first program, and"
+            " waits for somebody to type",
+            evidence=(event,),
+            hang=True,
+        )
+
+    def forget(self, sight: Sight) -> None:
+        if self._shell is not None:
+            self._shell = (self._shell[0], sight.now)
+
+
 class NobodyPulls(Rule):
     """Docker is up, and the service that pulls the worker never said a word."""
 

@@ -30,6 +30,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     medium.UnpatchedMedium,
     hook.DockerDoesNotStart,
     hook.ServiceEnded,
+    hook.ShellIsInit,
     hook.NobodyPulls,
     hook.PullRefused,
     hook.PullFails,
