@@ -12,14 +12,15 @@ from harness.verdict.rules.case import Case, Finding, argument, lines_with, quot
 
 
 def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -> Finding | None:
-    """Judge a DHCP exchange of ``who``; None when it ended in an ACK (RFC 2131, section 3.1)."""
+    """Judge a DHCP exchange of ``who``; None when its ACK was taken (RFC 2131, section 3.1)."""
 
     def of(*names: str) -> list[Event]:
         return [event for event in case.seen(*names) if event.get("stage") in stages]
 
-    another = _another_server(case, stages, who)
-    if another or of("dhcp.ack.sent"):
+    if another := _another_server(case, stages, who):
         return another
+    if acks := of("dhcp.ack.sent"):
+        return _acks_unheard(who, acks, of("dhcp.request.received"))
     naks = of("dhcp.nak.sent")
     if naks:
         requests = of("dhcp.request.received")
@@ -61,6 +62,33 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
     if in_vain:
         return asked_in_vain(who, in_vain)
     return Finding(blame=party, because=f"{who} never asked for an address", evidence=case.here[:1])
+
+
+def _acks_unheard(who: str, acks: list[Event], requests: list[Event]) -> Finding | None:
+    """Judge a client that goes on asking for what it was acknowledged, with the same xid."""
+    xid = acks[-1].get("xid")
+    first = next(event for event in acks if event.get("xid") == xid)
+    again = [event for event in requests if event.get("xid") == xid and event.seq > first.seq]
+    if xid is None or len(again) < _ASKED_AGAIN - 1:
+        return None
+    evidence = [first, *again[-3:], acks[-1]]
+    asked, answers = again[-1].get("server"), acks[-1].get("server")
+    if asked and answers and asked != answers:
+        return Finding(
+            blame=Party.DHCP,
+            because=f"{who} took the OFFER of {asked}, and the ACK it gets says that it is of {answers}",
+            evidence=evidence,
+            hint="option 54 has to be the same in OFFER and ACK",
+        )
+    return Finding(
+        blame=Party.LINK,
+        because=(
+            f"{who} asked again, {times(len(again))}, for the address that DHCP had acknowledged:"
+            " no ACK arrived, or it can't be read"
+        ),
+        evidence=evidence,
+        hint="look for the ACK at both ends: is it sent where the client hears it?",
+    )
 
 
 _IN_VAIN: Final = re.compile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.scenario.tests.samples import Tape, good_boot
+from harness.scenario.tests.samples import MAC, Tape, good_boot
 from harness.verdict.judge import judge
 
 E18 = "PXE-E18: Server response timeout."
@@ -151,3 +151,38 @@ def test_an_ipxe_that_connects_and_is_not_heard() -> None:
     found = judge(tape.events)
     assert (found.failed_in, found.blame) == ("ipxe", "link")
     assert "the machine connected to the HTTP server" in found.because
+
+
+@pytest.mark.parametrize(
+    ("stage", "who"), [("firmware", "the firmware"), ("tinkerbell", "iPXE"), ("guest", "Hook")]
+)
+@pytest.mark.parametrize("asked", [2, 4])
+def test_an_ack_that_never_arrives(stage: str, who: str, asked: int) -> None:
+    before = {"firmware": "machine.powered_on", "tinkerbell": "tftp.transfer.finished",
+              "guest": "guest.kernel.started"}  # fmt: skip
+    tape = good_boot().until(before[stage])
+    t = tape.events[-1].t
+    known = {"mac": MAC, "xid": "0x1", "stage": stage}
+    lease = {"address": "192.168.77.10", "file": "ipxe.efi", "server": "192.168.77.1"}
+    tape.add(t + 1, "dhcp", "dhcp.discover.received", **known)
+    tape.add(t + 1, "dhcp", "dhcp.offer.sent", **known, **lease)
+    for n in range(asked):
+        asks = {**known, "server": "192.168.77.1"}
+        tape.add(t + 2 + 4 * n, "dhcp", "dhcp.request.received", **asks)
+        tape.add(t + 2 + 4 * n, "dhcp", "dhcp.ack.sent", **known, **lease)
+    found = judge(tape.events)
+    lost = f"{who} asked again, 3 times, for the address that DHCP had acknowledged"
+    assert found.because.startswith(lost) == (asked == 4)
+    assert (found.blame == "link") == (asked == 4)
+
+
+def test_an_ack_in_the_name_of_another_server() -> None:
+    tape = good_boot().until("machine.powered_on")
+    known = {"mac": MAC, "xid": "0x1", "stage": "firmware"}
+    tape.add(5, "dhcp", "dhcp.offer.sent", **known, server="192.168.77.1", file="ipxe.efi")
+    for t in (6, 10, 18):
+        tape.add(t, "dhcp", "dhcp.request.received", **known, server="192.168.77.1")
+        tape.add(t, "dhcp", "dhcp.ack.sent", **known, server="192.168.77.9", file="ipxe.efi")
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("firmware-dhcp", "dhcp")
+    assert "192.168.77.9" in found.because
