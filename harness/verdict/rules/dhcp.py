@@ -76,7 +76,9 @@ def _acks_unheard(who: str, acks: list[Event], requests: list[Event]) -> Finding
     if asked and answers and asked != answers:
         return Finding(
             blame=Party.DHCP,
-            because=f"{who} took the OFFER of {asked}, and the ACK it gets says that it is of {answers}",
+            because=(
+                f"{who} took the OFFER of {asked}, and the ACK it gets says that it is of {answers}"
+            ),
             evidence=evidence,
             hint="option 54 has to be the same in OFFER and ACK",
         )
