@@ -51,6 +51,14 @@ class Answer:
         """Length of the body in octets."""
         return len(self.body) if isinstance(self.body, bytes) else self.body.length
 
+    @property
+    def promised(self) -> int:
+        """The body's length as the head tells it; without a length there, what the body has."""
+        told = self.header(_LENGTH)
+        if self.status in (204, 304) or told is None or not told.isdigit():
+            return self.length
+        return int(told)
+
     def header(self, name: str) -> str | None:
         """Return the first header called ``name``."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)

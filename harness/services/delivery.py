@@ -55,7 +55,7 @@ class Delivery:
     ) -> None:
         """``lost`` gives a future that is done when the connection is gone.
 
-        ``on_progress`` gets the octets that were sent, how many there are, and how many of those
+        ``on_progress`` gets the octets that were sent, how many were promised, and how many of those
         sent wait for the client's side to acknowledge them.
         """
         self._request = request
@@ -67,13 +67,16 @@ class Delivery:
         """Octets of the body that were sent."""
         self.length = 0
         """Octets that the body has."""
+        self.promised = 0
+        """Octets that the client is told to expect."""
 
     async def send(self, answer: Answer, how: Treatment | None = None) -> web.StreamResponse:
         """Send ``answer``.
 
         Raises ``Cut`` when a treatment ended it, ``ConnectionError`` when the client left.
         """
-        self.length = 0 if self._request.method == "HEAD" else answer.length
+        if self._request.method != "HEAD":
+            self.length, self.promised = answer.length, answer.promised
         if how is not None:
             return await self._mistreat(answer, how)
         headers = CIMultiDict(answer.headers)
@@ -125,7 +128,7 @@ class Delivery:
             self._told_at = now
             transport = self._request.transport
             sock = transport.get_extra_info("socket") if transport else None
-            self._on_progress(self.sent, self.length, unacknowledged(sock) if sock else 0)
+            self._on_progress(self.sent, self.promised, unacknowledged(sock) if sock else 0)
 
     # -- as a fault wants it
 
@@ -151,7 +154,7 @@ class Delivery:
                 await self._end(how)
         if how.ending and not ended:  # the answer was shorter than that
             await self._end(how)
-        if self.sent != _promised(answer) and self._request.method != "HEAD":
+        if self.sent != answer.promised and self._request.method != "HEAD":
             # The client must see the end of the connection instead of waiting for the rest, or
             # of taking what is too much for the next answer.
             await self._end(Treatment(ending=Ending.CLOSE))
@@ -210,14 +213,6 @@ class Delivery:
         gone, _ = await asyncio.wait([self._lost()], timeout=seconds)
         if gone:
             raise ConnectionResetError("the client left")
-
-
-def _promised(answer: Answer) -> int:
-    """Return the length that the head tells; without one, what is there."""
-    told = answer.header("Content-Length")
-    if answer.status in (204, 304) or told is None or not told.isdigit():
-        return answer.length
-    return int(told)
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:

@@ -141,7 +141,7 @@ class HttpService(WebService):
                         number = http_status(refusal.code)
                         answer = _text(number, refusal.message or _reason(number))
                     answer, how = treat(answer, deeds)
-                exchange.started(answer.status, answer.length)
+                exchange.started(answer.status, answer.promised)
                 sent = await delivery.send(answer, how)
                 self._counts[request.method, answer.status] += 1
             exchange.finished(answer.status, delivery.sent)

@@ -234,7 +234,7 @@ class _Exchange(Exchange):
             "method": self.request.method,
             "path": self.path,
             "bytes": delivery.sent,
-            "length": delivery.length,
+            "length": delivery.promised,
         }
 
     def _note(self, note: Note, **more: object) -> None:

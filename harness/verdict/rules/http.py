@@ -45,9 +45,11 @@ def file_not_whole(case: Case) -> Finding | None:
         e.get("id"): len(str(e.get("script", "")).encode()) for e in case.seen("http.script.served")
     }
     last = {}
-    for end in case.seen("http.response.finished"):
+    for end in case.seen("http.response.finished", "http.response.cut"):
         start = starts.get(end.get("id"))
-        if start is not None and end.get("status") == 200:
+        if start is None or start.get("status") != 200:
+            continue
+        if end.name.endswith("finished") or end.get("bytes") >= start.get("length"):
             last[end.get("path")] = (start, end)
     for path, (start, end) in last.items():
         size = start.get("file_bytes") or scripts.get(start.get("id"))

@@ -220,6 +220,18 @@ def _broken_off(case: Case) -> Finding | None:
     if later:
         return None
     how = {"reset": " (RST)", "close": " (FIN)"}.get(str(last.get("how")), "")
+    begun = [e for e in case.seen("http.response.started") if e.get("id") == last.get("id")]
+    if begun and begun[0].get("file_bytes") == last.get("bytes"):
+        told = megabytes(begun[0].get("length", 0))
+        return Finding(
+            blame=Party.HTTP,
+            because=(
+                f"HTTP promised {told} of {last.get('path')}, {times(len(cuts))}, and sent the"
+                f" {megabytes(last.get('bytes', 0))} that it has"
+            ),
+            evidence=[*begun, last],
+            hint="who writes the Content-Length: the web server, or what stands before it?",
+        )
     return Finding(
         blame=Party.HTTP,
         because=(f"HTTP broke off {last.get('path')} after {_part(last)}, {times(len(cuts))}{how}"),

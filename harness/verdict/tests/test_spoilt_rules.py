@@ -1,4 +1,4 @@
-"""Boot programs that come whole, and do not start."""
+"""Boot files that come whole and are of no use, and lengths that are no file's."""
 
 from __future__ import annotations
 
@@ -52,3 +52,27 @@ def test_a_program_that_can_not_unpack_itself() -> None:
 def test_a_program_that_was_heard_did_start() -> None:
     tape = good_boot().until("dhcp.ack.sent", stage="tinkerbell")
     assert "does not start" not in judge(ends(tape, "Unsupported").events).because
+
+
+@pytest.mark.parametrize(
+    ("promised", "what"),
+    [
+        (
+            9_000_000,
+            "HTTP promised 9.0 MB of /vmlinuz-x86_64, twice, and sent the 8.0 MB that it has",
+        ),
+        (1_000, "HTTP sent 1000 bytes as the whole of /vmlinuz-x86_64, which has 8000000"),
+    ],
+)
+def test_a_length_that_is_a_lie(promised: int, what: str) -> None:
+    tape = good_boot().until("http.script.served")
+    t = tape.events[-1].t
+    path = "/vmlinuz-x86_64"
+    for n in range(2):
+        about = {"id": f"k{n}", "path": path, "length": promised}
+        tape.add(t + 1, "http", "http.request.received", id=f"k{n}", mac=MAC, path=path)
+        tape.add(t + 1, "http", "http.response.started", **about, status=200, file_bytes=8_000_000)
+        tape.add(t + 2, "http", "http.response.cut", **about, mac=MAC, how="close",
+                 bytes=8_000_000)  # fmt: skip
+    found = judge(tape.events)
+    assert (found.blame, found.because) == ("http", what)
