@@ -55,8 +55,8 @@ class Delivery:
     ) -> None:
         """``lost`` gives a future that is done when the connection is gone.
 
-        ``on_progress`` gets the octets that were sent, how many were promised, and how many of those
-        sent wait for the client's side to acknowledge them.
+        ``on_progress`` gets the octets that were sent, how many were promised, and how many of
+        those sent wait for the client's side to acknowledge them.
         """
         self._request = request
         self._clock = clock
