@@ -14,7 +14,7 @@ from harness.verdict.rules.case import Case, Finding, quoted, repeated
 from harness.verdict.rules.http import is_final
 from harness.verdict.rules.link import CABLE_HINT, lost_between
 from harness.verdict.rules.registry import broken_off, refusals
-from harness.verdict.rules.words import cannot_call, errors, of_the_action
+from harness.verdict.rules.words import cannot_call, errors, last_attempt, of_the_action
 
 
 def action_failed(case: Case) -> Finding | None:
@@ -31,7 +31,7 @@ def action_failed(case: Case) -> Finding | None:
         ]
         since = began[-1].seq if began else case.here[0].seq
         told = [one for one in errors(case, after=since) if cannot_call(one[0]) is None]
-        message = str(event.get("message") or "")
+        message = last_attempt(str(event.get("message") or ""))
         own = of_the_action(case, after=since)
         words = next((text for _, text in reversed(told) if "report" not in text), "") or message
         if own:
@@ -179,6 +179,12 @@ _REASONS: Final = (
         re.compile(r"127\.0\.0\.1(?::\d+)?/embedded|127\.0\.0\.1/"),
         Party.HOOK,
         "the image is to be in Hook itself; was this Hook built with it? (F55)",
+    ),
+    (
+        re.compile(f"Error response from daemon: .*{layers.NO_MANIFEST.pattern}"),
+        Party.REGISTRY,
+        "does the image fit this machine's processor, and does a proxy, a portal or a cache answer"
+        " in the registry's place?",
     ),
     (
         re.compile(r"No such image"),

@@ -221,13 +221,13 @@ def _broken_off(case: Case) -> Finding | None:
         return None
     how = {"reset": " (RST)", "close": " (FIN)"}.get(str(last.get("how")), "")
     begun = [e for e in case.seen("http.response.started") if e.get("id") == last.get("id")]
-    if begun and begun[0].get("file_bytes") == last.get("bytes"):
-        told = megabytes(begun[0].get("length", 0))
+    sent, promised = last.get("bytes", 0), last.get("length") or 0
+    if begun and begun[0].get("file_bytes") == sent < promised:
         return Finding(
             blame=Party.HTTP,
             because=(
-                f"HTTP promised {told} of {last.get('path')}, {times(len(cuts))}, and sent the"
-                f" {megabytes(last.get('bytes', 0))} that it has"
+                f"HTTP promised {megabytes(promised)} of {last.get('path')}, {times(len(cuts))},"
+                f" and sent the {megabytes(sent)} that it has"
             ),
             evidence=[*begun, last],
             hint="who writes the Content-Length: the web server, or what stands before it?",

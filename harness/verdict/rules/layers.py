@@ -113,7 +113,7 @@ def unreadable(case: Case) -> Finding | None:
         return None
     line = str(failed[-1].get("line"))
     text = error_in(line) or line
-    why = _NO_MANIFEST.search(text)
+    why = NO_MANIFEST.search(text)
     if why is None:
         return None
     return Finding(
@@ -132,12 +132,13 @@ def unreadable(case: Case) -> Finding | None:
     )
 
 
-_NO_MANIFEST: Final = re.compile(
+NO_MANIFEST: Final = re.compile(
     r"(?:no matching manifest for|missing signature key|unsupported manifest|mediaType|"
     r"invalid character|(?:error|failed) (?:un)?marshal|unexpected end of JSON"
     r"|manifest verification"
     r"|content type|Content-Type).*"
 )
+"""What docker says of a manifest that is none, or none for this machine."""
 
 
 def layer_refused(case: Case) -> Finding | None:

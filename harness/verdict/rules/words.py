@@ -32,9 +32,19 @@ def error_in(text: str) -> str | None:
     if not found:
         return None
     try:
-        return str(json.loads(f'"{found[1]}"'))
+        return last_attempt(str(json.loads(f'"{found[1]}"')))
     except ValueError:  # cut off in mid-character
         return found[1]
+
+
+def last_attempt(text: str) -> str:
+    """Return the last of several errors that tink-agent tells as one (retry-go, ``Error``)."""
+    if not text.startswith("All attempts fail:"):
+        return text
+    return _ATTEMPT.split(text)[-1].strip()
+
+
+_ATTEMPT: Final = re.compile(r"\n#\d+: ")
 
 
 def errors(case: Case, *, after: int = 0, before: int | None = None) -> list[tuple[Event, str]]:

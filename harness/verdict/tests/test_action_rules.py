@@ -280,3 +280,26 @@ def test_an_action_whose_image_does_not_come(
     found = judge(tape.events)
     assert (found.failed_in, found.blame) == ("workflow", blame)
     assert ("for its image" in found.because) == (blame == "registry")
+
+
+DOCKER = "docker: Error response from daemon: "
+NO_MANIFEST = "error unmarshalling content: invalid character '<' looking for beginning of value"
+
+
+@pytest.mark.parametrize(
+    ("error", "blame"),
+    [
+        (f"{DOCKER}{NO_MANIFEST}", "registry"),
+        (f"{DOCKER}no matching manifest for linux/amd64 in the manifest list entries", "registry"),
+        ("config: invalid character 'x' after object key", "action"),
+    ],
+)
+def test_the_last_of_an_agents_attempts_is_the_reason(error: str, blame: str) -> None:
+    told = "\n".join(["All attempts fail:", "#1: a\nb", f"#2: {error}"])
+    tape = good_boot().until("tink.action.reported", action="print")
+    report(tape, 80.3, "write", "STATE_RUNNING")
+    line = json.dumps({"msg": "error executing action", "error": told}, separators=(",", ":"))
+    says(tape, 80.7, WORKER, line)
+    report(tape, 80.8, "write", "STATE_FAILED")
+    found = judge(tape.events)
+    assert (found.blame, found.because) == (blame, f"action 'write' failed: {error}")
