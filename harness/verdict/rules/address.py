@@ -9,7 +9,15 @@ from harness.phases import Party
 from harness.timeline import Event
 from harness.verdict.rules import services
 from harness.verdict.rules.arguments import other_program, told_not_to
-from harness.verdict.rules.case import Case, Finding, Rule, argument, lines_with, quoted
+from harness.verdict.rules.case import (
+    Case,
+    Finding,
+    Rule,
+    argument,
+    arguments,
+    lines_with,
+    quoted,
+)
 from harness.verdict.rules.dhcp import asked_in_vain
 
 _KEYS: Final = ("interface", "vlan_id", "ipam")
@@ -46,14 +54,49 @@ def _never_asked(case: Case) -> Finding | None:
     """Nothing of Hook ran that could ask."""
     if case.seen("guest.init.started", "guest.service.started"):
         return None
+    began = case.seen("guest.kernel.started")[-1:]
+    spoke = [e for e in case.seen("console.line.seen") if began and e.seq > began[0].seq]
+    if spoke and not _QUIET & set(arguments(case)):
+        return Finding(
+            blame=Party.KERNEL,
+            because=(
+                "Linux began, and its first program never did; the console said last:"
+                f" {quoted(spoke[-1].get('text'))}"
+            ),
+            evidence=[*began, *spoke[-2:]],
+            hint="what does the kernel do after that line? another kernel, or its arguments, may"
+            " get further",
+        )
     return Finding(
         blame=Party.HOOK, because="Hook never asked for an address", evidence=case.here[:1]
     )
 
 
+_QUIET: Final = frozenset({"quiet", "loglevel=0", "loglevel=1", "loglevel=2", "loglevel=3"})
+"""With these a kernel does not tell that it runs its first program."""
+
+
 def _another_program(case: Case) -> Finding | None:
     """What runs is not Hook's."""
     return None if case.seen("guest.service.started") else other_program(case)
+
+
+def _not_begun(case: Case) -> Finding | None:
+    """Hook starts one thing after the other (LinuxKit's ``onboot``), and stands still before."""
+    started = case.seen("guest.service.started")
+    if not started or any(_ASKS.search(str(event.get("service"))) for event in started):
+        return None
+    last = started[-1].get("service")
+    return Finding(
+        blame=Party.HOOK,
+        because=f"Hook began with {last} last, and nothing that asks for an address was started",
+        evidence=started[-3:],
+        hint=f"what does {last} wait for? onboot containers run one after the other",
+    )
+
+
+_ASKS: Final = re.compile(r"dhcp|network", re.IGNORECASE)
+"""Names of services that make an address: dhcpcd-once, static-network, …"""
 
 
 def _told_where(case: Case) -> Finding | None:
@@ -129,5 +172,6 @@ def _words(case: Case) -> str:
 
 
 _UNHEARD: Final[tuple[Rule, ...]] = (
-    _never_asked, _another_program, _told_where, _no_client, _asked_in_vain, _withheld, _no_card,
+    _never_asked, _another_program, _no_client, _not_begun, _told_where, _asked_in_vain, _withheld,
+    _no_card,
 )  # fmt: skip

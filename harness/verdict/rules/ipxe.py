@@ -40,7 +40,7 @@ def _said(case: Case) -> list[Event]:
 
 def _script_refused(case: Case) -> Finding | None:
     """F1, F25: the script is answered with an error."""
-    failed = http_errors(case, is_script)
+    failed = http_errors(case, _has_to_be_there)
     refused = case.seen("http.script.refused")
     if failed is None or not refused:
         return failed
@@ -60,6 +60,11 @@ def _script_refused(case: Case) -> Finding | None:
         ),
         conclusive=failed.conclusive,
     )
+
+
+def _has_to_be_there(path: str) -> bool:
+    """Whether it is a script's path, but not what a UEFI iPXE asks for in case it is there."""
+    return is_script(path) and not path.endswith("/autoexec.ipxe")
 
 
 def _no_script(case: Case) -> Finding | None:

@@ -235,7 +235,17 @@ def test_a_kernel_that_runs_something_else_than_hook(key: str, hook: bool, blame
     tape = told(good_boot().until("guest.kernel.started"), f"{key}=/bin/sh")
     tape.add(32, "machine", "guest.init.started", program="/bin/sh", console="ttyS1")
     if hook:  # a wrapper that went on with it
-        tape.add(33, "machine", "guest.service.started", service="sysctl")
+        tape.add(33, "machine", "guest.service.started", service="dhcpcd-once")
     found = culprit(tape)
     assert found[0] == blame
     assert (f"{key}=/bin/sh" in found[1]) != hook
+
+
+@pytest.mark.parametrize(("cmdline", "blame"), [("ro", "kernel"), ("ro quiet", "hook")])
+def test_a_kernel_that_stops_before_its_first_program(cmdline: str, blame: str) -> None:
+    tape = told(good_boot().until("guest.kernel.started"), cmdline)
+    line = "[    1.5] ACPI: Added _OSI(Processor Device)"
+    tape.add(20, "machine", "console.line.seen", console="ttyS1", text=line)
+    found = culprit(tape)
+    assert found[0] == blame
+    assert ("Processor Device" in found[1]) == (blame == "kernel")

@@ -186,3 +186,27 @@ def test_an_ack_in_the_name_of_another_server() -> None:
     found = judge(tape.events)
     assert (found.failed_in, found.blame) == ("firmware-dhcp", "dhcp")
     assert "192.168.77.9" in found.because
+
+
+@pytest.mark.parametrize(("last", "blame"), [("udev", "hook"), ("dhcpcd-once", "kernel")])
+def test_a_service_that_never_ends_keeps_hook_from_asking(last: str, blame: str) -> None:
+    tape = good_boot().until("guest.kernel.started")
+    tape.add(30, "machine", "guest.init.started", program="/init", console="ttyS1")
+    for t, service in ((31, "sysctl"), (32, last)):
+        tape.add(t, "machine", "guest.service.started", service=service)
+    found = judge(tape.events)
+    assert found.blame == blame
+    assert ("began with udev last" in found.because) == (blame == "hook")
+
+
+def test_a_script_that_is_there_only_for_some_is_not_to_blame() -> None:
+    tape = good_boot().until("tftp.transfer.finished")
+    t = tape.events[-1].t
+    path = f"/ipxe/binary/{MAC}/autoexec.ipxe"
+    tape.add(t + 1, "http", "http.request.received", id="h9", mac=MAC, path=path)
+    tape.add(t + 1, "http", "http.response.finished", id="h9", mac=MAC, path=path, status=404)
+    for n in range(3):
+        tape.add(t + 2 + n, "dhcp", "dhcp.discover.received", mac=MAC, stage="tinkerbell")
+    found = judge(tape.events)
+    assert (found.failed_in, found.blame) == ("ipxe", "dhcp")
+    assert "got no answer" in found.because
