@@ -2,7 +2,7 @@
 
 RAM is a file that is ours as well as QEMU's (``harness.machine.ram``): threads of our own pack it
 and unpack it, beside all that is to be done meanwhile. QEMU migrates what is left, its devices, to
-and from a file in memory.
+and from a socket: QEMU 11 takes no file for ``fd:``, and QEMU 7 knows no ``file:``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,14 +59,20 @@ async def save_memory(
     packer, ram = Packer(file), machine.ram.fileno()
     try:
         async with _beside(lambda: packer.pack(ram), packer.stop) as packed:
-            with _stream() as stream:
-                await _migrate(machine, "migrate", stream, timeline=timeline, tasks=tasks)
-                await tasks.race(
-                    _until_it_may_go_on(machine),
-                    Deadline.after(_WITHIN),
-                    waiting_for="QEMU to be done with it",
-                )
-                devices = os.pread(stream, os.fstat(stream).st_size, 0)
+            with _channel() as (ours, theirs):
+                async with _beside(lambda: _all_of(ours), lambda: _cut(ours)) as received:
+                    await _migrate(machine, "migrate", theirs, timeline=timeline, tasks=tasks)
+                    theirs.close()
+                    await tasks.race(
+                        _until_it_may_go_on(machine),
+                        Deadline.after(_WITHIN),
+                        waiting_for="QEMU to be done with it",
+                    )
+                    devices = await tasks.race(
+                        asyncio.shield(received),
+                        Deadline.after(_WITHIN),
+                        waiting_for="the end of QEMU's devices",
+                    )
             await asyncio.shield(packed)
         contents = await asyncio.to_thread(packer.finish, devices)
     except (LabError, OSError) as error:
@@ -107,8 +114,11 @@ class Unpacking:
             devices = await asyncio.shield(self._devices)
             # Not before: what virtio has to do it looks up in the guest's rings.
             await asyncio.shield(self._unpacked)
-            with _stream(devices) as stream:
-                await _migrate(machine, "migrate-incoming", stream, timeline=timeline, tasks=tasks)
+            with _channel() as (ours, theirs):
+                async with _beside(lambda: ours.sendall(devices), lambda: _cut(ours)):
+                    await _migrate(
+                        machine, "migrate-incoming", theirs, timeline=timeline, tasks=tasks
+                    )
         except (LabError, OSError, ValueError) as error:
             raise MemoryRefused(f"the machine's memory can't be had: {_why(error)}") from error
 
@@ -151,30 +161,38 @@ async def _beside(
 
 
 @contextlib.contextmanager
-def _stream(data: bytes = b"") -> Iterator[int]:
-    """Yield a file in memory that holds ``data``."""
-    descriptor = os.memfd_create("devices")
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _channel() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Yield the two ends of a connection: ours, and one for QEMU."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    """Return all that comes until the other end is closed, or this one cut."""
+    received = bytearray()
+    while data := connection.recv(1 << 20):
+        received += data
+    return bytes(received)
+
+
+def _cut(connection: socket.socket) -> None:
+    """Let go whoever waits on ``connection``."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 async def _migrate(
-    machine: Machine, command: str, stream: int, *, timeline: Timeline, tasks: TaskKeeper
+    machine: Machine, command: str, end: socket.socket, *, timeline: Timeline, tasks: TaskKeeper
 ) -> None:
-    """Have QEMU's devices migrated to or from ``stream``; return once they are."""
+    """Have QEMU's devices migrated to or from the connection at ``end``; return once they are."""
     monitor = machine.monitor
     capabilities = [{"capability": name, "state": True} for name in _CAPABILITIES]
     await monitor.execute("migrate-set-capabilities", capabilities=capabilities)
     # No frames in the guest's name: the servers have the addresses that it knows.
     parameters = {"max-bandwidth": _UNLIMITED, "announce-rounds": 0}
     await monitor.execute("migrate-set-parameters", **parameters)
-    await monitor.send_descriptor("devices", stream)
+    await monitor.send_descriptor("devices", end.fileno())
 
     def ended(event: Event) -> bool:
         if event.name != "qmp.event.seen" or event.get("event") != "MIGRATION":

@@ -58,7 +58,8 @@ def test_a_right_one(keys: KeyKind, name: str, tmp_path: Path) -> None:
 )
 def test_a_wrong_one(kind: Kind, complaint: str, authority: Authority, tmp_path: Path) -> None:
     said = verify(tmp_path, authority, authority.issue("tink.lab", kind=kind), "tink.lab")
-    assert said == complaint
+    # OpenSSL 3.6 goes on: "or the system clock is incorrect"
+    assert said.removesuffix(" or the system clock is incorrect") == complaint
 
 
 def test_a_name_in_the_subject_only(authority: Authority, tmp_path: Path) -> None:

@@ -175,10 +175,13 @@ async def test_a_device_that_qemu_cannot_save_is_told(tmp_path: Path) -> None:
     async with bench(tmp_path, disks=[disk], memory_mib=64) as made:
         await made.machine.power_on()
         await made.machine.monitor.execute("stop")
-        with pytest.raises(MemoryRefused, match="nvme"):
-            await save_memory(
-                made.machine, tmp_path / "m", timeline=made.timeline, tasks=made.tasks
-            )
+        version = (await made.machine.monitor.execute("query-version"))["qemu"]["major"]
+        saving = save_memory(made.machine, tmp_path / "m", timeline=made.timeline, tasks=made.tasks)
+        if version > 10:  # which can
+            await saving
+        else:
+            with pytest.raises(MemoryRefused, match="nvme"):
+                await saving
         await made.machine.monitor.execute("cont")
         await _until_letters(made, 3)
 
