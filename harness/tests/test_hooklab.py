@@ -170,6 +170,18 @@ def test_is_started_from_anywhere(prepared: Toy, tmp_path: Path) -> None:
     assert str(tmp_path) in done.stdout
 
 
+def test_byte_code_goes_to_our_own_cache_where_it_must_not_lie_about(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path / "toy")
+    (toy.root / "harness" / "beside.py").touch()
+    (toy.root / "harness" / "__main__.py").write_text("import harness.beside\n")
+    for told, place in (("1", ".cache"), ("", "harness")):
+        done = toy.start("doctor", wrap=("env", f"PYTHONDONTWRITEBYTECODE={told}"))
+        assert done.returncode == 0
+        [made] = toy.root.rglob("beside.*.pyc")
+        assert made.relative_to(toy.root).parts[0] == place
+        made.unlink()
+
+
 def test_a_killed_bootstrap_is_made_good(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "toy")
     first = subprocess.Popen(
