@@ -20,7 +20,9 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
     if another := _another_server(case, stages, who):
         return another
     if acks := of("dhcp.ack.sent"):
-        return _acks_unheard(who, acks, of("dhcp.request.received"))
+        began = max((event.seq for event in of("dhcp.discover.received")), default=0)
+        requests = [event for event in of("dhcp.request.received") if event.seq > began]
+        return _acks_unheard(who, [event for event in acks if event.seq > began], requests)
     naks = of("dhcp.nak.sent")
     if naks:
         requests = of("dhcp.request.received")
@@ -66,6 +68,8 @@ def dhcp_exchange(case: Case, stages: tuple[str, ...], who: str, party: Party) -
 
 def _acks_unheard(who: str, acks: list[Event], requests: list[Event]) -> Finding | None:
     """Judge a client that goes on asking for what it was acknowledged, with the same xid."""
+    if not acks:
+        return None
     xid = acks[-1].get("xid")
     first = next(event for event in acks if event.get("xid") == xid)
     again = [event for event in requests if event.get("xid") == xid and event.seq > first.seq]

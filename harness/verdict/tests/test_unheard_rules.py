@@ -176,6 +176,18 @@ def test_an_ack_that_never_arrives(stage: str, who: str, asked: int) -> None:
     assert (found.blame == "link") == (asked == 4)
 
 
+def test_a_machine_that_begins_anew_did_not_ask_again() -> None:
+    tape = good_boot().until("machine.powered_on")
+    known = {"mac": MAC, "xid": "0x1", "stage": "firmware"}  # edk2 may well have the same again
+    for t in (5, 15, 25, 35):
+        tape.add(t, "dhcp", "dhcp.discover.received", **known)
+        tape.add(t, "dhcp", "dhcp.offer.sent", **known, server="192.168.77.1", file="ipxe.efi")
+        tape.add(t + 1, "dhcp", "dhcp.request.received", **known, server="192.168.77.1")
+        tape.add(t + 1, "dhcp", "dhcp.ack.sent", **known, server="192.168.77.1", file="ipxe.efi")
+        tape.add(t + 5, "machine", "machine.reset", machine="m")
+    assert "asked again" not in judge(tape.events).because
+
+
 def test_an_ack_in_the_name_of_another_server() -> None:
     tape = good_boot().until("machine.powered_on")
     known = {"mac": MAC, "xid": "0x1", "stage": "firmware"}
