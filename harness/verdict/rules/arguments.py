@@ -24,6 +24,9 @@ _USUAL_PORTS: Final = ("443", "80")
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)
 
 
+_HOOKS_INIT: Final = "Hook's first program is /init of its initramfs: take the argument out"
+
+
 def told_not_to(case: Case) -> list[str]:
     """Return the arguments that keep the kernel from buses and drivers that it has."""
     return [word for word in arguments(case) if _WITHHELD.fullmatch(word)]
@@ -46,7 +49,7 @@ def other_init(case: Case, line: str) -> Finding | None:
                 blame=Party.BOOT_SCRIPT,
                 because=f"the kernel is told {word}, and panicked: {line}",
                 evidence=case.command_line,
-                hint="Hook's first program is /init of its initramfs: take the argument out",
+                hint=_HOOKS_INIT,
             )
     return None
 
@@ -62,7 +65,7 @@ def other_program(case: Case) -> Finding | None:
                 because=f"the kernel is told {key}={program}, runs that in place of Hook's first"
                 " program, and nothing of Hook was heard",
                 evidence=[*case.command_line, *started],
-                hint="Hook's first program is /init of its initramfs: take the argument out",
+                hint=_HOOKS_INIT,
             )
     return None
 

@@ -49,7 +49,7 @@ def file_not_whole(case: Case) -> Finding | None:
         start = starts.get(end.get("id"))
         if start is None or start.get("status") != 200:
             continue
-        if end.name.endswith("finished") or end.get("bytes") >= start.get("length"):
+        if end.name.endswith("finished") or end.get("bytes", 0) >= (start.get("length") or 0):
             last[end.get("path")] = (start, end)
     for path, (start, end) in last.items():
         size = start.get("file_bytes") or scripts.get(start.get("id"))
