@@ -44,6 +44,7 @@ _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
 _IFLA_MTU: Final = 4
 _IFLA_MASTER: Final = 10
+_IFLA_TXQLEN: Final = 13
 _IFLA_OPERSTATE: Final = 16
 _IF_OPER_UP: Final = b"\6"
 _IFLA_LINKINFO: Final = 18
@@ -190,6 +191,10 @@ class Netlink:
     def set_mtu(self, index: int, mtu: int) -> None:
         """Set the largest payload of a frame, in octets."""
         self._request(_RTM_NEWLINK, 0, _link(index) + _number(_IFLA_MTU, mtu))
+
+    def set_queue(self, index: int, frames: int) -> None:
+        """Let so many frames wait for whoever reads from an interface; one more is lost."""
+        self._request(_RTM_NEWLINK, 0, _link(index) + _number(_IFLA_TXQLEN, frames))
 
     def silence_ipv6(self, name: str) -> None:
         """Keep the kernel from addresses and router solicitations of its own making."""

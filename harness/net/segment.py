@@ -21,7 +21,7 @@ from typing import Final
 
 from harness.errors import HostUnfit, SetupFailed
 from harness.net import netlink
-from harness.net.wire import Cable, Tamperer
+from harness.net.wire import QUEUE_FRAMES, Cable, Tamperer
 from harness.tasks import TaskKeeper
 from harness.timeline import Timeline
 
@@ -152,6 +152,7 @@ class Segment:
                 with netlink.Netlink() as kernel:
                     netlink.disable_offloads(name)
                     kernel.silence_ipv6(name)
+                    kernel.set_queue(index, QUEUE_FRAMES)
                     kernel.set_master(index, self._index)
                     kernel.set_up(index)
             else:

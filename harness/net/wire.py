@@ -25,6 +25,11 @@ _SOL_PACKET: Final = 263
 _PACKET_IGNORE_OUTGOING: Final = 23
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER_BYTES: Final = 8 << 20
+QUEUE_FRAMES: Final = 4096
+"""How many frames wait for a slow machine: more than a TCP window of iPXE's has (2 MiB).
+
+A tap of Linux's holds 500. What came beyond them was lost, and a PXE ROM took 7 s to get it again.
+"""
 _FRAME_BYTES: Final = 1 << 16
 _BATCH: Final = 64
 """Frames moved before the event loop gets its turn."""
@@ -146,7 +151,8 @@ class Cable:
             else:
                 for part in self._tampered(bytes(view[:size]), to_machine=True):
                     hand_over(part)
-            if self._waiting:
+            if len(self._waiting) >= QUEUE_FRAMES:  # what else comes is the kernel's to keep
+                asyncio.get_running_loop().remove_reader(self._packets)
                 return
 
     def _tampered(self, frame: bytes, *, to_machine: bool) -> Sequence[bytes]:
@@ -180,13 +186,12 @@ class Cable:
         self._set_alarm()
 
     def _hand_over(self, frame: bytes | memoryview) -> None:
-        """Give QEMU a frame, now or once it has room; nothing more is read until then."""
+        """Give QEMU a frame, now or once it has room."""
         if self._waiting:
             self._waiting.append(bytes(frame))
         elif not self._to_machine(frame):
             self._waiting.append(bytes(frame))
             loop = asyncio.get_running_loop()
-            loop.remove_reader(self._packets)  # type: ignore[arg-type]
             loop.add_writer(self._datagrams, self._guarded, self._retry)  # type: ignore[arg-type]
 
     def _retry(self) -> None:
