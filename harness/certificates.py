@@ -1,7 +1,8 @@
 """Certificates of a throwaway authority: right ones, and ones wrong in a way that the field knows.
 
-Made for one run, never kept. A right certificate is valid from yesterday on for a year, as one from
-a cluster is: a machine whose clock is off refuses it, as it would there.
+Made for one run; only a saved lab's authority is kept, for those that are resumed from it. A right
+certificate is valid from yesterday on for a year, as one from a cluster is: a machine whose clock
+is off refuses it, as it would there.
 """
 
 from __future__ import annotations
@@ -83,11 +84,29 @@ class Certificate:
 class Authority:
     """Issues certificates. Each takes some milliseconds (ECDSA) or 50 to 300 ms (RSA)."""
 
-    def __init__(self, *, keys: KeyKind = KeyKind.RSA, now: datetime | None = None) -> None:
-        """Make an authority whose certificates count from ``now``."""
+    def __init__(
+        self,
+        *,
+        keys: KeyKind = KeyKind.RSA,
+        now: datetime | None = None,
+        saved: bytes | None = None,
+    ) -> None:
+        """Make an authority whose certificates count from ``now``.
+
+        ``saved`` is what ``to_pem`` returned of the one that it shall be. Raises ``ValueError``
+        when it is not.
+        """
         self._keys = keys
         self._now = now or datetime.now(UTC)
-        self._root = _Signer.make("hooklab throwaway CA", keys, self._now)
+        self._root = (
+            _Signer.make("hooklab throwaway CA", keys, self._now)
+            if saved is None
+            else _Signer.from_pem(saved)
+        )
+
+    def to_pem(self) -> bytes:
+        """Return its private key and certificate: who has them can sign what its clients trust."""
+        return _key_pem(self._root.key) + self._root.pem
 
     @property
     def certificate(self) -> bytes:
@@ -152,6 +171,18 @@ class _Signer:
     ) -> _Signer:
         key = _generate(keys)
         return cls(_sign(name, key, parent, None, now - _DAY, 2 * _VALID_FOR), key)
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> _Signer:
+        """Raises ``ValueError``."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        key = load_pem_private_key(pem, password=None)
+        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+            raise ValueError("the key is neither RSA nor EC")
+        return cls(x509.load_pem_x509_certificate(pem), key)
 
 
 def _generate(kind: KeyKind) -> CertificateIssuerPrivateKeyTypes:

@@ -199,6 +199,7 @@ class Lab:
             tasks=self.tasks,
             interface=self.segment.bridge,
             faults=self.faults,
+            authority=self._resumption.authority() if self._resumption else None,
         )
         for service in around.make_services():
             self.services[service.name] = service
@@ -241,6 +242,7 @@ class Lab:
                 services=list(self.services.values()),
                 listeners=self._listeners,
                 passed_s=self._passed_s,
+                authority=lambda: around.authority,
             ),
         )
         self._stack.push_async_callback(self.saver.close)

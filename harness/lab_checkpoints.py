@@ -35,6 +35,7 @@ from harness.timeline import Event, Timeline
 TIMELINE: Final = "timeline.jsonl"
 CAPTURE: Final = "capture.pcapng"
 VARIABLES: Final = "uefi-vars.fd"
+AUTHORITY: Final = "ca.key"
 _NOT_SAVED: Final = ("checkpoint.", "lab.resumed", "host.")
 _OF_SAVING: Final = frozenset({"STOP", "RESUME", "MIGRATION", "MIGRATION_PASS"})
 _SPOILS: Final[Mapping[str, str]] = {
@@ -74,6 +75,8 @@ class Parts:
     """The sockets that a point's SYN may go to."""
     passed_s: Callable[[], float]
     """Tells how much of the scenario's deadline has passed."""
+    authority: Callable[[], bytes | None]
+    """Tells the throwaway CA, if something has asked for one: the guest may trust it."""
 
     @property
     def own(self) -> set[str]:
@@ -218,6 +221,9 @@ class Saver:
                 "qemu": await machine.monitor.execute("query-version"),
             }
             await asyncio.to_thread(self._copy_disks, draft.folder)
+            if (authority := parts.authority()) is not None:
+                (draft.folder / AUTHORITY).touch(mode=0o600)
+                (draft.folder / AUTHORITY).write_bytes(authority)
             sizes = {
                 name: (parts.run_dir / name).stat().st_size
                 for name in (CAPTURE, *(f"serial-{console}.log" for console in CONSOLES))

@@ -24,7 +24,13 @@ from harness.checkpoint.points import Point
 from harness.checkpoint.store import Saved
 from harness.clock import Clock, Deadline
 from harness.errors import DeadlineExpired, HostTooSlow
-from harness.lab_checkpoints import CAPTURE, TIMELINE, VARIABLES, CheckpointRefused
+from harness.lab_checkpoints import (
+    AUTHORITY,
+    CAPTURE,
+    TIMELINE,
+    VARIABLES,
+    CheckpointRefused,
+)
 from harness.machine.machine import Machine
 from harness.machine.qemu import CONSOLES
 from harness.machine.ram import Ram
@@ -86,6 +92,18 @@ class Resumption:
                 (run_dir / VARIABLES).chmod(0o600)
         except (OSError, ValueError) as error:
             raise CheckpointRefused(f"its files can't be had: {error}") from error
+
+    def authority(self) -> bytes | None:
+        """Return the throwaway CA that the guest may know; None: it knows none.
+
+        Raises ``CheckpointRefused``.
+        """
+        try:
+            return (self._saved.folder / AUTHORITY).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise CheckpointRefused(f"its CA can't be read: {error}") from error
 
     def lay_out_capture(self, run_dir: Path) -> None:
         """Put the frames so far into ``run_dir``. Raises ``CheckpointRefused``."""

@@ -70,7 +70,9 @@ class Surroundings:
         tasks: TaskKeeper,
         interface: str,
         faults: FaultPlan,
+        authority: bytes | None = None,
     ) -> None:
+        """``authority``: the throwaway CA of the lab that this one is resumed from."""
         self.item = brief.item
         self.timeline = timeline
         self._brief = brief
@@ -80,6 +82,7 @@ class Surroundings:
         self._tasks = tasks
         self._common: dict[str, Any] = {"timeline": timeline, "tasks": tasks}
         self._ca: Authority | None = None
+        self._saved_ca = authority
 
     def make_services(self) -> list[Service]:
         """Return the services in the order in which they start."""
@@ -302,9 +305,14 @@ class Surroundings:
         """Return the time that the machine has, too: in a lab that was resumed not the host's."""
         return self.timeline.clock.wall(self.timeline.clock.now())
 
+    @property
+    def authority(self) -> bytes | None:
+        """The throwaway CA as PEM, with its key; None while nothing has asked for it."""
+        return self._saved_ca if self._ca is None else self._ca.to_pem()
+
     def _authority(self) -> Authority:
         if self._ca is None:
-            self._ca = Authority(now=self._calendar())
+            self._ca = Authority(now=self._calendar(), saved=self._saved_ca)
             (self._run_dir / "ca.pem").write_bytes(self._ca.certificate)
         return self._ca
 

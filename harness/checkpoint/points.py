@@ -106,8 +106,6 @@ def refusal(item: Item, point: Point) -> str | None:
         return f"stack: {item.stack} has an HTTP server that lets no SYN wait"
     if point is Point.IPXE and item.https:
         return "HTTPS has a certificate that was made for one run"
-    if point is Point.WORKER_UP and item.tink.trusted:
-        return "the worker has the throwaway CA of one run"
     return None
 
 

@@ -45,6 +45,18 @@ def test_a_right_one(keys: KeyKind, name: str, tmp_path: Path) -> None:
     assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("keys", list(KeyKind))
+def test_an_authority_that_was_saved_signs_what_its_clients_trust(
+    keys: KeyKind, tmp_path: Path
+) -> None:
+    first = Authority(keys=keys)
+    second = Authority(keys=keys, saved=first.to_pem())
+    assert second.certificate == first.certificate
+    assert verify(tmp_path, first, second.issue("tink.lab"), "tink.lab") == "OK"
+    with pytest.raises(ValueError, match="private key"):
+        Authority(saved=first.certificate)
+
+
 @pytest.mark.parametrize(
     ("kind", "complaint"),
     [

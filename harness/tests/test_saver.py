@@ -73,6 +73,7 @@ async def saver(item: Any, folder: Path, **more: Any) -> AsyncIterator[Any]:
             services=[],
             listeners=lambda point: [listeners[point]],
             passed_s=lambda: 0.0,
+            authority=lambda: b"a CA",
             **values,
         )
         made = Saver(builds, parts)
@@ -223,6 +224,8 @@ async def test_what_arrives_while_the_memory_is_saved_is_told_and_what_comes_lat
         kept = made.store.open("hook-up-1")
         assert kept is not None
         told = [event.name for event in read_timeline(kept.folder / "timeline.jsonl")]
+        assert (kept.folder / "ca.key").read_bytes() == b"a CA"
+        assert (kept.folder / "ca.key").stat().st_mode & 0o777 == 0o600
         kept.close()
         assert told == ["machine.powered_on", "guest.init.started"]
         [refused] = named(made.timeline, "checkpoint.refused")

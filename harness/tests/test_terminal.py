@@ -24,6 +24,9 @@ scenario: A machine that downloads Hook
 machine: {{mac: "52:54:00:12:34:5b", firmware: uefi}}
 template: {template}
 profile: fast
+start: cold
+faults:                               # for two seconds, however fast the host
+  - {{at: http, when: {{file: initramfs}}, do: {{trickle: {{octets_per_s: 20 MiB}}}}}}
 """
 BOOTS = timedelta(minutes=8)
 

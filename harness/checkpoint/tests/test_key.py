@@ -371,8 +371,17 @@ def test_a_function_begins_where_it_says_that_it_acts_from(item: Item) -> None:
     assert key_of(driven, Point.HOOK_UP, host=HOST) == key_of(item, Point.HOOK_UP, host=HOST)
 
 
-def test_a_ca_of_one_run_in_the_guest_is_no_checkpoint(item: Item) -> None:
-    trusted = replace(item, tink=replace(item.tink, tls=True, trusted=True))
-    assert refusal(trusted, Point.HOOK_UP) is None
-    assert refusal(trusted, Point.WORKER_UP)
+def test_a_ca_in_the_worker_is_in_the_key_of_what_has_the_worker(item: Item) -> None:
+    plain = replace(item, tink=replace(item.tink, tls=True))
+    trusted = replace(plain, tink=replace(plain.tink, trusted=True))
+    keys = {
+        point: {key_of(each, point, host=HOST) for each in (plain, trusted)}
+        for point in Point
+        if refusal(trusted, point) is None
+    }
+    assert {point: len(found) for point, found in keys.items()} == {
+        Point.IPXE: 1,
+        Point.HOOK_UP: 1,
+        Point.WORKER_UP: 2,
+    }
     assert refusal(replace(item, https="right"), Point.IPXE)
