@@ -12,7 +12,7 @@ from harness.report.bootchart import bootchart
 from harness.report.dossier import exhibit_dossier
 from harness.report.packets import read_packets
 from harness.report.picture import boot_picture
-from harness.report.record import RunRecord, read_run
+from harness.report.record import RunRecord, fit_for, read_run
 from harness.report.text import event_line, relative
 from harness.scenario.item import LOCK_NAME
 
@@ -30,7 +30,10 @@ def write_report(run_dir: Path) -> Path:
     Raises what ``read_run`` raises, and ``OSError``.
     """
     file = run_dir / REPORT_NAME
-    file.write_text(render(read_run(run_dir)), encoding="utf-8")
+    run = read_run(run_dir)
+    with fit_for(run_dir, "shown"):
+        page = render(run)
+    file.write_text(page, encoding="utf-8")
     return file
 
 

@@ -24,7 +24,7 @@ from harness.report.html import (
     total_s,
     write_report,
 )
-from harness.report.record import RunRecord, read_run
+from harness.report.record import RunRecord, fit_for, read_run
 from harness.report.text import tally
 from harness.values import parse_json
 
@@ -130,18 +130,21 @@ def write_index(run_dirs: Sequence[Path], file: Path) -> list[Row]:
     says so. Raises ``OSError`` when ``file`` can't be written.
     """
     rows: list[Row] = []
-    two: list[RunRecord] = []
+    read: list[RunRecord] = []
     for run_dir in run_dirs:
         try:
             run = read_run(run_dir)
-            rows.append(row_of(run))
-            if len(run_dirs) == 2:
-                two.append(run)
+            with fit_for(run_dir, "summed up"):
+                row = row_of(run)
             if not (run_dir / REPORT_NAME).is_file():
                 write_report(run_dir)
-        except (LabError, OSError, ValueError, KeyError) as error:
+        except (LabError, OSError) as error:
             rows.append(_unreadable(run_dir, error))
-    between = compare(*two) if len(two) == 2 else None
+            continue
+        rows.append(row)
+        if len(run_dirs) == 2:
+            read.append(run)
+    between = compare(*read) if len(read) == 2 else None
     file.write_text(_page(rows, between, file), encoding="utf-8")
     return rows
 
@@ -192,10 +195,11 @@ def _scale_s(totals_s: Sequence[float]) -> float:
 
 
 def _shown(row: Row, whole_s: float, order: list[str], file: Path) -> dict[str, Any]:
-    page = os.path.relpath(row.run_dir / REPORT_NAME, file.parent)
+    page = row.run_dir / REPORT_NAME
+    link = quote(os.path.relpath(page, file.parent)) if page.is_file() else ""
     return {
         "row": row,
-        "link": quote(page),
+        "link": link,
         "torn": row.total_s > whole_s,
         "bars": [
             {

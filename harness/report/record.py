@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,7 @@ from harness.scenario.lock import read_lock
 from harness.timeline import Event, named, read_timeline
 from harness.verdict import PhaseTracker, Verdict, judge, told_to_the_end, track
 
+TIMELINE: Final = "timeline.jsonl"
 _CONSOLE_BYTES: Final = 400_000
 """How much of a console's end is shown; the file has all of it."""
 _ESCAPES: Final = re.compile(
@@ -84,10 +87,10 @@ def read_run(run_dir: Path) -> RunRecord:
 
     Raises ``ScenarioError`` when it is none, and when its lock or its timeline can't be read.
     """
-    timeline = run_dir / "timeline.jsonl"
+    timeline = run_dir / TIMELINE
     if not timeline.is_file():
         raise ScenarioError(
-            f"{run_dir} is no run folder: it has no timeline.jsonl",
+            f"{run_dir} is no run folder: it has no {TIMELINE}",
             hint="hooklab run makes run folders below runs/",
         )
     try:
@@ -95,11 +98,21 @@ def read_run(run_dir: Path) -> RunRecord:
     except ValueError as error:
         raise ScenarioError(str(error)) from error
     item = read_lock(run_dir / LOCK_NAME)
-    try:
+    with fit_for(run_dir, "judged"):
         return _judged(run_dir, item, events)
+
+
+@contextmanager
+def fit_for(run_dir: Path, what: str) -> Iterator[None]:
+    """Raise ``ScenarioError`` when the events of a run have other facts than ours have.
+
+    ``what`` is what is done with them, a participle.
+    """
+    try:
+        yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ScenarioError(
-            f"{timeline} can't be judged: {type(error).__name__}: {error}",
+            f"{run_dir / TIMELINE} can't be {what}: {type(error).__name__}: {error}",
             hint="is it another hooklab's?",
         ) from error
 

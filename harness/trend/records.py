@@ -14,7 +14,7 @@ from typing import Any, Final
 from harness.errors import LabError, ScenarioError
 from harness.host import history
 from harness.report.index import find_runs
-from harness.report.record import read_run
+from harness.report.record import fit_for, read_run
 from harness.report.remembered import record_of
 from harness.trend.series import moment
 
@@ -76,17 +76,18 @@ def _read_folders(paths: Sequence[Path], say: Callable[[str], None]) -> Iterator
     for run_dir in find_runs(paths):
         try:
             run = read_run(run_dir)
-        except (LabError, OSError, ValueError, KeyError) as error:
+            with fit_for(run_dir, "summed up"):
+                record = record_of(
+                    run.item,
+                    run.events,
+                    run.tracker,
+                    run.verdict,
+                    outcome=run.outcome,
+                    duration_s=run.events[-1].t if run.events else 0.0,
+                )
+        except (LabError, OSError) as error:
             say(f"left out: {error}")
             continue
-        record = record_of(
-            run.item,
-            run.events,
-            run.tracker,
-            run.verdict,
-            outcome=run.outcome,
-            duration_s=run.events[-1].t if run.events else 0.0,
-        )
         changed = datetime.fromtimestamp((run_dir / "timeline.jsonl").stat().st_mtime, UTC)
         yield {"at": changed.isoformat(), **record, "run_dir": str(run_dir)}
 

@@ -164,6 +164,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+def test_a_fact_of_another_type_is_told(tmp_path: Path) -> None:
+    tape = good_boot()
+    tape.add(61, "pace", "host.stalled", duration_s="x")
+    with pytest.raises(LabError, match=r"timeline.jsonl can't be shown: ValueError: .*'x'"):
+        write_report(make_run(tmp_path, tape))
+
+
 def test_a_console_of_one_endless_line_costs_nothing(tmp_path: Path) -> None:
     folder = make_run(tmp_path, good_boot())
     (folder / "serial-ttyS1.log").write_bytes(b"a" * 1_000_000 + b"\rEND")

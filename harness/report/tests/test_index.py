@@ -119,6 +119,18 @@ def test_a_folder_that_can_not_be_read_has_a_row(runs: Path, tmp_path: Path) -> 
     assert row.sentence.startswith("it was slow (timeline.jsonl:1: ")
 
 
+def test_a_fact_of_another_type_makes_one_row_and_no_dead_link(runs: Path, tmp_path: Path) -> None:
+    spoiled = runs / "b-0001" / "timeline.jsonl"
+    spoiled.write_text(re.sub(r'"status":\d+', '"status":"x"', spoiled.read_text()))
+    (runs / "b-0001" / "report.html").unlink(missing_ok=True)
+    rows = write_index(find_runs([runs]), tmp_path / "i.html")
+    assert [row.outcome for row in rows] == ["passed", "unreadable", "passed"]
+    assert "is it another hooklab's?" not in rows[1].sentence
+    assert "timeline.jsonl can't be" in rows[1].sentence
+    links = re.findall(r'href="([^"]*report.html)"', (tmp_path / "i.html").read_text())
+    assert [(tmp_path / link).is_file() for link in links] == [True, True]
+
+
 def test_one_long_run_does_not_make_dots_of_the_others(tmp_path: Path) -> None:
     usual = good_boot()
     slow = good_boot()
