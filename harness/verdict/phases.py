@@ -298,6 +298,8 @@ _BEGINS: Final[dict[str, Callable[[Event], Phase | None]]] = {
     "guest.error.seen": lambda event: (
         Phase.WORKFLOW if WORKER_ENDED in str(event.get("line")) else None
     ),
+    # Nothing else in Hook calls there; a kernel that is told to be quiet tells of no worker.
+    "tink.connection.accepted": _always(Phase.WORKFLOW),
     "tink.rpc.received": _always(Phase.WORKFLOW),
     "tink.workflow.changed": lambda event: (
         Phase.DONE if state_of(event) in ("SUCCESS", "POST") else None

@@ -181,7 +181,7 @@ _REASONS: Final = (
         "the image is to be in Hook itself; was this Hook built with it? (F55)",
     ),
     (
-        re.compile(f"Error response from daemon: .*{layers.NO_MANIFEST.pattern}"),
+        re.compile(f"(?:Error response from daemon|DOCKER PULL): .*{layers.NO_MANIFEST.pattern}"),
         Party.REGISTRY,
         "does the image fit this machine's processor, and does a proxy, a portal or a cache answer"
         " in the registry's place?",
@@ -225,6 +225,11 @@ _REASONS: Final = (
         "docker pulls action images as it pulls the worker: see the registry's settings",
     ),
     (re.compile(r"pull.*(?:i/o timeout|no route)"), Party.LINK, "see the SYN in the capture"),
+    (
+        re.compile(r"[Pp]ull.*(?:connection reset by peer|\bEOF\b|(?:Get|Head) \\?\"https?://)"),
+        Party.REGISTRY,
+        "docker pulls action images as it pulls the worker: was the registry up all the time?",
+    ),
 )
 """What a worker's words tell of the culprit, the surest first."""
 

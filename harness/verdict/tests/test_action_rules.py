@@ -291,6 +291,16 @@ NO_MANIFEST = "error unmarshalling content: invalid character '<' looking for be
     [
         (f"{DOCKER}{NO_MANIFEST}", "registry"),
         (f"{DOCKER}no matching manifest for linux/amd64 in the manifest list entries", "registry"),
+        (
+            "pull image: DOCKER PULL: no matching manifest for linux/amd64 in the manifest list"
+            " entries",
+            "registry",
+        ),
+        (
+            'pull image: DOCKER PULL: Error response from daemon: Get "http://192.0.2.1:5000/v2/":'
+            " read tcp 192.0.2.10:41330->192.0.2.1:5000: read: connection reset by peer",
+            "registry",
+        ),
         ("config: invalid character 'x' after object key", "action"),
     ],
 )

@@ -28,6 +28,14 @@ def test_a_good_boot_goes_through_all_of_them() -> None:
     assert tracker.phase is Phase.DONE
 
 
+def test_a_connection_to_tinkerbell_shows_a_worker_that_no_console_tells_of() -> None:
+    tape = good_boot().until("guest.worker.started")
+    tape.events = [event for event in tape.events if event.name != "guest.worker.started"]
+    assert track(tape.events).phase is Phase.WORKER_PULL
+    tape.add(45, "tink", "tink.connection.accepted", id=1, peer="192.168.77.10:40000")
+    assert track(tape.events).phase is Phase.WORKFLOW
+
+
 def test_durations_add_up_to_the_whole() -> None:
     durations = track(good_boot().events).durations()
     assert list(durations) == [name for name, *_ in LINES[:-1]]
