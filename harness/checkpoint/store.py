@@ -419,10 +419,12 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _size_of(folder: Path) -> int:
+    """Return what it takes of the disk; others may remove some of it meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat(follow_symlinks=False).st_blocks * 512
+    for parent, _, names in os.walk(folder):  # rglob raises when a folder goes under its feet
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(parent) / name).stat(follow_symlinks=False).st_blocks * 512
     return total
 
 

@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -539,3 +540,22 @@ async def test_what_is_not_ours_to_write_is_shown_all_the_same(
 
     monkeypatch.setattr(CheckpointStore, "_evicting", fails)
     assert keys(store) == ["a"]
+
+
+async def test_the_room_is_counted_while_others_remove_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run asks how large the store may be, also while another run makes room in it."""
+    store = a_store(tmp_path)
+    await save(store, "a")
+    await save(store, "b")
+    scan = os.scandir
+
+    def too_late(folder: Path | str) -> Any:
+        if Path(folder) == store.folder / "a":
+            (store.folder / "a").rename(tmp_path / "gone")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", too_late)
+    assert stores.store_in(store.folder).limit_bytes > 0
+    assert keys(store) == ["b"]
