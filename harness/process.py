@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import LabError
 from harness.tasks import in_any_case
@@ -151,7 +151,19 @@ async def start_program(
         raise
 
 
-def send_signal(process: asyncio.subprocess.Process, number: int = signal.SIGKILL) -> None:
+class Ends(Protocol):
+    """A program, as far as it can be ended."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status; None while it runs."""
+
+
+def send_signal(process: Ends, number: int = signal.SIGKILL) -> None:
     """Send a signal to a program; nothing happens when it has ended.
 
     ``Process.kill`` and its like ask the kernel first whether the program has ended. When it just

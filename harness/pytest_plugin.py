@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.scenario.item import Item
     from harness.scenario.python import Declaration
     from harness.scenario.runner import RunResult
+    from harness.zygote import Zygote
 
 _BOOT_TEST: Final = "boot"
 BOOT_MARKERS: Final = ("scenario", _BOOT_TEST)
@@ -46,6 +47,14 @@ class Runner(Protocol):
 class SealedRunner:
     """Builds what is needed once, then runs each item in its own sealed process tree."""
 
+    def __init__(self) -> None:
+        self._zygote: Zygote | None = None
+
+    def close(self) -> None:
+        """End what was kept for the next item."""
+        if self._zygote is not None:
+            self._zygote.close()
+
     def known_images(self) -> Collection[str]:
         """Return the references of the images that hooklab builds."""
         from harness.hook.images import known_images
@@ -57,11 +66,17 @@ class SealedRunner:
         from harness.progress import PlainProgress
         from harness.scenario.prepare import prepare
         from harness.scenario.runner import run_item
+        from harness.zygote import Zygote
+
+        if self._zygote is None:
+            self._zygote = Zygote()
+        self._zygote.begin()
+        start = self._zygote.start
 
         async def boot() -> RunResult:
             progress = PlainProgress()
             [ready] = await prepare([item], progress=progress, runs=runs)
-            return await run_item(ready, runs=runs, on_wait=progress.say)
+            return await run_item(ready, runs=runs, on_wait=progress.say, start=start)
 
         return asyncio.run(boot())
 
@@ -83,7 +98,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Use the real runner unless a test put in another."""
-    config.stash.setdefault(RUNNER, SealedRunner())
+    runner = SealedRunner()
+    config.stash.setdefault(RUNNER, runner)
+    config.add_cleanup(runner.close)
     if not hasattr(config, "workerinput"):  # a worker of xdist tells its results to the main one
         config.pluginmanager.register(_SessionIndex(), "hooklab session index")
     config.addinivalue_line("markers", "scenario: boots a machine from a scenario")

@@ -31,7 +31,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from harness.clock import Deadline
 from harness.errors import HostUnfit, SetupFailed
@@ -50,9 +50,19 @@ fill it.
 """
 
 _CONGESTION_CONTROL: Final = Path("/proc/sys/net/ipv4/tcp_congestion_control")
-_SOURCES: Final = str(Path(__file__).resolve().parent.parent)
+SOURCES: Final = str(Path(__file__).resolve().parent.parent)
+"""Where Python finds hooklab, whatever the current folder."""
 _STDIN: Final = 0
 _MS_NOSUID_NODEV: Final = 2 | 4
+_MS_NOEXEC: Final = 8
+_MS_REC: Final = 1 << 14
+_MS_PRIVATE: Final = 1 << 18
+_CLONE_NEWNS: Final = 0x00020000
+_CLONE_NEWUSER: Final = 0x10000000
+_CLONE_NEWPID: Final = 0x20000000
+_CLONE_NEWNET: Final = 0x40000000
+_PR_SET_PDEATHSIG: Final = 1
+_PROC: Final = Path("/proc")
 _CAP_SYS_ADMIN: Final = 21
 _NAMESPACES: Final = ("--net", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child")
 _STOP: Final = b"stop\n"
@@ -151,12 +161,46 @@ def _sysctl(name: str) -> str | None:
 # -- outer side
 
 
+class Program(Protocol):
+    """A program that was started, as ``asyncio.subprocess.Process`` shows one."""
+
+    @property
+    def pid(self) -> int:
+        """The process id of what made the namespaces."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status, negative for a signal, None while it runs or nobody waited for it."""
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """What it writes."""
+
+    async def wait(self) -> int:
+        """Return its exit status."""
+
+
+class Starter(Protocol):
+    """Starts a program in namespaces of its own."""
+
+    async def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stdin: int,
+        stderr: int,
+        pass_fds: Sequence[int],
+    ) -> Program:
+        """Start it as ``seal`` says. Raises ``FileNotFoundError`` for what is not installed."""
+
+
 class SealedProcess:
     """A program in its own namespaces, seen from outside. Made by ``seal``."""
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: Program,
         life_line: int,
         on_line: Callable[[str], None],
         run_dir: Path,
@@ -273,18 +317,19 @@ async def seal(
     on_line: Callable[[str], None],
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    start: Starter | None = None,
 ) -> SealedProcess:
     """Start ``argv`` in new namespaces, tied to the life of this process and thread.
 
     Each line of its stdout goes to ``on_line``, its stderr to ``run_dir/lab.log``. ``env`` is
     added to the minimal environment; ``pass_fds`` stay open in it. The program has a session of
-    its own, so that Ctrl-C reaches only the caller. Raises ``HostUnfit`` when ``unshare`` or
-    ``setpriv`` is missing; whether the host allows namespaces is ``check``'s business.
+    its own, so that Ctrl-C reaches only the caller. ``start`` is how: ``seal_by_unshare``. Raises
+    ``HostUnfit`` when ``unshare`` or ``setpriv`` is missing; whether the host allows namespaces is
+    ``check``'s business.
     """
-    words = ["setpriv", "--pdeathsig", "KILL", "unshare", *namespace_options(), *argv]
     environment = minimal_environment(
         {
-            "PYTHONPATH": _SOURCES,
+            "PYTHONPATH": SOURCES,
             "PYTHONSAFEPATH": "1",
             "TMPDIR": str(PRIVATE_DIR),
             **(env or {}),
@@ -293,24 +338,71 @@ async def seal(
     read_end, write_end = os.pipe()
     try:
         with (run_dir / "lab.log").open("ab") as log:
-            process = await start_program(
-                *words,
-                env=environment,
-                stdin=read_end,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=tuple(pass_fds),
+            process = await (start or seal_by_unshare)(
+                argv, env=environment, stdin=read_end, stderr=log.fileno(), pass_fds=pass_fds
             )
     except FileNotFoundError as error:
         os.close(write_end)
-        raise HostUnfit(f"{words[0]} is not installed", hint="install util-linux") from error
+        raise HostUnfit("setpriv is not installed", hint="install util-linux") from error
     except BaseException:
         os.close(write_end)
         raise
     finally:
         os.close(read_end)
     return SealedProcess(process, write_end, on_line, run_dir)
+
+
+async def seal_by_unshare(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    stdin: int,
+    stderr: int,
+    pass_fds: Sequence[int],
+) -> Program:
+    """Have util-linux start ``argv`` in new namespaces."""
+    return await start_program(
+        *("setpriv", "--pdeathsig", "KILL", "unshare", *namespace_options(), *argv),
+        env=env,
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+        pass_fds=tuple(pass_fds),
+    )
+
+
+# -- what ``unshare`` does, for a process that was forked
+
+
+def enter_namespaces() -> None:
+    """Enter the namespaces of ``namespace_options``; the next process forked is PID 1 in them.
+
+    This process must have one thread. Raises ``SetupFailed``.
+    """
+    flags = _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWPID
+    root, user, group = _is_real_root(), os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags if root else flags | _CLONE_NEWUSER) != 0:
+        raise SetupFailed(f"a lab's namespaces can't be made: {os.strerror(ctypes.get_errno())}")
+    if not root:
+        Path("/proc/self/setgroups").write_text("deny")  # user_namespaces(7): before gid_map
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    _mount(None, Path("/"), flags=_MS_REC | _MS_PRIVATE)
+
+
+def mount_proc() -> None:
+    """Mount a proc for this PID namespace, whose PID 1 this is. Raises ``SetupFailed``."""
+    _mount(None, _PROC, flags=_MS_REC | _MS_PRIVATE)
+    _mount("proc", _PROC, flags=_MS_NOSUID_NODEV | _MS_NOEXEC)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the process ``parent``, which forked this one, ends; now, if it has."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() not in (parent, 0):  # 0: it is in another PID namespace
+        os._exit(1)
 
 
 # -- inner side
@@ -346,13 +438,21 @@ def settle_in() -> None:
 
 def _mount_tmpfs(folder: Path, *options: str) -> None:
     """Mount a tmpfs with the first of ``options`` that the kernel knows."""
+    _mount("tmpfs", folder, *options, flags=_MS_NOSUID_NODEV)
+
+
+def _mount(kind: str | None, folder: Path, *options: str, flags: int) -> None:
+    """Mount a file system with the first of ``options`` that the kernel knows.
+
+    Without a ``kind`` change the flags of what is mounted. Raises ``SetupFailed``.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    for each in options:
-        target = os.fsencode(folder)
-        if libc.mount(b"hooklab", target, b"tmpfs", _MS_NOSUID_NODEV, each.encode()) == 0:
+    for each in options or ("",):
+        words = (b"hooklab", os.fsencode(folder), kind.encode() if kind else None)
+        if libc.mount(*words, ctypes.c_ulong(flags), each.encode()) == 0:
             return
     reason = os.strerror(ctypes.get_errno())
-    raise SetupFailed(f"a private tmpfs can't be mounted on {folder}: {reason}")
+    raise SetupFailed(f"{kind or 'nothing'} can't be mounted on {folder}: {reason}")
 
 
 def _speak_tcp_as_usual() -> None:

@@ -68,6 +68,13 @@ class CapturedFrames:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame, in the file's order."""
+        return self.since(0)
+
+    def since(self, time_ns: int) -> Iterator[Frame]:
+        """Yield the first frame that is not earlier, and all after it.
+
+        What comes before is passed over, which takes a third of the time.
+        """
         data, at, number = self.data, 0, 0
         end = len(data) - _FRAME_AT
         unpack = _BLOCK.unpack_from
@@ -77,7 +84,9 @@ class CapturedFrames:
                 return  # cut off here
             if kind == _ENHANCED_PACKET and captured <= size - _FRAME_AT - 4:
                 number += 1
-                yield Frame(number, high << 32 | low, at, size, at + _FRAME_AT, captured)
+                if high << 32 | low >= time_ns:
+                    time_ns = 0
+                    yield Frame(number, high << 32 | low, at, size, at + _FRAME_AT, captured)
             at += size
 
     def frame(self, frame: Frame) -> bytes:

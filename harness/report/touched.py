@@ -186,7 +186,7 @@ def find_frames(capture: CapturedFrames, questions: Iterable[Question], *, began
     open_now: list[Question] = []
     data = capture.data
     next_ns = began_ns + int((waiting[-1].at_s - _BEFORE_S) * 1e9)
-    for frame in capture:
+    for frame in capture.since(next_ns):
         if not open_now and frame.time_ns < next_ns:
             continue
         t = (frame.time_ns - began_ns) / 1e9

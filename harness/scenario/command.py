@@ -10,8 +10,9 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ from harness.scenario.several import ending_of, jobs_that_fit, run_several
 from harness.tasks import TaskKeeper
 from harness.timeline import Event
 from harness.verdict import judge
+from harness.zygote import Zygote
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -238,20 +240,24 @@ async def _run_all(
     *,
     asked: _Asked,
 ) -> None:
-    ready = await prepare(items, progress=PlainProgress(), runs=runs)
-    if jobs is None:
-        jobs = jobs_that_fit(ready)
-    if jobs > 1 and len(ready) > 1:
-        await run_several(ready, runs=runs, jobs=jobs, results=results)
-        return
-    for item in ready:
-        if asked.all_over:
-            raise asyncio.CancelledError
-        try:
-            results.append(await _run_shown(item, runs, hold))
-        except RunInterrupted as interrupted:
-            results.append(interrupted.result)
-            raise
+    with Zygote() as zygote:
+        if len(items) > 1:
+            zygote.begin()  # it has its imports behind it when all else is ready
+        run = partial(run_item, start=zygote.start) if len(items) > 1 else run_item
+        ready = await prepare(items, progress=PlainProgress(), runs=runs)
+        if jobs is None:
+            jobs = jobs_that_fit(ready)
+        if jobs > 1 and len(ready) > 1:
+            await run_several(ready, runs=runs, jobs=jobs, results=results, run=run)
+            return
+        for item in ready:
+            if asked.all_over:
+                raise asyncio.CancelledError
+            try:
+                results.append(await _run_shown(item, runs, hold, run))
+            except RunInterrupted as interrupted:
+                results.append(interrupted.result)
+                raise
 
 
 def up_command(path: Path, *, only: str | None = None, changes: Sequence[str] = ()) -> int:
@@ -312,7 +318,7 @@ def _how_to_end() -> str:
     return f"kill {os.getpid()}" if deaf else "Ctrl-C"
 
 
-async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
+async def _run_shown(item: Item, runs: Path, hold: Hold, run: Callable[..., Any]) -> RunResult:
     """Run one item with its progress on the terminal."""
     style = Style(colour=wants_colour(sys.stdout))
     live = LiveProgress.on(sys.stdout, item)
@@ -330,7 +336,7 @@ async def _run_shown(item: Item, runs: Path, hold: Hold) -> RunResult:
 
     tasks.spawn(_tick(live, still), name="elapsed time")
     try:
-        result = await run_item(
+        result: RunResult = await run(
             item, runs=runs, listener=feed, hold=hold, on_wait=PlainProgress().say
         )
     finally:

@@ -37,7 +37,7 @@ from harness.scenario.expectations import Outcome as Finding
 from harness.scenario.expectations import check_expectations, check_verdict, hosts_failure
 from harness.scenario.item import LOCK_NAME, Item
 from harness.scenario.lock import write_lock
-from harness.seal import SealedProcess, seal
+from harness.seal import SealedProcess, Starter, seal
 from harness.timeline import Event, named
 from harness.verdict import (
     PhaseTracker,
@@ -126,6 +126,7 @@ async def run_item(
     listener: Listener | None = None,
     hold: Hold = "never",
     on_wait: Callable[[str], None] | None = None,
+    start: Starter | None = None,
 ) -> RunResult:
     """Run ``item`` in a new folder below ``runs`` and return what it came to.
 
@@ -133,10 +134,11 @@ async def run_item(
     ``listener`` gets every event as it happens. When this is cancelled, the lab is stopped
     cleanly, the run folder completed, and ``RunInterrupted`` raised. With ``hold`` the lab may
     outlive its run (``run.paused``); to be cancelled then is its normal end, and nothing
-    is raised. Raises ``OSError`` when the run folder can't be made.
+    is raised. ``start`` starts its sealed process, ``Zygote.start`` for one of many. Raises
+    ``OSError`` when the run folder can't be made.
     """
     async with Capacity(runtime_folder()).admitted(need_of(item), on_wait=on_wait):
-        result = await _run(item, runs=runs, listener=listener, hold=hold)
+        result = await _run(item, runs=runs, listener=listener, hold=hold, start=start)
     if hold == "never" and result.outcome is not Outcome.ERROR:
         await asyncio.to_thread(record_duration, item.id, result.duration_s)
     if hold == "never":
@@ -179,7 +181,9 @@ def need_of(item: Item) -> Need:
     return Need.of_guest(item.id, memory_mib=item.memory_mib, cpus=item.vcpus, accel=item.accel)
 
 
-async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold) -> RunResult:
+async def _run(
+    item: Item, *, runs: Path, listener: Listener | None, hold: Hold, start: Starter | None
+) -> RunResult:
     host, budgets = await asyncio.to_thread(_know_host, item)
     started_s = time.monotonic()
     run_dir = new_run_dir(runs, item)
@@ -214,6 +218,7 @@ async def _run(item: Item, *, runs: Path, listener: Listener | None, hold: Hold)
             on_line=on_line,
             env={LIMIT_VARIABLE: str(store.limit_bytes)},
             pass_fds=[brief],
+            start=start,
         )
         status = await process.wait()
     except asyncio.CancelledError:
