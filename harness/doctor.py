@@ -167,7 +167,7 @@ def check_python(_: Needs) -> Finding:
 
 def check_namespaces(_: Needs) -> Finding:
     """User, network, PID and mount namespaces: what seals a lab."""
-    from harness.seal import check
+    from harness.namespaces import check
 
     try:
         check()

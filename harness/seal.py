@@ -11,22 +11,16 @@ Three ties make sure that nothing outlives the process that started a lab:
 2. The life line, a pipe that only the outer process can hold open. It covers the instant in which
    the outer process dies before the child asked for its death signal: the child sees end of file.
 3. PID 1 itself watches the life line and ends the tree when its main process does not.
-
-Needs no privileges where user namespaces are allowed. Real root does without a user namespace,
-because a mapped root could not read files of other owners (a checkout run with sudo).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import select
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -36,7 +30,8 @@ from typing import BinaryIO, Final, Protocol
 from harness.clock import Deadline
 from harness.errors import HostUnfit, SetupFailed
 from harness.host.hugepages import huge_pages_pay
-from harness.process import command_line, minimal_environment, send_signal, start_program
+from harness.namespaces import MS_NOSUID_NODEV, is_real_root, mount, namespace_options
+from harness.process import minimal_environment, send_signal, start_program
 
 PRIVATE_DIR: Final = Path("/dev/shm")
 """A tmpfs of the lab's own: sockets and temporary files go here and die with the lab.
@@ -53,18 +48,6 @@ _CONGESTION_CONTROL: Final = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 SOURCES: Final = str(Path(__file__).resolve().parent.parent)
 """Where Python finds hooklab, whatever the current folder."""
 _STDIN: Final = 0
-_MS_NOSUID_NODEV: Final = 2 | 4
-_MS_NOEXEC: Final = 8
-_MS_REC: Final = 1 << 14
-_MS_PRIVATE: Final = 1 << 18
-_CLONE_NEWNS: Final = 0x00020000
-_CLONE_NEWUSER: Final = 0x10000000
-_CLONE_NEWPID: Final = 0x20000000
-_CLONE_NEWNET: Final = 0x40000000
-_PR_SET_PDEATHSIG: Final = 1
-_PROC: Final = Path("/proc")
-_CAP_SYS_ADMIN: Final = 21
-_NAMESPACES: Final = ("--net", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child")
 _STOP: Final = b"stop\n"
 """What goes over the life line before it is closed on purpose."""
 _GRACE: Final = timedelta(seconds=15)
@@ -84,78 +67,6 @@ def started_at(pid: int) -> str | None:
     except OSError:
         return None
     return fields[19] if fields[0] != "Z" else None
-
-
-def namespace_options() -> list[str]:
-    """Return the options of ``unshare`` that make a lab's namespaces for this user."""
-    return [*_NAMESPACES] if _is_real_root() else ["--user", "--map-root-user", *_NAMESPACES]
-
-
-def own_namespaces() -> list[str]:
-    """Return the words before a program's that give it a lab's namespaces, and no more.
-
-    For measurements, whose programs are no labs: without life line, tmpfs and init, but they and
-    all that they start die with ``unshare``.
-    """
-    return ["unshare", *namespace_options()]
-
-
-def _is_real_root() -> bool:
-    if os.geteuid() != 0:
-        return False
-    status = Path("/proc/self/status").read_text()
-    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
-
-
-# -- what the host must offer
-
-
-def probe_namespaces() -> str | None:
-    """Return why this user can't make a lab's namespaces, or None when it works. Takes 10 ms."""
-    for program in ("unshare", "setpriv"):
-        if shutil.which(program) is None:
-            return f"{program} is not installed"
-    argv = ["unshare", *namespace_options(), "mount", "-t", "tmpfs", "tmpfs", str(PRIVATE_DIR)]
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode == 0:
-        return None
-    return done.stderr.strip() or f"{command_line(argv)} exited with status {done.returncode}"
-
-
-def check() -> None:
-    """Raise ``HostUnfit`` unless a sealed process tree can be made here."""
-    if reason := probe_namespaces():
-        raise HostUnfit(f"a lab's namespaces can't be made: {reason}", hint=_hint(reason))
-
-
-def _hint(reason: str) -> str:
-    if "not installed" in reason:
-        return "install util-linux"
-    advice = [
-        f"set {name} to {wanted}: sudo sysctl -w {name}={wanted}"
-        for name, bad, wanted in (
-            ("kernel.unprivileged_userns_clone", "0", "1"),
-            ("user.max_user_namespaces", "0", "16384"),
-            ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
-        )
-        if _sysctl(name) == bad
-    ]
-    if not advice:
-        advice = [
-            "in a container, start it with --security-opt seccomp=unconfined "
-            "--security-opt systempaths=unconfined (or --privileged)"
-        ]
-    return "; ".join(advice) + "; or run hooklab as root"
-
-
-def _sysctl(name: str) -> str | None:
-    try:
-        return Path("/proc/sys", *name.split(".")).read_text().strip()
-    except OSError:
-        return None
 
 
 # -- outer side
@@ -261,7 +172,7 @@ class SealedProcess:
         if pid is None:
             return
         self._told = True
-        spaces = "--user --preserve-credentials " if not _is_real_root() else ""
+        spaces = "--user --preserve-credentials " if not is_real_root() else ""
         room = f"/proc/{pid}/root{PRIVATE_DIR}"
         way_in = {"pid": pid, "started": started_at(pid), "user": bool(spaces), "room": room}
         text = (
@@ -325,7 +236,7 @@ async def seal(
     added to the minimal environment; ``pass_fds`` stay open in it. The program has a session of
     its own, so that Ctrl-C reaches only the caller. ``start`` is how: ``seal_by_unshare``. Raises
     ``HostUnfit`` when ``unshare`` or ``setpriv`` is missing; whether the host allows namespaces is
-    ``check``'s business.
+    the business of ``harness.namespaces.check``.
     """
     environment = minimal_environment(
         {
@@ -372,39 +283,6 @@ async def seal_by_unshare(
     )
 
 
-# -- what ``unshare`` does, for a process that was forked
-
-
-def enter_namespaces() -> None:
-    """Enter the namespaces of ``namespace_options``; the next process forked is PID 1 in them.
-
-    This process must have one thread. Raises ``SetupFailed``.
-    """
-    flags = _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWPID
-    root, user, group = _is_real_root(), os.geteuid(), os.getegid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags if root else flags | _CLONE_NEWUSER) != 0:
-        raise SetupFailed(f"a lab's namespaces can't be made: {os.strerror(ctypes.get_errno())}")
-    if not root:
-        Path("/proc/self/setgroups").write_text("deny")  # user_namespaces(7): before gid_map
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    _mount(None, Path("/"), flags=_MS_REC | _MS_PRIVATE)
-
-
-def mount_proc() -> None:
-    """Mount a proc for this PID namespace, whose PID 1 this is. Raises ``SetupFailed``."""
-    _mount(None, _PROC, flags=_MS_REC | _MS_PRIVATE)
-    _mount("proc", _PROC, flags=_MS_NOSUID_NODEV | _MS_NOEXEC)
-
-
-def die_with(parent: int) -> None:
-    """Be killed when the process ``parent``, which forked this one, ends; now, if it has."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() not in (parent, 0):  # 0: it is in another PID namespace
-        os._exit(1)
-
-
 # -- inner side
 
 
@@ -438,21 +316,7 @@ def settle_in() -> None:
 
 def _mount_tmpfs(folder: Path, *options: str) -> None:
     """Mount a tmpfs with the first of ``options`` that the kernel knows."""
-    _mount("tmpfs", folder, *options, flags=_MS_NOSUID_NODEV)
-
-
-def _mount(kind: str | None, folder: Path, *options: str, flags: int) -> None:
-    """Mount a file system with the first of ``options`` that the kernel knows.
-
-    Without a ``kind`` change the flags of what is mounted. Raises ``SetupFailed``.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    for each in options or ("",):
-        words = (b"hooklab", os.fsencode(folder), kind.encode() if kind else None)
-        if libc.mount(*words, ctypes.c_ulong(flags), each.encode()) == 0:
-            return
-    reason = os.strerror(ctypes.get_errno())
-    raise SetupFailed(f"{kind or 'nothing'} can't be mounted on {folder}: {reason}")
+    mount("tmpfs", folder, *options, flags=MS_NOSUID_NODEV)
 
 
 def _speak_tcp_as_usual() -> None:

@@ -34,15 +34,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Self
 
+from harness.namespaces import die_with, enter_namespaces, mount_proc
 from harness.process import minimal_environment, send_signal
-from harness.seal import (
-    SOURCES,
-    Program,
-    die_with,
-    enter_namespaces,
-    mount_proc,
-    seal_by_unshare,
-)
+from harness.seal import SOURCES, Program, seal_by_unshare
 from harness.tasks import in_any_case
 
 _LAB: Final = ("harness.sealed", "harness.resuming", "harness.services.http_server")
@@ -158,9 +152,9 @@ class Zygote:
         stdout_end, stdout = os.pipe()
         fate_end, fate = os.pipe()
         streams = [await _reader(end) for end in (stdout_end, fate_end)]
-        request = {"argv": list(argv), "env": dict(env), "cwd": str(Path.cwd()), "fds": [*pass_fds]}
+        request = {"argv": list(argv), "env": dict(env), "fds": [*pass_fds]}
         try:
-            message = json.dumps(request).encode()
+            message = json.dumps({**request, "cwd": str(Path.cwd())}).encode()
             if len(message) > _MOST:
                 return None
             socket.send_fds(self._control, [message], [stdin, stdout, stderr, fate, *pass_fds])
@@ -227,14 +221,17 @@ def main(argv: Sequence[str]) -> int:
 
 def _seal(request: dict[str, Any], descriptors: Sequence[int], zygote: int, program: _Main) -> int:
     """Be the seal, and never return; or the program in it, and return its status."""
-    status, fate, own, inside = 1, -1, os.getpid(), -1
     try:
         os.setsid()
         die_with(zygote)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         fate = _arranged(descriptors, [0, 1, 2, *request["fds"]])
-        os.write(fate, b"%d\n" % own)
         enter_namespaces()
+        os.write(fate, b"%d\n" % os.getpid())
+    except BaseException:
+        os._exit(1)  # it was not told of: ``unshare``, which a host may allow more, is tried next
+    status, inside, own = 1, -1, os.getpid()
+    try:
         inside = os.fork()
         if inside != 0:
             status = os.waitstatus_to_exitcode(os.waitpid(inside, 0)[1])

@@ -16,10 +16,10 @@ from harness.bench.table import Row, ratio
 from harness.errors import BuildFailed, HostUnfit
 from harness.machine.firmware import Firmware, find_uefi
 from harness.machine.qemu import cpu_model
+from harness.namespaces import namespace_options
 from harness.paths import source_root
 from harness.process import minimal_environment, send_signal, start_program
 from harness.progress import Progress
-from harness.seal import namespace_options
 
 COLD_GOAL_S = 75.0
 MEMORY_GOAL_MB = 150.0

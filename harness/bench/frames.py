@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from harness.bench.table import Row, ratio
+from harness.namespaces import own_namespaces
 from harness.net.segment import probe_tun
 from harness.process import run
 from harness.progress import PlainProgress
-from harness.seal import own_namespaces
 
 WIRE_GOAL: Final = 0.3
 _HOW: Final = "1514 octets each, both ways, 64 echoes on their way at a time"

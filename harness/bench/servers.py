@@ -19,10 +19,10 @@ from harness.bench.table import Row, ratio
 from harness.hook.debian import DebianArchive
 from harness.hook.golang import go_build
 from harness.hook.rootfs import Trees, unpack
+from harness.namespaces import own_namespaces
 from harness.paths import cache_root
 from harness.process import run
 from harness.progress import PlainProgress
-from harness.seal import own_namespaces
 
 _PACKAGES: Final = ("dnsmasq-base", "docker-registry", "nginx", "tftpd-hpa")
 _PROGRAMS: Final = {

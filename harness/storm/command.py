@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import quantiles
 
 from harness.errors import ScenarioError
+from harness.namespaces import own_namespaces
 from harness.output import check_writable
 from harness.process import run
-from harness.seal import own_namespaces
 from harness.storm.plan import MOST_MACHINES, STEPS, StormPlan, StormResult
 
 

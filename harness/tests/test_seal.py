@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import namespaces
 from harness import seal as seals
 from harness.clock import Deadline
 from harness.errors import SetupFailed
@@ -272,8 +273,8 @@ def test_settle_in_refuses_to_run_unsealed() -> None:
 
 
 def test_this_host_can_seal() -> None:
-    seals.check()
-    assert seals.probe_namespaces() is None
+    namespaces.check()
+    assert namespaces.probe_namespaces() is None
 
 
 @pytest.mark.parametrize(("last_words", "asked"), [(b"stop\n", True), (b"", False)])

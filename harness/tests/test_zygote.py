@@ -183,13 +183,12 @@ async def test_with_the_zygote_ends_what_it_forked_and_another_one_goes_on(
     assert await again.sealed.wait() == 7
 
 
-@pytest.mark.parametrize("modules", [["no.such.module"], ["harness.tests.zygote_dies"]])
-async def test_without_a_zygote_it_is_executed(
-    tmp_path: Path, modules: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("modules", [["no.such.module"], ["harness.tests.zygote_barred"]])
+async def test_without_a_zygote_it_is_executed(tmp_path: Path, modules: list[str]) -> None:
     with Zygote([PROGRAM, *modules]) as broken:
         told = await start(tmp_path, "tell", broken.start)
         assert await told.sealed.wait() == 7
+        assert (tmp_path / "lab.log").read_text() == ""
         assert isinstance(told.sealed._process, asyncio.subprocess.Process)
 
 
