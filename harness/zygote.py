@@ -48,8 +48,6 @@ _Main = Callable[[list[str]], int]
 _MOST: Final = 1 << 16
 """Octets of a request."""
 _MOST_DESCRIPTORS: Final = 16
-_ABOVE: Final = 512
-"""Descriptors are put out of each other's way to numbers from here on."""
 
 
 class Forked:
@@ -261,7 +259,8 @@ def _arranged(descriptors: Sequence[int], numbers: Sequence[int]) -> int:
 
     It is the fourth of them, and gets none.
     """
-    moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _ABOVE) for each in descriptors]
+    above = max(*numbers, *descriptors) + 1  # out of each other's way
+    moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, above) for each in descriptors]
     for each in descriptors:
         os.close(each)
     fate = moved.pop(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -122,6 +123,12 @@ class Scene:
 
     async def __aenter__(self) -> Scene:
         self._tasks = TaskKeeper()
+        # The server's port, also while it is down: it would be somebody's client's by then. Two may
+        # be bound to one when both ask for that and only one listens (socket(7), SO_REUSEADDR).
+        held = self._stack.enter_context(socket.socket())
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        self._port = held.getsockname()[1]
         await self._stack.enter_async_context(self.docker)
         self._stack.push_async_callback(self._tasks.close)
         self._stack.push_async_callback(self.stop_server)
@@ -173,7 +180,7 @@ class Scene:
         await self.start_worker(**environment)
 
     async def start_server(self, tls: ServerTls | None = None) -> None:
-        """Start the server, on the port it had before when it had one."""
+        """Start the server, each time on the same port."""
         self._tls = tls or self._tls
         server = TinkServer(
             engine=self.engine,
@@ -186,7 +193,7 @@ class Scene:
             strike=self.strike,
         )
         await server.start()
-        self._port, self._server = server.port, server
+        self._server = server
 
     async def stop_server(self) -> None:
         """Cut every connection and stop listening."""

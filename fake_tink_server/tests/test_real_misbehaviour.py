@@ -19,6 +19,7 @@ from fake_tink_server.tests.observing import observe
 from fake_tink_server.tests.real_table import PROGRAMS, Case, Seen, cases
 from fake_tink_server.tests.real_workers import TINK_AGENT, TINK_WORKER, VIRTUAL_WORKER
 from harness.certificates import Authority, KeyKind
+from harness.tasks import together
 
 pytestmark = pytest.mark.service
 
@@ -81,10 +82,11 @@ async def mistakes(
     ]
     # those that only wait come first: the others do their work meanwhile
     pairs.sort(key=lambda pair: "accepted, then silence" not in pair[0].title)
-    found = await asyncio.gather(
-        *(one(*pair, folder / str(number)) for number, pair in enumerate(pairs))
-    )
-    return [line for lines in found for line in lines]
+    async with together() as group:
+        found = [
+            group.create_task(one(*pair, folder / str(number))) for number, pair in enumerate(pairs)
+        ]
+    return [line for each in found for line in each.result()]
 
 
 async def test_every_program_does_what_the_table_says(tmp_path: Path, authority: Authority) -> None:

@@ -107,7 +107,8 @@ async def until_gone(namespace: str) -> None:
 async def test_what_is_forked_finds_what_is_executed_would(
     tmp_path: Path, zygote: Zygote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (await start(tmp_path / "first", "tell", zygote.start)).sealed.kill()
+    first = await start(tmp_path / "first", "tell", zygote.start)
+    assert await first.sealed.wait() == 7
     monkeypatch.chdir(tmp_path)  # since the zygote was begun
     monkeypatch.setenv("HOME", "/elsewhere")
     run_dir = tmp_path / "run"
@@ -125,10 +126,34 @@ async def test_what_is_forked_finds_what_is_executed_would(
             assert (space == ours) == (name == "user" and os.geteuid() == 0)
     # Their numbers are those of this process, other ones at each start.
     for found in (one, other):
-        numbers = sorted(found.pop("descriptors").items())
-        assert [kind for _, kind in numbers if kind == "/memfd"]
-        found["kinds"] = [kind for _, kind in numbers]
+        found["kinds"] = sorted(found.pop("descriptors").values())
+        assert found["kinds"].count("/memfd") == 2
     assert other == one
+
+
+async def test_descriptors_keep_their_numbers_whichever_they_are(
+    tmp_path: Path, zygote: Zygote
+) -> None:
+    numbers = range(510, 517)
+    for number in numbers:
+        word = os.memfd_create("word")
+        os.write(word, b"%d" % number)
+        os.lseek(word, 0, os.SEEK_SET)
+        os.dup2(word, number)
+        os.close(word)
+    told = Told()
+    argv = [sys.executable, "-m", PROGRAM, *map(str, numbers), "tell"]
+    for mixed in (numbers, reversed(numbers)):
+        told.sealed = await seal(
+            argv, run_dir=tmp_path, on_line=told.hear, pass_fds=list(mixed), start=zygote.start
+        )
+        assert await told.sealed.wait() == 7
+        assert (await told.facts())["words"] == [str(number) for number in numbers]
+        told.lines.clear()
+        for number in numbers:
+            os.lseek(number, 0, os.SEEK_SET)
+    for number in numbers:
+        os.close(number)
 
 
 async def test_its_imports_are_done_once(tmp_path: Path, zygote: Zygote) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
@@ -38,13 +39,12 @@ def _packed(file: Path, pieces: dict[int, bytes], rest: bytes = DEVICES) -> Ram:
 
 def _unpacked(file: Path, size: int = SIZE) -> tuple[bytes, int, bytes]:
     """Return the RAM, how much of it is there, and what else is in the file."""
-    ram = Ram(size)
-    with Unpacker(file) as unpacker:
-        rest = unpacker.rest()
-        unpacker.unpack(ram.fileno())
-    data = os.pread(ram.fileno(), size, 0)
-    filled = os.fstat(ram.fileno()).st_blocks * 512
-    ram.close()
+    with contextlib.closing(Ram(size)) as ram:
+        with Unpacker(file) as unpacker:
+            rest = unpacker.rest()
+            unpacker.unpack(ram.fileno())
+        data = os.pread(ram.fileno(), size, 0)
+        filled = os.fstat(ram.fileno()).st_blocks * 512
     return data, filled, rest
 
 
