@@ -1,8 +1,8 @@
 """A process that has imported all that a lab needs, and forks the lab of each run from there.
 
-A run begins with three quarters of a second of imports, more where both of two CPUs are busy. When
-many runs follow each other these are done once: the zygote (Android's word) imports, then forks
-sealed processes, in the same namespaces that ``harness.seal`` has ``unshare`` make.
+A run begins with 0.4 s of imports, 1 s where both of two CPUs are busy. When many runs follow each
+other these are done once: the zygote (Android's word) imports, then forks sealed processes, in the
+same namespaces that ``harness.seal`` has ``unshare`` make.
 
 ::
 
