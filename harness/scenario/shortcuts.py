@@ -45,7 +45,7 @@ SHORTCUTS: Final = (
     Shortcut(
         name="script at once",
         what="a NIC's own iPXE gets the script, not Tinkerbell's iPXE first",
-        saves="40 s of a BIOS boot: the second iPXE, its prompt, and downloads by UNDI",
+        saves="30 s of a BIOS boot: the second iPXE, its prompt, and downloads by UNDI",
         places=frozenset({"dhcp", "tftp", "wire"}),
     ),
     Shortcut(
