@@ -76,9 +76,14 @@ class Certificate:
         """Write ``<name>.pem`` and ``<name>.key``, the latter for its owner only."""
         files = ServerCertificate(chain=folder / f"{name}.pem", key=folder / f"{name}.key")
         files.chain.write_bytes(self.chain)
-        files.key.touch(mode=0o600)
-        files.key.write_bytes(self.key)
+        write_for_owner(files.key, self.key)
         return files
+
+
+def write_for_owner(file: Path, content: bytes) -> None:
+    """Write a new file that nobody but its owner may read."""
+    file.touch(mode=0o600)
+    file.write_bytes(content)
 
 
 class Authority:

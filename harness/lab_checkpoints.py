@@ -16,6 +16,7 @@ from pathlib import Path
 from socket import socket
 from typing import Any, Final, Protocol
 
+from harness.certificates import write_for_owner
 from harness.checkpoint import sparse
 from harness.checkpoint.memory import NAME as MEMORY
 from harness.checkpoint.memory import Packed, save_memory
@@ -222,8 +223,7 @@ class Saver:
             }
             await asyncio.to_thread(self._copy_disks, draft.folder)
             if (authority := parts.authority()) is not None:
-                (draft.folder / AUTHORITY).touch(mode=0o600)
-                (draft.folder / AUTHORITY).write_bytes(authority)
+                write_for_owner(draft.folder / AUTHORITY, authority)
             sizes = {
                 name: (parts.run_dir / name).stat().st_size
                 for name in (CAPTURE, *(f"serial-{console}.log" for console in CONSOLES))

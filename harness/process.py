@@ -160,7 +160,7 @@ class Ends(Protocol):
 
     @property
     def returncode(self) -> int | None:
-        """Exit status; None while it runs."""
+        """Exit status, negative for a signal; None while it runs or nobody waited for it."""
 
 
 def send_signal(process: Ends, number: int = signal.SIGKILL) -> None:

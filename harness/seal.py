@@ -22,7 +22,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -31,7 +32,7 @@ from harness.clock import Deadline
 from harness.errors import HostUnfit, SetupFailed
 from harness.host.hugepages import huge_pages_pay
 from harness.namespaces import MS_NOSUID_NODEV, is_real_root, mount, namespace_options
-from harness.process import minimal_environment, send_signal, start_program
+from harness.process import Ends, minimal_environment, send_signal, start_program
 
 PRIVATE_DIR: Final = Path("/dev/shm")
 """A tmpfs of the lab's own: sockets and temporary files go here and die with the lab.
@@ -72,38 +73,32 @@ def started_at(pid: int) -> str | None:
 # -- outer side
 
 
-class Program(Protocol):
+class Program(Ends, Protocol):
     """A program that was started, as ``asyncio.subprocess.Process`` shows one."""
-
-    @property
-    def pid(self) -> int:
-        """The process id of what made the namespaces."""
-
-    @property
-    def returncode(self) -> int | None:
-        """Exit status, negative for a signal, None while it runs or nobody waited for it."""
 
     @property
     def stdout(self) -> asyncio.StreamReader | None:
         """What it writes."""
 
     async def wait(self) -> int:
-        """Return its exit status."""
+        """Return its exit status, negative for a signal."""
 
 
-class Starter(Protocol):
-    """Starts a program in namespaces of its own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A program that is to be started in namespaces of its own."""
 
-    async def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        stdin: int,
-        stderr: int,
-        pass_fds: Sequence[int],
-    ) -> Program:
-        """Start it as ``seal`` says. Raises ``FileNotFoundError`` for what is not installed."""
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    """All of its environment."""
+    stdin: int
+    stderr: int
+    pass_fds: Sequence[int]
+    """Descriptors that it has under the same numbers."""
+
+
+Starter = Callable[[Launch], Awaitable[Program]]
+"""Starts a program as ``seal`` says. Raises ``FileNotFoundError`` for what is not installed."""
 
 
 class SealedProcess:
@@ -249,9 +244,14 @@ async def seal(
     read_end, write_end = os.pipe()
     try:
         with (run_dir / "lab.log").open("ab") as log:
-            process = await (start or seal_by_unshare)(
-                argv, env=environment, stdin=read_end, stderr=log.fileno(), pass_fds=pass_fds
+            launch = Launch(
+                argv=argv,
+                env=environment,
+                stdin=read_end,
+                stderr=log.fileno(),
+                pass_fds=tuple(pass_fds),
             )
+            process = await (start or seal_by_unshare)(launch)
     except FileNotFoundError as error:
         os.close(write_end)
         raise HostUnfit("setpriv is not installed", hint="install util-linux") from error
@@ -263,23 +263,16 @@ async def seal(
     return SealedProcess(process, write_end, on_line, run_dir)
 
 
-async def seal_by_unshare(
-    argv: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    stdin: int,
-    stderr: int,
-    pass_fds: Sequence[int],
-) -> Program:
-    """Have util-linux start ``argv`` in new namespaces."""
+async def seal_by_unshare(launch: Launch) -> Program:
+    """Have util-linux start a program in new namespaces."""
     return await start_program(
-        *("setpriv", "--pdeathsig", "KILL", "unshare", *namespace_options(), *argv),
-        env=env,
-        stdin=stdin,
+        *("setpriv", "--pdeathsig", "KILL", "unshare", *namespace_options(), *launch.argv),
+        env=launch.env,
+        stdin=launch.stdin,
         stdout=asyncio.subprocess.PIPE,
-        stderr=stderr,
+        stderr=launch.stderr,
         start_new_session=True,
-        pass_fds=tuple(pass_fds),
+        pass_fds=launch.pass_fds,
     )
 
 

@@ -29,14 +29,14 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Self
 
 from harness.namespaces import die_with, enter_namespaces, mount_proc
 from harness.process import minimal_environment, send_signal
-from harness.seal import SOURCES, Program, seal_by_unshare
+from harness.seal import SOURCES, Launch, Program, seal_by_unshare
 from harness.tasks import in_any_case
 
 _LAB: Final = ("harness.sealed", "harness.resuming", "harness.services.http_server")
@@ -103,23 +103,15 @@ class Zygote:
                 return
         self._control = ours
 
-    async def start(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        stdin: int,
-        stderr: int,
-        pass_fds: Sequence[int],
-    ) -> Program:
-        """Start ``argv``, which is ``python -m PROGRAM …``, as ``seal_by_unshare`` does.
+    async def start(self, launch: Launch) -> Program:
+        """Start ``python -m PROGRAM …`` as ``seal_by_unshare`` does.
 
         Where nothing can be forked it is done by that.
         """
-        assert list(argv[:3]) == [sys.executable, "-m", self._modules[0]]
+        assert list(launch.argv[:3]) == [sys.executable, "-m", self._modules[0]]
         self.begin()
         forking = asyncio.ensure_future(  # noqa: TID251 - waited for right here
-            self._fork(argv[2:], env, stdin, stderr, pass_fds)
+            self._fork(launch)
         )
         try:
             forked = await asyncio.shield(forking)
@@ -132,30 +124,26 @@ class Zygote:
 
             await in_any_case(undo())
             raise
-        return forked or await seal_by_unshare(
-            argv, env=env, stdin=stdin, stderr=stderr, pass_fds=pass_fds
-        )
+        return forked or await seal_by_unshare(launch)
 
-    async def _fork(
-        self,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        stdin: int,
-        stderr: int,
-        pass_fds: Sequence[int],
-    ) -> Forked | None:
+    async def _fork(self, launch: Launch) -> Forked | None:
         """Return what was forked, or None."""
         if self._control is None:
             return None
         stdout_end, stdout = os.pipe()
         fate_end, fate = os.pipe()
         streams = [await _reader(end) for end in (stdout_end, fate_end)]
-        request = {"argv": list(argv), "env": dict(env), "fds": [*pass_fds]}
+        request = {
+            "argv": list(launch.argv[2:]),
+            "env": dict(launch.env),
+            "fds": list(launch.pass_fds),
+        }
+        given = [launch.stdin, stdout, launch.stderr, fate, *launch.pass_fds]
         try:
             message = json.dumps({**request, "cwd": str(Path.cwd())}).encode()
             if len(message) > _MOST:
                 return None
-            socket.send_fds(self._control, [message], [stdin, stdout, stderr, fate, *pass_fds])
+            socket.send_fds(self._control, [message], given)
         except OSError:
             return None
         finally:
